@@ -1,0 +1,37 @@
+import { existsSync } from 'node:fs'
+import { delimiter, dirname, join, resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+/** The top of the source tree. */
+export const repository = resolve(dirname(fileURLToPath(import.meta.url)), '../..')
+
+const tools = resolve(process.env['PODWIRE_OFFICIAL'] ?? join(repository, 'dist/tools'))
+
+/** The suites that can be put under test: the directory that goes into CNI_PATH. */
+export const suites = {
+  podwire: resolve(process.env['PODWIRE_BIN'] ?? join(repository, 'dist/bin')),
+  official: join(tools, 'official'),
+} as const
+
+export type Suite = keyof typeof suites
+
+/** The official command line client of libcni. */
+export const cnitool = join(tools, 'cnitool')
+
+/** True when the suite has a plugin of that name; a suite that has none at all is an error, not a reason to skip. */
+export function hasPlugin(suite: Suite, plugin: string): boolean {
+  if (!existsSync(suites[suite])) throw new Error(`no binaries in ${suites[suite]}: run "make build" and "make tools"`)
+  return existsSync(join(suites[suite], plugin))
+}
+
+const systemPath = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin']
+
+/** The PATH that commands get: the system's own directories, whatever the caller's shell has in front of them. */
+export const commandPath = systemPath.join(delimiter)
+
+/** Absolute path of a system command; throws with the name when the machine lacks it. */
+export function systemCommand(name: string): string {
+  const found = systemPath.map((directory) => join(directory, name)).find((path) => existsSync(path))
+  if (found === undefined) throw new Error(`${name} is not installed (looked in ${commandPath})`)
+  return found
+}

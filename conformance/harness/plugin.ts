@@ -1,0 +1,57 @@
+import { join } from 'node:path'
+import type { Host } from './host.js'
+import { commandPath, type Suite, suites } from './locations.js'
+import type { Finished, Started } from './process.js'
+
+export type Verb = 'ADD' | 'DEL' | 'CHECK' | 'STATUS' | 'GC' | 'VERSION'
+
+/** One call of one plugin, as a runtime makes it. Everything has a sensible default except what is called. */
+export interface Call {
+  suite?: Suite
+  plugin: string
+  command: Verb
+  /** The network configuration: an object is written as JSON, text and bytes go as they are. */
+  config?: object | string | Uint8Array
+  containerID?: string
+  netns?: string
+  ifName?: string
+  args?: string
+  /** CNI_PATH; the suite's own directory unless given. */
+  path?: string
+  /** Changes to the environment, last of all; undefined removes a variable. */
+  env?: Record<string, string | undefined>
+  stdinPath?: string
+}
+
+/** Starts one plugin call in a host; for tests that kill it or run many at once. */
+export function startPlugin(host: Host, call: Call): Started {
+  const binary = join(suites[call.suite ?? 'podwire'], call.plugin)
+  return host.start([binary], { stdin: standardInput(call), stdinPath: call.stdinPath, env: environment(call) })
+}
+
+/** Runs one plugin call in a host to its end. */
+export function runPlugin(host: Host, call: Call): Promise<Finished> {
+  return startPlugin(host, call).finished
+}
+
+function standardInput({ config }: Call): string | Uint8Array {
+  if (config === undefined) return ''
+  return typeof config === 'string' || config instanceof Uint8Array ? config : JSON.stringify(config)
+}
+
+/** The environment of a call: PATH and the CNI variables, empty ones left out. */
+export function environment(call: Call): Record<string, string> {
+  const variables: Record<string, string | undefined> = {
+    PATH: commandPath,
+    CNI_COMMAND: call.command,
+    CNI_CONTAINERID: call.containerID ?? 'container0',
+    CNI_NETNS: call.netns,
+    CNI_IFNAME: call.ifName ?? 'eth0',
+    CNI_ARGS: call.args,
+    CNI_PATH: call.path ?? suites[call.suite ?? 'podwire'],
+    ...call.env,
+  }
+  return Object.fromEntries(
+    Object.entries(variables).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  )
+}

@@ -1,0 +1,86 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { closeSync, openSync } from 'node:fs'
+import { commandPath } from './locations.js'
+
+export interface Finished {
+  status: number | null
+  signal: NodeJS.Signals | null
+  stdout: string
+  stderr: string
+}
+
+export interface ProcessOptions {
+  /** What the process reads; nothing means an empty input. */
+  stdin?: string | Uint8Array | undefined
+  /** A file or directory opened as its standard input, instead of `stdin`. */
+  stdinPath?: string | undefined
+  /** Leave the standard input open: the process decides on its end by it. */
+  keepOpen?: boolean | undefined
+  /** The whole environment; the default has PATH only. */
+  env?: Record<string, string> | undefined
+  /** Milliseconds after which it is killed and the call fails. */
+  deadline?: number | undefined
+}
+
+export interface Started {
+  child: ChildProcess
+  finished: Promise<Finished>
+}
+
+/** Starts a command, without a shell. `finished` rejects only when it could not be started or overran its deadline. */
+export function start(argv: readonly string[], options: ProcessOptions = {}): Started {
+  const [command, ...rest] = argv
+  if (command === undefined) throw new Error('no command')
+  const deadline = options.deadline ?? 60_000
+  const opened = options.stdinPath === undefined ? undefined : openSync(options.stdinPath, 'r')
+  const child = spawn(command, rest, {
+    env: options.env ?? { PATH: commandPath },
+    stdio: [opened ?? 'pipe', 'pipe', 'pipe'],
+    timeout: deadline,
+    killSignal: 'SIGKILL',
+  })
+  if (opened !== undefined) closeSync(opened)
+  feed(child, options)
+  return { child, finished: collect(child, argv, deadline) }
+}
+
+/** Runs a command to its end. */
+export async function run(argv: readonly string[], options: ProcessOptions = {}): Promise<Finished> {
+  return start(argv, options).finished
+}
+
+function feed(child: ChildProcess, options: ProcessOptions): void {
+  // A process that does not read its input (VERSION) closes the pipe early: that is its right.
+  child.stdin?.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code !== 'EPIPE' && error.code !== 'ECONNRESET') throw error
+  })
+  if (options.keepOpen !== true) child.stdin?.end(options.stdin ?? '')
+}
+
+function collect(child: ChildProcess, argv: readonly string[], deadline: number): Promise<Finished> {
+  const text = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
+  child.stdout?.on('data', (chunk: Buffer) => text.stdout.push(chunk))
+  child.stderr?.on('data', (chunk: Buffer) => text.stderr.push(chunk))
+  const began = performance.now()
+  return new Promise((resolve, reject) => {
+    child.on('error', reject)
+    child.on('close', (status, signal) => {
+      const [stdout, stderr] = [text.stdout, text.stderr].map((chunks) => Buffer.concat(chunks).toString()) as [
+        string,
+        string,
+      ]
+      if (signal === 'SIGKILL' && performance.now() - began >= deadline) {
+        reject(new Error(`${argv.join(' ')} did not end within ${deadline} ms; stderr: ${stderr}`))
+      } else resolve({ status, signal, stdout, stderr })
+    })
+  })
+}
+
+/** Waits until the condition holds, looking every few milliseconds; throws naming `what` when it never does. */
+export async function until(what: string, condition: () => boolean | Promise<boolean>, deadline = 5_000) {
+  const end = performance.now() + deadline
+  while (!(await condition())) {
+    if (performance.now() > end) throw new Error(`waited ${deadline} ms in vain until ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
