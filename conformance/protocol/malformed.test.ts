@@ -1,0 +1,80 @@
+import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { test } from '../harness/fixture.js'
+import { Host } from '../harness/host.js'
+import { hasPlugin, type Suite } from '../harness/locations.js'
+import { type Call, runPlugin } from '../harness/plugin.js'
+import { difference, takeSnapshot } from '../harness/snapshot.js'
+import { expectAnswer, type Row } from './row.js'
+import { delegateDirectory, delegateRows, delegates } from './rows.delegate.js'
+import { environmentRows } from './rows.environment.js'
+import { inputRows } from './rows.input.js'
+import { pluginRows } from './rows.plugin.js'
+
+const tables = { environment: environmentRows, input: inputRows, plugin: pluginRows, delegate: delegateRows }
+const standard = {
+  cniVersion: '1.1.0',
+  name: 'n',
+  type: 'static',
+  ipam: { type: 'static', addresses: [{ address: '10.1.2.3/24' }] },
+}
+
+let host: Host
+
+beforeAll(async () => {
+  host = await Host.create()
+  await host.container('x')
+  mkdirSync(host.path(delegateDirectory))
+  for (const [name, script] of Object.entries({ ...delegates, notExecutable: '' })) {
+    writeFileSync(join(host.path(delegateDirectory), name), `#!/bin/sh\n${script}\n`)
+    chmodSync(join(host.path(delegateDirectory), name), name === 'notExecutable' ? 0o644 : 0o755)
+  }
+})
+
+afterAll(() => host.dispose())
+
+async function answer(suite: Suite, row: Row): Promise<void> {
+  const call: Call = {
+    suite,
+    plugin: 'static',
+    command: 'ADD',
+    containerID: 'c1',
+    netns: '/run/netns/x',
+    config: standard,
+    ...row.call,
+  }
+  if (row.call.path !== undefined) call.path = row.call.path
+  const finished = await runPlugin(host, call)
+  expectAnswer(finished, row[suite], call.plugin, 'n')
+  // Whatever was left behind by a plugin that leaves things behind must not reach the next row.
+  await runPlugin(host, { ...call, command: 'DEL', netns: '/run/netns/x', args: '' })
+}
+
+for (const suite of ['official', 'podwire'] as const) {
+  for (const [table, rows] of Object.entries(tables)) {
+    describe(`${suite}, malformed ${table}`, () => {
+      for (const row of rows) {
+        const plugin = row.call.plugin ?? 'static'
+        test.skipIf(!hasPlugin(suite, plugin))(`${plugin}: ${row.name}`, () => answer(suite, row))
+      }
+    })
+  }
+}
+
+describe('podwire, refusing', () => {
+  const refusals = [...pluginRows, ...delegateRows].filter(
+    ({ podwire }) => podwire.is === 'own' || podwire.is === 'error',
+  )
+  for (const row of refusals) {
+    const plugin = row.call.plugin ?? 'static'
+    test.skipIf(!hasPlugin('podwire', plugin))(`changes nothing: ${plugin}: ${row.name}`, async ({ host: fresh }) => {
+      await fresh.container('x')
+      const before = await takeSnapshot(fresh, { directories: ['/var/lib', '/run'] })
+      const call: Call = { plugin, command: 'ADD', containerID: 'c1', netns: '/run/netns/x', config: standard }
+      const { status } = await runPlugin(fresh, { ...call, ...row.call })
+      expect(status).toBe(1)
+      expect(difference(before, await takeSnapshot(fresh, { directories: ['/var/lib', '/run'] }))).toBe('')
+    })
+  }
+})

@@ -1,0 +1,237 @@
+import type { Call } from '../harness/plugin.js'
+import { differing, literal, own, type Row, result, same, silence } from './row.js'
+import { delegateDirectory } from './rows.delegate.js'
+
+const bridge = (more: object = {}): object => ({
+  cniVersion: '1.1.0',
+  name: 'n',
+  type: 'bridge',
+  bridge: 'br0',
+  ...more,
+})
+const staticIpam = { ipam: { type: 'static', addresses: [{ address: '10.1.2.3/24' }] } }
+const portmap = (more: object = {}): Partial<Call> => ({
+  plugin: 'portmap',
+  config: { cniVersion: '1.1.0', name: 'n', type: 'portmap', ...more },
+})
+const onBridge = (more: object, call: Partial<Call> = {}): Partial<Call> => ({
+  plugin: 'bridge',
+  config: bridge(more),
+  ...call,
+})
+const nowhere = '/run/netns/nowhere'
+const ownNetns = '/proc/self/ns/net'
+const sameNetns = "plugin's netns and netns from CNI_NETNS should not be the same"
+const unknownArgs = 'ARGS: unknown args ["A=B"]'
+
+const namespaceRows: Row[] = [
+  differing('ADD into the own namespace', { netns: ownNetns }, 'the namespace is looked at before any work is done', {
+    official: { is: 'twoDocuments', code: 8 },
+    podwire: { is: 'error', code: 8, msg: sameNetns },
+  }),
+  literal('DEL from the own namespace', { command: 'DEL', netns: ownNetns }, 8, sameNetns),
+  ...['1', 'true', 'TRUE'].flatMap((value) => [
+    same(
+      `ADD into the own namespace, override ${value}`,
+      { netns: ownNetns, env: { CNI_NETNS_OVERRIDE: value } },
+      result,
+    ),
+    same(
+      `DEL from the own namespace, override ${value}`,
+      { command: 'DEL', netns: ownNetns, env: { CNI_NETNS_OVERRIDE: value } },
+      silence,
+    ),
+  ]),
+  ...['0', 'yes', 't'].map((value) =>
+    literal(
+      `override ${value} is none`,
+      { command: 'DEL', netns: ownNetns, env: { CNI_NETNS_OVERRIDE: value } },
+      8,
+      sameNetns,
+    ),
+  ),
+  same('ADD of addresses without a namespace', { netns: nowhere }, result),
+  same('DEL of addresses without a namespace', { command: 'DEL', netns: nowhere }, silence),
+  own(
+    'bridge ADD, no such namespace',
+    onBridge(staticIpam, { netns: nowhere }),
+    `failed to open netns "${nowhere}": failed to Statfs "${nowhere}": no such file or directory`,
+    [104],
+    nowhere,
+  ),
+  own(
+    'bridge ADD, a file that is no namespace',
+    onBridge(staticIpam, { netns: '/etc/passwd' }),
+    'failed to open netns "/etc/passwd": unknown FS magic on "/etc/passwd": ef53',
+    [104],
+    '/etc/passwd',
+  ),
+  same('bridge DEL, no such namespace', onBridge(staticIpam, { command: 'DEL', netns: nowhere }), silence),
+  same('bridge DEL, CNI_NETNS unset', onBridge(staticIpam, { command: 'DEL', env: { CNI_NETNS: '' } }), silence),
+  same('bridge DEL of what never was', onBridge(staticIpam, { command: 'DEL' }), silence),
+  own(
+    'bridge DEL, a file that is no namespace',
+    onBridge(staticIpam, { command: 'DEL', netns: '/etc/passwd' }),
+    'unknown FS magic on "/etc/passwd": ef53',
+    [104],
+    '/etc/passwd',
+  ),
+]
+
+const checkRows: Row[] = [
+  own(
+    'bridge CHECK without prevResult and lease',
+    onBridge(
+      { ipam: { type: 'host-local', subnet: '10.1.2.0/24' } },
+      { command: 'CHECK', containerID: 'c1', netns: '/run/netns/x' },
+    ),
+    'host-local: Failed to find address added by container c1',
+    [7, 105],
+  ),
+  own(
+    'bridge CHECK without prevResult',
+    onBridge({ ipam: { type: 'ok' } }, { command: 'CHECK', path: delegateDirectory }),
+    'Required prevResult missing',
+    [7],
+  ),
+  own(
+    'bridge CHECK, empty prevResult',
+    onBridge({ ipam: { type: 'ok' }, prevResult: {} }, { command: 'CHECK', path: delegateDirectory }),
+    'Interface name missing ',
+    [7, 105],
+  ),
+]
+
+const argumentRows: Row[] = [
+  own('unknown argument', { args: 'A=B' }, unknownArgs, [4, 7], 'A=B'),
+  ...['A', 'A=B=C', 'IP=10.1.2.4/24;', 'IgnoreUnknown=1;'].map((args) =>
+    own(
+      `arguments ${args}`,
+      { args },
+      `ARGS: invalid pair "${args.endsWith(';') ? '' : args}"`,
+      [4, 7],
+      args.endsWith(';') ? 'CNI_ARGS' : args,
+    ),
+  ),
+  own(
+    'IgnoreUnknown that is no boolean',
+    { args: 'IgnoreUnknown=yes;A=B' },
+    'ARGS: error parsing value of pair "IgnoreUnknown=yes": boolean unmarshal error: invalid input yes',
+    [4, 7],
+    'IgnoreUnknown',
+  ),
+  own(
+    'argument names are case-sensitive',
+    { args: 'ignoreunknown=1;A=B' },
+    'ARGS: unknown args ["ignoreunknown=1" "A=B"]',
+    [4, 7],
+    'ignoreunknown=1',
+  ),
+  same('unknown arguments that may be ignored', { args: 'A=B;IgnoreUnknown=TRUE' }, result),
+  own('bridge ADD, unknown argument', onBridge(staticIpam, { args: 'A=B' }), unknownArgs, [4, 7], 'A=B'),
+  differing(
+    'bridge DEL, unknown argument',
+    onBridge(staticIpam, { command: 'DEL', args: 'A=B' }),
+    'DEL never fails on CNI_ARGS: nothing of an attachment is left because of a label',
+    { official: { is: 'error', code: 999, msg: unknownArgs }, podwire: silence },
+  ),
+]
+
+const modeRows: Row[] = [
+  differing(
+    'bridge ADD without addresses, version 0.2.0',
+    onBridge({ cniVersion: '0.2.0' }),
+    'refused before anything is touched, not after the link was made',
+    {
+      official: { is: 'error', code: 999, msg: 'cannot convert: no valid IP addresses' },
+      podwire: { is: 'own', codes: [7], mentions: 'cannot convert: no valid IP addresses' },
+    },
+  ),
+  own(
+    'bridge ADD, ipam.type is a number',
+    onBridge({ ipam: { type: 5 } }),
+    'failed to load netconf: json: cannot unmarshal number into Go struct field IPAM.NetConf.ipam.type of type string',
+    [7],
+    'ipam.type',
+  ),
+  own(
+    'bridge ADD, mtu is a string',
+    onBridge({ mtu: '1500' }),
+    'failed to load netconf: json: cannot unmarshal string into Go struct field NetConf.mtu of type int',
+    [7],
+    'mtu',
+  ),
+  differing(
+    'bridge ADD, vlanTrunk holds null',
+    onBridge({ vlanTrunk: [null] }),
+    'null entries are refused; the official plugin crashes',
+    {
+      official: { is: 'crash' },
+      podwire: { is: 'own', codes: [7], mentions: 'vlanTrunk[0]' },
+    },
+  ),
+]
+
+const chainedRows: Row[] = [
+  own('portmap ADD unchained', portmap(), 'must be called as chained plugin', [7], 'prevResult'),
+  own(
+    'portmap ADD, prevResult of another family',
+    portmap({ prevResult: { cniVersion: '0.4.0' } }),
+    'failed to parse config: could not parse prevResult: could not parse prevResult: result type supports [1.0.0 1.1.0] but unmarshalled CNIVersion is "0.4.0"',
+    [7],
+    'prevResult.cniVersion',
+  ),
+  own(
+    'portmap ADD, prevResult is an array',
+    portmap({ prevResult: [] }),
+    'failed to parse config: failed to parse network configuration: json: cannot unmarshal array into Go struct field PortMapConf.NetConf.prevResult of type map[string]interface {}',
+    [7],
+    'prevResult',
+  ),
+  differing(
+    'portmap ADD, prevResult.ips holds null',
+    portmap({ prevResult: { ips: [null] } }),
+    'null entries are refused; the official plugin crashes',
+    {
+      official: { is: 'crash' },
+      podwire: { is: 'own', codes: [7], mentions: 'prevResult.ips[0]' },
+    },
+  ),
+  differing(
+    'portmap ADD, prevResult.ips holds no address',
+    portmap({ prevResult: { ips: [{}] } }),
+    'an address is required; the official plugin prints <nil>',
+    {
+      official: { is: 'result' },
+      podwire: { is: 'own', codes: [7], mentions: 'prevResult.ips[0].address' },
+    },
+  ),
+  own(
+    'portmap ADD, capabilities is an array',
+    portmap({ capabilities: ['x'] }),
+    'failed to parse config: failed to parse network configuration: json: cannot unmarshal array into Go struct field PortMapConf.NetConf.capabilities of type map[string]bool',
+    [7],
+    'capabilities',
+  ),
+  same(
+    'portmap GC, attachments of a wrong type',
+    { ...portmap({ 'cni.dev/valid-attachments': 'x' }), command: 'GC' },
+    silence,
+  ),
+  literal(
+    'firewall ADD, version it does not have',
+    { plugin: 'firewall', config: { cniVersion: '0.3.1', name: 'n', type: 'firewall' } },
+    1,
+    'incompatible CNI versions',
+    'config is "0.3.1", plugin supports ["0.4.0" "1.0.0" "1.1.0"]',
+  ),
+  differing(
+    'bandwidth ADD, no limits and no prevResult',
+    { plugin: 'bandwidth', config: { cniVersion: '1.1.0', name: 'n', type: 'bandwidth' } },
+    'an error instead of a crash',
+    { official: { is: 'crash' }, podwire: { is: 'own', codes: [7], mentions: 'prevResult' } },
+  ),
+]
+
+/** What the plugins themselves refuse, once the environment and the input are in order. */
+export const pluginRows: Row[] = [...namespaceRows, ...checkRows, ...argumentRows, ...modeRows, ...chainedRows]
