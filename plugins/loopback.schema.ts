@@ -1,0 +1,3 @@
+import { networkConfiguration } from '../shared/protocol/config.schema.js'
+
+export const schema = networkConfiguration

@@ -1,0 +1,98 @@
+import { statSync } from 'node:fs'
+import { CniError, codes } from '../protocol/errors.js'
+import type { Run } from './run.js'
+
+/** A delegate found on CNI_PATH. `own`: it is this very program, so it can run in this process. */
+export interface Found {
+  readonly path: string
+  readonly own: boolean
+}
+
+/**
+ * Finds a plugin as libcni does: the first regular file of that name in the directories of CNI_PATH.
+ * @throws code 107, or 7 for a type that is no file name
+ */
+export function findDelegate(type: string, cniPath: string): Found {
+  if (type.includes('/') || type === '.' || type === '..' || type.includes('\0')) {
+    throw new CniError(codes.invalidConfiguration, `invalid plugin name: ${type}`, {
+      problems: [{ path: 'ipam.type', value: type, expected: 'the file name of an IPAM plugin, without "/"' }],
+    })
+  }
+  for (const directory of cniPath.split(':')) {
+    const path = `${directory === '' ? '.' : directory}/${type}`
+    const stat = look(path)
+    if (stat?.isFile()) return { path, own: isThisProgram(stat) }
+  }
+  throw new CniError(
+    codes.delegateFailed,
+    `failed to find plugin "${type}" in path [${cniPath.replaceAll(':', ' ')}]`,
+    {
+      problems: [{ path: 'ipam.type', value: type, expected: 'the name of a plugin in a directory of CNI_PATH' }],
+      fix: `install the plugin "${type}" beside the others, or correct ipam.type`,
+    },
+  )
+}
+
+/**
+ * Runs a delegate with the verb set explicitly and everything else as it came to us (SPEC.md, "Plugin delegation").
+ * @returns its stdout
+ * @throws its own error unchanged, or code 107 where it printed none
+ */
+export function runDelegate(
+  run: Run,
+  options: {
+    path: string
+    verb: string
+    stdin: string
+    env: Readonly<Record<string, string | undefined>>
+    warn: (text: string) => void
+  },
+): string {
+  const { path, verb, stdin, warn } = options
+  const env = Object.fromEntries(Object.entries(options.env).filter(([, value]) => value !== undefined))
+  const outcome = run({ argv: [path], stdin, env: { ...(env as Record<string, string>), CNI_COMMAND: verb } })
+  if (outcome.status === 0) {
+    if (outcome.stderr !== '') warn(outcome.stderr.trimEnd())
+    return outcome.stdout
+  }
+  const how = outcome.failure ?? (outcome.signal ? `signal: ${outcome.signal}` : `exit status ${outcome.status}`)
+  throw printedError(outcome.stdout) ?? silentError({ path, verb, how, stdout: outcome.stdout, stderr: outcome.stderr })
+}
+
+// --- internal
+
+let self: { dev: number; ino: number } | undefined
+
+function isThisProgram({ dev, ino }: { dev: number; ino: number }): boolean {
+  self ??= statSync('/proc/self/exe')
+  return dev === self.dev && ino === self.ino
+}
+
+function look(path: string) {
+  try {
+    return statSync(path, { throwIfNoEntry: false })
+  } catch {
+    return undefined
+  }
+}
+
+function printedError(stdout: string): CniError | undefined {
+  try {
+    const { code, msg, details } = JSON.parse(stdout)
+    if (!Number.isInteger(code) || typeof msg !== 'string') return undefined
+    return new CniError(code, msg, { details: typeof details === 'string' ? details : '', complete: true })
+  } catch {
+    return undefined
+  }
+}
+
+function silentError(failure: { path: string; verb: string; how: string; stdout: string; stderr: string }): CniError {
+  const { path, verb, how, stdout, stderr } = failure
+  return new CniError(
+    codes.delegateFailed,
+    `the plugin ${path} failed at ${verb} without an error of its own: ${how}`,
+    {
+      details: `stdout: ${JSON.stringify(stdout)}\nstderr: ${JSON.stringify(stderr)}`,
+    },
+  )
+}

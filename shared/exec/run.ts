@@ -1,0 +1,68 @@
+import { appendFileSync } from 'node:fs'
+import { spawnProcess } from './spawn.js'
+
+/** One process to run: tokens only, never a shell's text. */
+export interface Command {
+  readonly argv: readonly [string, ...string[]]
+  readonly stdin?: string
+  /** Descriptors the child gets as 3, 4, ... */
+  readonly fds?: readonly number[]
+  /** The child's whole environment; absent means the small fixed one that tools get. */
+  readonly env?: Readonly<Record<string, string>>
+}
+
+/** What became of a process. `failure` is an errno name (ENOENT, EACCES, ...) when it could not be started at all. */
+export interface Outcome {
+  readonly status: number | null
+  readonly signal: string | null
+  readonly stdout: string
+  readonly stderr: string
+  readonly failure?: string
+}
+
+/** The one seam below everything: tests put a fake here, production the runner below. */
+export type Run = (command: Command) => Outcome
+
+const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
+
+/**
+ * A runner whose tools are found in the standard directories first, then on the caller's PATH, and speak C-locale
+ * English. With `trace`, each process is appended to that file as one JSON line.
+ */
+export function createRunner(options: { callerPath?: string; trace?: string } = {}): Run {
+  const PATH = [...directories, ...(options.callerPath ? [options.callerPath] : [])].join(':')
+  const toolEnvironment = { PATH, LC_ALL: 'C' }
+  const run: Run = (command) => spawnProcess({ env: toolEnvironment, ...command }, PATH)
+  const { trace } = options
+  return trace === undefined ? run : (command) => traced(run, trace, command)
+}
+
+/** A command as a person would paste it into a shell. */
+export function pasteable({ argv }: Pick<Command, 'argv'>): string {
+  return argv.map(shellWord).join(' ')
+}
+
+// --- internal
+
+function traced(run: Run, file: string, command: Command): Outcome {
+  const began = performance.now()
+  const outcome = run(command)
+  const line = {
+    time: new Date().toISOString(),
+    ms: Math.round((performance.now() - began) * 1000) / 1000,
+    argv: command.argv,
+    stdin: command.stdin ?? '',
+    status: outcome.status ?? outcome.signal ?? outcome.failure,
+    stderr: outcome.stderr,
+  }
+  appendFileSync(file, `${JSON.stringify(line)}\n`, { mode: 0o600 })
+  return outcome
+}
+
+function shellWord(word: string): string {
+  for (const char of word) {
+    const plain = (char >= 'a' && char <= 'z') || (char >= 'A' && char <= 'Z') || (char >= '0' && char <= '9')
+    if (!plain && !'%+,-./:=@_'.includes(char)) return `'${word.replaceAll("'", "'\\''")}'`
+  }
+  return word === '' ? "''" : word
+}

@@ -1,0 +1,63 @@
+/** Why a tool refused, as far as callers treat the reasons differently. */
+export type Reason = 'exists' | 'absent' | 'unsupported' | 'denied' | 'other'
+
+/**
+ * The reason behind a tool's stderr. The only place that reads English from ip, bridge, tc, nft, iptables and sysctl
+ * writes; all of them run under LC_ALL=C, and stderr.test.ts holds what several versions say.
+ */
+export function reasonOf(stderr: string): Reason {
+  for (const [reason, phrases] of phrasesByReason) {
+    if (phrases.some((phrase) => stderr.includes(phrase))) return reason
+  }
+  return 'other'
+}
+
+/** The first line that says something, for the end of "cannot ...: ". */
+export function firstLine(stderr: string): string {
+  const line = stderr.split('\n').find((one) => one.trim() !== '') ?? ''
+  return line.replace('RTNETLINK answers: ', '').trim()
+}
+
+/** The number of the failing line (from 1) of an `ip`, `bridge` or `tc` batch, or undefined. */
+export function failedBatchLine(stderr: string): number | undefined {
+  const marker = 'Command failed -:'
+  const at = stderr.lastIndexOf(marker)
+  if (at < 0) return undefined
+  const line = Number.parseInt(stderr.slice(at + marker.length), 10)
+  return Number.isNaN(line) ? undefined : line
+}
+
+// --- internal
+
+const phrasesByReason: readonly [Reason, readonly string[]][] = [
+  ['exists', ['File exists', 'already exists', 'EEXIST', 'Address already assigned']],
+  [
+    'absent',
+    [
+      'Cannot find device',
+      'No such file or directory',
+      'No such process',
+      'No such device',
+      'does not exist',
+      'Cannot assign requested address',
+      'No chain/target/match by that name',
+      'Bad rule (does a matching rule exist in that chain?)',
+      'Invalid handle',
+      'Cannot find specified qdisc',
+      'ENOENT',
+    ],
+  ],
+  [
+    'unsupported',
+    [
+      'Unknown device type',
+      'Operation not supported',
+      'Protocol not supported',
+      'not supported',
+      'Specified qdisc kind is unknown',
+      'Could not fetch rule set generation id',
+      'EAFNOSUPPORT',
+    ],
+  ],
+  ['denied', ['Operation not permitted', 'Permission denied', 'Read-only file system', 'EACCES', 'EPERM', 'EROFS']],
+]

@@ -1,0 +1,144 @@
+import type { Operation } from '../plan/operation.js'
+import { codes } from '../protocol/errors.js'
+import type { Route } from '../protocol/result.js'
+
+/** Where a link is: its name, and its namespace when that is not the host. */
+export interface At {
+  readonly link: string
+  readonly netns?: string | undefined
+}
+
+/** A new link with its attributes as `ip link add` takes them; it is removed again when a later step fails. */
+export function addLink({ link, netns }: At, words: readonly string[], why = `create ${link}`): Operation {
+  return {
+    ...ip(netns, ['link', 'add', 'name', link, ...words], why),
+    undo: [deleteLink({ link, netns })],
+    meaning: {
+      exists: {
+        code: codes.nameTaken,
+        fix: `remove or rename the interface that is there; a DEL of the attachment does`,
+      },
+      unsupported: { code: codes.featureMissing, fix: 'use a kernel that has this kind of link, or load its module' },
+    },
+  }
+}
+
+/** A link others use too: there already is as good as made, and no failure takes it away from them. */
+export function ensureLink({ link, netns }: At, words: readonly string[]): Operation {
+  const why = `create ${link}`
+  return { ...ip(netns, ['link', 'add', 'name', link, ...words], why), tolerate: ['exists'] }
+}
+
+/**
+ * A veth pair whose container end is born in the container's namespace under its final name: no rename, no move.
+ * `mtu` in bytes, 0 leaves the kernel's choice.
+ */
+export function addVethPair(pair: {
+  host: string
+  hostMac: string
+  container: string
+  containerMac: string
+  netns: string
+  mtu: number
+  master?: string
+}): Operation {
+  const { host, hostMac, container, containerMac, netns, mtu, master } = pair
+  const size = mtu > 0 ? ['mtu', String(mtu)] : []
+  const own = ['address', hostMac, 'txqueuelen', '0', ...size, ...(master === undefined ? [] : ['master', master])]
+  const peer = ['type', 'veth', 'peer', 'name', container, 'address', containerMac, ...size, 'netns', netns]
+  return addLink({ link: host }, [...own, ...peer], `create the veth pair ${host} - ${container}`)
+}
+
+export function setLink({ link, netns }: At, words: readonly string[], why: string): Operation {
+  return ip(netns, ['link', 'set', 'dev', link, ...words], why)
+}
+
+export function setUp({ link, netns }: At): Operation {
+  return setLink({ link, netns }, ['up'], `set ${link} up`)
+}
+
+export function deleteLink({ link, netns }: At): Operation {
+  return { ...ip(netns, ['link', 'del', 'dev', link], `remove ${link}`), tolerate: ['absent'] }
+}
+
+/** An address with its prefix length; `extra` as `nodad`, `noprefixroute`. It goes when its link goes. */
+export function addAddress({ link, netns }: At, address: string, extra: readonly string[] = []): Operation {
+  const broadcast = address.includes(':') || Number(address.split('/')[1]) > 30 ? [] : ['brd', '+']
+  return ip(netns, ['addr', 'add', address, ...broadcast, 'dev', link, ...extra], `give ${link} the address ${address}`)
+}
+
+/** An address on a shared link. */
+export function ensureAddress(at: At, address: string, extra: readonly string[] = []): Operation {
+  return { ...addAddress(at, address, extra), tolerate: ['exists'] }
+}
+
+export function deleteAddress({ link, netns }: At, address: string): Operation {
+  const operation = ip(netns, ['addr', 'del', address, 'dev', link], `take the address ${address} from ${link}`)
+  return { ...operation, tolerate: ['absent'] }
+}
+
+/** A route with every attribute the result can carry; `gw` absent means directly on the link. */
+export function addRoute(at: At, route: Route, extra: readonly string[] = []): Operation {
+  return routeOperation('add', at, route, extra)
+}
+
+/** Several routes to one destination share it (ECMP), as the official suite's do. */
+export function appendRoute(at: At, route: Route, extra: readonly string[] = []): Operation {
+  return routeOperation('append', at, route, extra)
+}
+
+export function deleteRoute(at: At, route: Route): Operation {
+  return { ...routeOperation('del', at, route, []), tolerate: ['absent'] }
+}
+
+/** `key` in slash form, such as `net/ipv4/ip_forward`; with `ifSupported` a kernel without the setting is fine. */
+export function sysctl(
+  { key, value, netns }: { key: string; value: string; netns?: string | undefined },
+  options: { ifSupported?: boolean } = {},
+): Operation {
+  return {
+    tool: 'sysctl',
+    argv: ['-w', `${key}=${value}`],
+    ...(netns === undefined ? {} : { netns }),
+    why: `set ${key} to ${value}`,
+    ...(options.ifSupported ? { tolerate: ['absent'] as const } : {}),
+  }
+}
+
+/** No router of a container's link may configure the other end: set on both ends before they are up (CVE-2020-10749). */
+export function refuseRouterAdvertisements({ link, netns }: At): Operation {
+  return sysctl({ key: `net/ipv6/conf/${link}/accept_ra`, value: '0', netns }, { ifSupported: true })
+}
+
+/** An `ip` operation of any kind. */
+export function ip(netns: string | undefined, argv: readonly string[], why: string): Operation {
+  return { tool: 'ip', argv, ...(netns === undefined ? {} : { netns }), why }
+}
+
+// --- internal
+
+function routeOperation(verb: string, { link, netns }: At, route: Route, extra: readonly string[]): Operation {
+  const { dst, gw, mtu, advmss, priority, table, scope } = route
+  const words = [
+    ...(gw === undefined || isUnspecified(gw) ? [] : ['via', gw]),
+    'dev',
+    link,
+    ...attribute('metric', priority),
+    ...attribute('table', table),
+    ...attribute('scope', scope),
+    ...attribute('mtu', mtu),
+    ...attribute('advmss', advmss),
+    ...extra,
+  ]
+  const family = dst.includes(':') ? ['-6'] : []
+  const why = `add the route to ${dst}${gw === undefined ? '' : ` via ${gw}`} on ${link}`
+  return ip(netns, [...family, 'route', verb, dst, ...words], verb === 'del' ? why.replace('add', 'remove') : why)
+}
+
+function attribute(word: string, value: number | undefined): readonly string[] {
+  return value === undefined ? [] : [word, String(value)]
+}
+
+function isUnspecified(address: string): boolean {
+  return address === '0.0.0.0' || address === '::'
+}

@@ -1,0 +1,79 @@
+import { shapes } from 'podwire:shapes'
+import type { Files } from '../exec/files.js'
+import type { Outcome, Run } from '../exec/run.js'
+import { firstLine, reasonOf } from '../exec/stderr.js'
+import { accept } from '../protocol/accept.js'
+import { CniError, codes } from '../protocol/errors.js'
+import type { ObservedLink, ObservedRoute } from './observe.schema.js'
+
+export type { ObservedLink, ObservedRoute }
+
+/** What looking needs of the world. */
+export interface Eyes {
+  readonly run: Run
+  readonly files: Files
+}
+
+/** One link with its addresses and kind, or undefined when there is none of that name. */
+export function observeLink({ run }: Eyes, link: string, netns?: string): ObservedLink | undefined {
+  return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show', 'dev', link], 'links')?.[0]
+}
+
+/** Every link of a namespace with its addresses. */
+export function observeLinks({ run }: Eyes, netns?: string): readonly ObservedLink[] {
+  return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show'], 'links') ?? []
+}
+
+/** The routes of every table, both families. */
+export function observeRoutes({ run }: Eyes, netns?: string): readonly ObservedRoute[] {
+  const both = ['-4', '-6'].map((family) =>
+    query<ObservedRoute[]>(run, netns, [family, 'route', 'show', 'table', 'all'], 'routes'),
+  )
+  return both.flatMap((routes) => routes ?? [])
+}
+
+/** The names of the host's links, from /proc: no process needed. */
+export function hostLinkNames({ files }: Eyes): ReadonlySet<string> {
+  const lines = files.read('/proc/net/dev').split('\n').slice(2)
+  return new Set(lines.map((line) => line.slice(0, line.lastIndexOf(':')).trim()).filter((name) => name !== ''))
+}
+
+/** True where the kernel has IPv6 (the module is in and not disabled at boot). */
+export function hasIPv6({ files }: Eyes): boolean {
+  try {
+    return files.read('/proc/net/if_inet6') !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** Identifies this boot of this machine: the kernel's random boot ID. */
+export function bootID({ files }: Eyes): string {
+  return files.read('/proc/sys/kernel/random/boot_id').trim()
+}
+
+// --- internal
+
+function query<T>(run: Run, netns: string | undefined, words: readonly string[], shape: string): T | undefined {
+  const enter = netns === undefined ? [] : ['nsenter', `--net=${netns}`]
+  const outcome = run({ argv: [...enter, 'ip', '-j', ...words] as unknown as [string] })
+  if (outcome.status !== 0) {
+    if (reasonOf(outcome.stderr) === 'absent') return undefined
+    throw lookError(words, outcome)
+  }
+  const { value, problems } = accept(JSON.parse(outcome.stdout.trim() || '[]'), shapes[`observe.${shape}`] as never)
+  if (problems.length > 0)
+    throw new CniError(codes.operationFailed, `cannot read the answer of "ip ${words.join(' ')}"`, { problems })
+  return value as T
+}
+
+function lookError(words: readonly string[], outcome: Outcome): CniError {
+  if (outcome.failure === 'ENOENT') {
+    return new CniError(codes.toolMissing, 'the program "ip" (or "nsenter") is not installed', {
+      fix: 'install the packages iproute2 and util-linux',
+    })
+  }
+  return new CniError(codes.operationFailed, `cannot ask "ip ${words.join(' ')}": ${firstLine(outcome.stderr)}`, {
+    details: `stderr: ${outcome.stderr.trim()}`,
+  })
+}

@@ -1,0 +1,41 @@
+import type { CniError } from '../protocol/errors.js'
+import { type Hands, sweep } from './apply.js'
+import type { Operation } from './operation.js'
+
+/** What this command has done so far: plans, leases, files. A throw anywhere takes it back in reverse order. */
+export interface Journal {
+  /** Notes an operation that ran; its own `undo` takes it back. */
+  readonly ran: (operation: Operation) => void
+  /** Notes something that is no operation, with what takes it back. */
+  readonly note: (undo: () => readonly CniError[]) => void
+  /** Takes everything back, newest first, never stopping; returns what could not be taken back. */
+  readonly rollback: (hands: Hands) => readonly CniError[]
+}
+
+export function createJournal(): Journal {
+  const entries: (Operation | (() => readonly CniError[]))[] = []
+  return {
+    ran: (operation) => {
+      if (operation.undo) entries.push(operation)
+    },
+    note: (undo) => {
+      entries.push(undo)
+    },
+    rollback: (hands) => {
+      const failures: CniError[] = []
+      let pending: Operation[] = []
+      const flush = () => {
+        failures.push(...sweep(pending, hands))
+        pending = []
+      }
+      for (const entry of entries.splice(0).reverse()) {
+        if (typeof entry === 'function') {
+          flush()
+          failures.push(...entry())
+        } else pending.push(...(entry.undo ?? []))
+      }
+      flush()
+      return failures
+    },
+  }
+}

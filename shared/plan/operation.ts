@@ -1,0 +1,71 @@
+import type { Reason } from '../exec/stderr.js'
+import type { Code } from '../protocol/errors.js'
+
+export type Tool = 'ip' | 'bridge' | 'tc' | 'nft' | 'sysctl' | 'iptables' | 'ip6tables' | 'conntrack'
+
+/**
+ * One change to the system, as data. It prints as what a person would type (render.ts), runs together with its
+ * neighbours (apply.ts) and knows what takes it back.
+ */
+export interface Operation {
+  readonly tool: Tool
+  /** The words after the tool's name. Never text to be split again: each is one token (see `assertToken`). */
+  readonly argv: readonly string[]
+  /** Path of the network namespace to run in; absent: the plugin's own, the host. */
+  readonly netns?: string
+  /** What it is for, phrased to follow "cannot". */
+  readonly why: string
+  /** Reasons for which a refusal is as good as success ("exists" when ensuring, "absent" when removing). */
+  readonly tolerate?: readonly Reason[]
+  /** What takes it back, in order; absent when nothing should (shared objects, things that vanish with another). */
+  readonly undo?: readonly Operation[]
+  /** nft only: declarations the operation relies on. Sent first only when the kernel says they are absent. */
+  readonly needs?: readonly Operation[]
+  /** nft only: what must go first when the kernel says it exists: the leftover of an owner that is gone. */
+  readonly displaces?: readonly Operation[]
+  /** What a refusal means to the user, where it means more than "operation failed". */
+  readonly meaning?: Partial<Record<Reason, { readonly code: Code; readonly fix: string }>>
+}
+
+/** A text as one quoted token for nft and iptables-restore. @throws when it could end the quotes or the line */
+export function quoted(text: string): string {
+  const token = `"${text.replaceAll('"', '\\"')}"`
+  assertToken(token)
+  return token
+}
+
+/**
+ * Refuses a token that a batch file could read as anything but one word: white space, control characters, comments,
+ * escapes, quotes that are not a whole quoted token, and nft's separators inside a word.
+ * @throws Error: a defect of ours, for names from outside are refused at the edge (protocol/checks.ts)
+ */
+export function assertToken(token: string): void {
+  const fault = token.startsWith('"') ? quotedFault(token) : wordFault(token)
+  if (fault) throw new Error(`unsafe token ${JSON.stringify(token)}: ${fault}`)
+}
+
+// --- internal
+
+const structural = [';', '{', '}']
+
+function wordFault(token: string): string | undefined {
+  if (token === '') return 'it is empty'
+  if (structural.includes(token)) return undefined
+  for (const char of token) {
+    if (char <= ' ' || char === '\x7f' || char === '\u0085') return 'white space or a control character'
+    if ('"\'\\#;{}`'.includes(char)) return `the character ${char}`
+  }
+  return undefined
+}
+
+function quotedFault(token: string): string | undefined {
+  if (token.length < 2 || !token.endsWith('"')) return 'its quotes are not closed'
+  const inner = token.slice(1, -1)
+  for (let index = 0; index < inner.length; index++) {
+    const char = inner[index] as string
+    if (char < ' ' || char === '\x7f') return 'a control character'
+    if (char === '\\' && inner[++index] !== '"') return 'an escape'
+    else if (char === '"') return 'quotes within quotes'
+  }
+  return undefined
+}

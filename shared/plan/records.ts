@@ -1,0 +1,98 @@
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { attachmentHash } from '../net/names.js'
+import { CniError, codes } from '../protocol/errors.js'
+import type { Attachment } from '../protocol/plugin.js'
+import type { Host } from './host.js'
+
+/**
+ * What DEL and GC need to know about an attachment and nobody else keeps: the keys of its rules. Written before the
+ * rules are made, removed after they are gone, on a file system that a reboot empties together with the kernel's rules:
+ * so a rule of ours always has a record, whatever was killed in between. `Data` must be JSON.
+ */
+export interface Entry<Data> {
+  readonly attachment: Attachment
+  readonly data: Data
+}
+
+const root = '/run/podwire'
+
+/** Notes what an ADD is about to make; taken back when the ADD fails. `kind` is the plugin's name. */
+export function writeRecord<Data>(host: Host, kind: string, attachment: Attachment, data: Data): void {
+  const file = fileOf(kind, attachment)
+  host.change(`note ${kind} of ${attachment.network}/${attachment.containerID} in ${file}`, () => {
+    const before = readRecord<Data>(kind, attachment)
+    host.journal.note(() => {
+      if (before) put(file, { attachment, data: before.data })
+      else rmSync(file, { force: true })
+      return []
+    })
+    put(file, { attachment, data })
+  })
+}
+
+export function readRecord<Data>(kind: string, attachment: Attachment): Entry<Data> | undefined {
+  return parse(fileOf(kind, attachment))
+}
+
+export function removeRecord(host: Host, kind: string, attachment: Attachment): void {
+  const file = fileOf(kind, attachment)
+  host.change(`forget ${file}`, () => rmSync(file, { force: true }))
+}
+
+/** The records of one network that no valid attachment owns: what GC removes. */
+export function staleRecords<Data>(
+  kind: string,
+  network: string,
+  valid: readonly { containerID: string; ifname: string }[],
+): readonly Entry<Data>[] {
+  const alive = new Set(valid.map(({ containerID, ifname }) => `${containerID}/${ifname}`))
+  return allRecords<Data>(kind, network).filter(
+    ({ attachment }) => !alive.has(`${attachment.containerID}/${attachment.ifName}`),
+  )
+}
+
+/** Every record of one network. */
+export function allRecords<Data>(kind: string, network: string): readonly Entry<Data>[] {
+  const directory = `${root}/${kind}/${network}`
+  return namesIn(directory)
+    .map((name) => parse<Data>(`${directory}/${name}`))
+    .filter((entry) => entry !== undefined)
+}
+
+// --- internal
+
+function fileOf(kind: string, attachment: Attachment): string {
+  return `${root}/${kind}/${attachment.network}/${attachmentHash(attachment)}`
+}
+
+/** Written beside and renamed, so that a reader sees all of it or nothing. */
+function put(file: string, entry: Entry<unknown>): void {
+  try {
+    mkdirSync(file.slice(0, file.lastIndexOf('/')), { recursive: true, mode: 0o700 })
+    writeFileSync(`${file}.new`, JSON.stringify(entry), { mode: 0o600 })
+    renameSync(`${file}.new`, file)
+  } catch (thrown) {
+    throw new CniError(codes.ioFailure, `cannot write ${file}`, {
+      details: (thrown as Error).message,
+      fix: `make ${root} writable: it keeps what DEL has to remove`,
+    })
+  }
+}
+
+function namesIn(directory: string): readonly string[] {
+  try {
+    return readdirSync(directory).filter((name) => !name.endsWith('.new'))
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return []
+    throw thrown
+  }
+}
+
+/** An unreadable record counts as absent: the slower search by comment then finds the rules. */
+function parse<Data>(file: string): Entry<Data> | undefined {
+  try {
+    return JSON.parse(readFileSync(file, 'utf8'))
+  } catch {
+    return undefined
+  }
+}

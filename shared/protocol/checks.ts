@@ -1,0 +1,67 @@
+import { parseAddress, parseCidr } from '../net/address.js'
+import { ifNameFault, isIdentifier } from './environment.js'
+
+/** A predicate on text with the words an error uses for what it wants. */
+interface Check {
+  readonly test: (text: string) => boolean
+  readonly expected: string
+}
+
+/** The named checks of configuration values: zod schemas refer to them by name, the accepting code runs them. */
+export const checks = {
+  address: {
+    test: (text) => parseAddress(text) !== undefined,
+    expected: 'an IP address such as "10.1.2.3" or "fd00::3"',
+  },
+  addressOrEmpty: {
+    test: (text) => text === '' || parseAddress(text) !== undefined,
+    expected: 'an IP address such as "10.1.2.3" or "fd00::3", or nothing',
+  },
+  addressMaybePrefix: {
+    test: (text) => parseAddress(text) !== undefined || parseCidr(text) !== undefined,
+    expected: 'an IP address with or without a prefix length, such as "10.1.2.3" or "10.1.2.3/24"',
+  },
+  cidr: {
+    test: (text) => parseCidr(text) !== undefined,
+    expected: 'an address with its prefix length, such as "10.1.2.0/24"',
+  },
+  identifier: { test: isIdentifier, expected: 'letters, digits, ".", "_" and "-", the first one a letter or digit' },
+  linkName: { test: isLinkName, expected: 'a link name of 1 to 15 bytes without white space, "/", ":", "%" or quotes' },
+  linkNameOrEmpty: {
+    test: (text) => text === '' || isLinkName(text),
+    expected: 'a link name of 1 to 15 bytes without white space, "/", ":", "%" or quotes, or nothing',
+  },
+  mac: { test: (text) => macOf(text) !== undefined, expected: 'a MAC address such as "02:00:5e:10:00:01"' },
+  macOrEmpty: {
+    test: (text) => text === '' || macOf(text) !== undefined,
+    expected: 'a MAC address such as "02:00:5e:10:00:01", or nothing',
+  },
+  absolutePath: {
+    test: (text) => text.startsWith('/') && !text.includes('\0') && !text.split('/').includes('..'),
+    expected: 'an absolute path without ".."',
+  },
+} as const satisfies Record<string, Check>
+
+export type CheckName = keyof typeof checks
+
+/** True where the kernel takes the name for a link and it is safe as one word of a tool's batch file. */
+export function isLinkName(text: string): boolean {
+  if (ifNameFault(text)) return false
+  for (const char of text) {
+    if (char <= ' ' || char === '\x7f' || char === '%' || char === '"' || char === "'" || char === '\\') return false
+  }
+  return !text.startsWith('-') && !text.startsWith('#')
+}
+
+/** A 48-bit MAC address in lower-case colon form, from any form Go's net.ParseMAC takes (`:`, `-` or `.` between). */
+export function macOf(text: string): string | undefined {
+  const separator = text.includes('.') ? '.' : text.includes('-') ? '-' : ':'
+  const groups = text.split(separator)
+  const digits = separator === '.' ? 4 : 2
+  if (groups.length !== 12 / digits || groups.some((group) => group.length !== digits)) return undefined
+  const hex = groups.join('').toLowerCase()
+  for (const char of hex) if (!'0123456789abcdef'.includes(char)) return undefined
+  let mac = hex.slice(0, 2)
+  for (let index = 2; index < 12; index += 2) mac += `:${hex.slice(index, index + 2)}`
+  return mac
+}

@@ -1,0 +1,55 @@
+import { z } from 'zod'
+import { checked, dns } from './config.schema.js'
+
+const route = z.object({
+  dst: checked('cidr'),
+  gw: checked('addressOrEmpty').optional(),
+  mtu: z.int().optional(),
+  advmss: z.int().optional(),
+  priority: z.int().optional(),
+  table: z.int().optional(),
+  scope: z.int().optional(),
+})
+
+/** Addresses of one family in results of 0.1.0 and 0.2.0. */
+const ip = z.object({
+  ip: checked('cidr'),
+  gateway: checked('addressOrEmpty').optional(),
+  routes: z.array(route).optional(),
+})
+
+const networkInterface = z.object({
+  name: z.string().default(''),
+  mac: z.string().optional(),
+  mtu: z.int().optional(),
+  sandbox: z.string().optional(),
+  socketPath: z.string().optional(),
+  pciID: z.string().optional(),
+})
+
+const address = {
+  address: checked('cidr'),
+  gateway: checked('addressOrEmpty').optional(),
+  interface: z.int().optional(),
+}
+
+const current = {
+  cniVersion: z.string().optional(),
+  interfaces: z.array(networkInterface).default([]),
+  routes: z.array(route).default([]),
+  dns: dns.optional(),
+}
+
+/** The result formats by family: A is 0.1.0 and 0.2.0, B is 0.3.0 to 0.4.0, C is 1.0.0 and 1.1.0. */
+export const schemas = {
+  A: z.object({ cniVersion: z.string().optional(), ip4: ip.optional(), ip6: ip.optional(), dns: dns.optional() }),
+  B: z.object({ ...current, ips: z.array(z.object({ ...address, version: z.string().optional() })).default([]) }),
+  C: z.object({ ...current, ips: z.array(z.object(address)).default([]) }),
+}
+
+export type Dns = z.infer<typeof dns>
+export type Route = z.infer<typeof route>
+export type NetworkInterface = z.infer<typeof networkInterface>
+export type IpConfiguration = z.infer<(typeof schemas)['C']>['ips'][number]
+export type ResultA = z.infer<(typeof schemas)['A']>
+export type ResultBC = z.infer<(typeof schemas)['C']>
