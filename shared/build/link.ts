@@ -1,0 +1,29 @@
+import { spawnSync } from 'node:child_process'
+import { linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import path from 'node:path'
+import { listPlugins } from './plugins.js'
+
+/** Gives the binary every plugin's name in `folder`, each swapped in whole, and removes names that are no plugin any more. */
+function linkNames(binary: string, folder: string, names: string[]): void {
+  mkdirSync(folder, { recursive: true })
+  for (const name of names) {
+    const unfinished = path.join(folder, `.${name}.new`)
+    rmSync(unfinished, { force: true })
+    linkSync(binary, unfinished)
+    renameSync(unfinished, path.join(folder, name))
+  }
+  for (const name of readdirSync(folder)) if (!names.includes(name)) rmSync(path.join(folder, name))
+}
+
+/** Fails unless VERSION answers JSON and says nothing on stderr, where V8 reports a code cache made under other flags. */
+function checkStart(binary: string, name: string): void {
+  const call = { argv0: name, env: { CNI_COMMAND: 'VERSION' }, input: '{"cniVersion":"1.1.0"}' }
+  const { status, signal, stdout, stderr } = spawnSync(binary, [], { ...call, encoding: 'utf8' })
+  if (status !== 0 || stderr !== '') throw new Error(`${name} VERSION: ${signal ?? `exit ${status}`}\n${stderr}`)
+  JSON.parse(stdout)
+}
+
+const names = listPlugins(process.cwd()).map(({ name }) => name)
+for (const name of names) checkStart('dist/podwire', name)
+linkNames('dist/podwire', 'dist/bin', names)
+console.log(`dist/bin: ${names.join(' ')}`)

@@ -1,0 +1,65 @@
+import path from 'node:path'
+import { listPlugins, suiteVersion } from './plugins.js'
+
+/** Where the modules that a virtual module imports lie: compiled (.js) for the bundle, as written (.ts) for tests. */
+export interface ModuleTree {
+  root: string
+  base: string
+  extension: '.js' | '.ts'
+}
+
+export const virtualPrefix = 'podwire:'
+
+/** Schemas of shared code: the module that exports them as `schemas`, the prefix of their shapes' keys, their names. */
+const sharedSchemas = [
+  { module: 'shared/protocol/result.schema', prefix: 'result', names: ['A', 'B', 'C'] },
+  { module: 'shared/net/observe.schema', prefix: 'observe', names: ['links', 'routes'] },
+]
+
+/**
+ * The text of one module of virtual.d.ts. `podwire:shapes` loads zod and computes when read; the bundle has the computed
+ * ones instead. @throws on any other name
+ */
+export function virtualModule(name: string, tree: ModuleTree): string {
+  const text = virtualModules[name]
+  if (!text) throw new Error(`no module is named ${name}`)
+  return text(tree)
+}
+
+/** `podwire:shapes` with one getter a shape, so that a start builds only those it needs. Keys with the text of each value. */
+export function shapesText(values: [string, string][]): string {
+  return `export const shapes = ${objectText(values.map(([key, value]) => `get ${JSON.stringify(key)}() { return ${value} }`))}`
+}
+
+// --- internal
+
+const virtualModules: Record<string, (tree: ModuleTree) => string> = {
+  'podwire:plugins': (tree) => {
+    const loaders = listPlugins(tree.root).map(
+      ({ name, module }) => `${JSON.stringify(name)}: () => import(${location(tree, module)})`,
+    )
+    return `export const plugins = ${objectText(loaders)}`
+  },
+  'podwire:shapes': (tree) => {
+    const plugins = listPlugins(tree.root)
+    const imports = [
+      `import { shapeOf } from ${location(tree, 'shared/protocol/shape')}`,
+      ...sharedSchemas.map(({ module, prefix }) => `import { schemas as ${prefix} } from ${location(tree, module)}`),
+      ...plugins.map(({ schema }, index) => `import { schema as schema${index} } from ${location(tree, schema)}`),
+    ]
+    const ofShared = sharedSchemas.flatMap(({ prefix, names }) =>
+      names.map((name): [string, string] => [`${prefix}.${name}`, `shapeOf(${prefix}.${name})`]),
+    )
+    const ofPlugins = plugins.map(({ name }, index): [string, string] => [name, `shapeOf(schema${index})`])
+    return [...imports, shapesText([...ofShared, ...ofPlugins])].join('\n')
+  },
+  'podwire:version': ({ root }) => `export const version = ${JSON.stringify(suiteVersion(root))}`,
+}
+
+function location({ base, extension }: ModuleTree, module: string): string {
+  return JSON.stringify(path.join(base, module + extension))
+}
+
+function objectText(entries: string[]): string {
+  return ['{', ...entries.map((entry) => `  ${entry},`), '}'].join('\n')
+}

@@ -1,0 +1,12 @@
+/** Modules the bundler makes from the folders (shared/build); nothing is registered by hand. */
+declare module 'podwire:plugins' {
+  import type { AnyPlugin } from '../protocol/plugin.js'
+  export const plugins: Readonly<Record<string, () => Promise<{ default: AnyPlugin }>>>
+}
+declare module 'podwire:shapes' {
+  import type { Shape } from '../protocol/shape.js'
+  export const shapes: Readonly<Record<string, Shape>> & Readonly<Record<'result.A' | 'result.B' | 'result.C', Shape>>
+}
+declare module 'podwire:version' {
+  export const version: string
+}

@@ -1,0 +1,26 @@
+import { defineConfig } from 'vitest/config'
+import { Summary } from './shared/build/summary.js'
+import { virtualModulesPlugin } from './shared/build/vite.js'
+
+export default defineConfig({
+  test: {
+    reporters: ['default', new Summary()],
+    projects: [
+      {
+        plugins: [virtualModulesPlugin()],
+        test: { name: 'unit', include: ['{plugins,ipam,shared}/**/*.test.ts'] },
+      },
+      {
+        plugins: [virtualModulesPlugin()],
+        test: {
+          name: 'conformance',
+          include: ['conformance/**/*.test.ts'],
+          globalSetup: 'conformance/setup/global.ts',
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+          maxWorkers: 2,
+        },
+      },
+    ],
+  },
+})
