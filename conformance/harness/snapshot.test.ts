@@ -24,7 +24,7 @@ describe('a snapshot', () => {
 
     const seen = difference(before, await takeSnapshot(host, { directories: ['/run/leases'] })).split('\n')
     expect(seen).toContain(
-      '+ host: link veth#0 veth up mtu 1500 txqlen 1000 operstate UP promiscuity 0 allmulti 0 address <mac>',
+      '+ host: link veth#0 veth up operstate UP mtu 1500 txqlen 1000 promiscuity 0 allmulti 0 address <mac>',
     )
     expect(seen).toContain('+ host: nft table inet t chain c: iifname "veth#0" counter drop')
     expect(seen).toContain('+ host: sysctl ipv6/conf/veth#0/accept_ra 1')

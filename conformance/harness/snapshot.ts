@@ -92,12 +92,16 @@ const nameOf = (link: Record<string, unknown>): string => linkSchema.parse(link)
 function linkLines(raw: Record<string, unknown>): string[] {
   const link = linkSchema.parse(raw)
   const { info_kind: kind, info_data: data, info_slave_data: port } = link.linkinfo ?? {}
-  const state = pick(link, ['mtu', 'txqlen', 'operstate', 'master', 'promiscuity', 'allmulti', 'ifalias', 'address'])
+  const state = pick(link, ['mtu', 'txqlen', 'master', 'promiscuity', 'allmulti', 'ifalias', 'address'])
   const settings = pick(data ?? {}, ['vlan_filtering', 'mode', 'id', 'protocol'])
   const portState = pick(port ?? {}, ['state', 'hairpin', 'isolated', 'learning', 'flood'])
   const flags = link.flags.includes('UP') ? 'up' : 'down'
+  // A bridge notices its ports' carrier some milliseconds late: of a bridge only the wish to be up is a fact.
+  const carrier = kind === 'bridge' ? '' : `operstate ${link['operstate']}`
   return [
-    `link ${link.ifname} ${kind ?? ''} ${flags} ${words(state)} ${words(settings)}`.trim().replace(/ +/g, ' '),
+    `link ${link.ifname} ${kind ?? ''} ${flags} ${carrier} ${words(state)} ${words(settings)}`
+      .trim()
+      .replace(/ +/g, ' '),
     ...(port === undefined ? [] : [`port ${link.ifname} ${words(portState)}`]),
     ...link.addr_info.flatMap((address) => addressLine(link.ifname, address)),
   ]
@@ -112,7 +116,9 @@ function addressLine(link: string, address: Record<string, unknown>): string[] {
 // The local table mirrors the addresses; fe80::/64 and ff00::/8 come and go with the carrier.
 function routeLine(route: Record<string, unknown>): string[] {
   if (route['table'] === 'local' || /^(fe80::|ff00::)/.test(String(route['dst']))) return []
-  return [`route ${words(route)}`]
+  // "linkdown" is the carrier again.
+  const flags = ((route['flags'] ?? []) as string[]).filter((flag) => flag !== 'linkdown')
+  return [`route ${words({ ...route, flags })}`]
 }
 
 function qdiscLine(qdisc: Record<string, unknown>): string[] {
