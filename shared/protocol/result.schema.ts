@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { checked, dns } from './config.schema.js'
 
-const route = z.object({
+export const route = z.object({
   dst: checked('cidr'),
   gw: checked('addressOrEmpty').optional(),
   mtu: z.int().optional(),

@@ -1,0 +1,194 @@
+import { accessSync, constants, statSync } from 'node:fs'
+import { withLock } from '../shared/exec/lock.js'
+import { compareAddress, formatAddress, formatCidr, parseAddress, parseCidr } from '../shared/net/address.js'
+import { isIdentifier } from '../shared/protocol/environment.js'
+import { CniError, codes, invalidConfiguration } from '../shared/protocol/errors.js'
+import { definePlugin, type Call as PluginCall } from '../shared/protocol/plugin.js'
+import { type Dns, emptyResult, type Route } from '../shared/protocol/result.js'
+import { acquire, cidrOf, preview, undoAcquire } from './_acquire.js'
+import { type Choice, candidates, Exhausted } from './_allocate.js'
+import { currentEpoch } from './_epoch.js'
+import { exhaustionError, leasesIn } from './_exhaustion.js'
+import { systemLeaseFiles } from './_files.js'
+import type { Owner } from './_lease.js'
+import { type RangeSet, rangeHolding } from './_ranges.js'
+import { readRequest } from './_request.js'
+import { parseResolvConf } from './_resolv.js'
+import { openStore, type Store } from './_store.js'
+import type { LeaseView } from './_view.js'
+import type { HostLocalConfiguration } from './host-local.schema.js'
+
+/** Hands out addresses from ranges of this host alone, and remembers them in files. */
+export default definePlugin<HostLocalConfiguration>({
+  name: 'host-local',
+  argsKeys: ['IP'],
+  prevResult: { CHECK: 'optional' },
+  refuse: (call) => readRequest(call).problems,
+
+  add(call) {
+    const dns = readDns(call)
+    const ips = lease(call, storeOf(call)).map((choice) => ({
+      address: cidrOf(choice),
+      gateway: formatAddress(choice.range.gateway),
+    }))
+    return { ...emptyResult, ips, routes: (call.config.ipam?.routes ?? []).map(canonical), dns }
+  },
+
+  check(call) {
+    const own = storeOf(call).look((view) => view.of(ownerOf(call)))
+    if (own.length === 0) throw notFound(call, 'no lease file names it')
+    const { sets } = readRequest(call).request
+    for (const { address: text } of call.prevResult?.ips ?? []) {
+      const address = parseCidr(text)?.address
+      if (address === undefined || !sets.some((set) => rangeHolding(set, address))) continue
+      if (own.some((one) => compareAddress(one.address, address) === 0)) continue
+      throw notFound(call, `it holds ${own.map(({ file }) => file).join(', ')}, but prevResult lists ${text}`)
+    }
+  },
+
+  del(call) {
+    const store = storeOf(call)
+    const owner = ownerOf(call)
+    call.host.change(`release the addresses of ${owner.containerID} ${owner.ifName} in ${store.directory}`, () => {
+      store.change((leases) => leases.release(leases.of(owner)))
+    })
+  },
+
+  status(call) {
+    const { request, problems } = readRequest(call)
+    if (problems.length > 0) throw invalidConfiguration(problems)
+    const store = storeOf(call)
+    refuseUnwritable(store.directory)
+    store.look((view) => {
+      const full = request.sets.find((set, index) => !hasRoom(view, set, index))
+      if (full === undefined) return
+      const { message, details } = exhaustionError(new Exhausted(full), view, originOf(call, store))
+      throw new CniError(codes.notAvailable, message, { details })
+    })
+  },
+
+  gc(call) {
+    const { validAttachments, host } = call
+    if (validAttachments === undefined) return
+    const valid = new Set(
+      validAttachments.flatMap(({ containerID, ifname }) => [containerID, `${containerID} ${ifname}`]),
+    )
+    const store = storeOf(call)
+    host.change(`release the addresses of all but ${validAttachments.length} attachments in ${store.directory}`, () => {
+      store.change((leases) => leases.release(leases.all().filter(({ owner }) => isStale(owner, valid))))
+    })
+  },
+})
+
+// --- internal
+
+type Call = PluginCall<HostLocalConfiguration>
+
+const defaultDataDir = '/var/lib/cni/networks'
+
+function ownerOf({ attachment: { containerID, ifName } }: Call): Owner {
+  return { containerID, ifName }
+}
+
+function storeOf({ host, config, stdin }: Call): Store {
+  return openStore({
+    dataDir: (config.ipam ? config.ipam.dataDir : dataDirIn(stdin)) || defaultDataDir,
+    network: config.name,
+    files: systemLeaseFiles,
+    epoch: currentEpoch(systemLeaseFiles),
+    lock: (path, body) => withLock(path, body, { run: host.run }),
+    warn: host.warn,
+  })
+}
+
+/** The directory as a DEL finds it in a configuration whose `ipam` is wrong elsewhere and was dropped. */
+function dataDirIn(stdin: string): string | undefined {
+  const member = (value: object, name: string): unknown =>
+    Object.entries(value).find(([key]) => key.toLowerCase() === name.toLowerCase())?.[1]
+  const ipam = member(JSON.parse(stdin), 'ipam')
+  const dataDir = typeof ipam === 'object' && ipam !== null ? member(ipam, 'dataDir') : undefined
+  return typeof dataDir === 'string' ? dataDir : undefined
+}
+
+/** Reserves (in a dry run: chooses) the addresses, and notes in the journal how to give them back. */
+function lease(call: Call, store: Store): readonly Choice[] {
+  const { request } = readRequest(call)
+  const owner = ownerOf(call)
+  const who = `${owner.containerID} ${owner.ifName}`
+  try {
+    if (call.host.dryRun) {
+      const choices = store.look((view) => preview(view, owner, request))
+      call.host.warn(`# reserve ${choices.map(cidrOf).join(' ')} for ${who} in ${store.directory}`)
+      return choices
+    }
+    store.create()
+    const choices = store.change((leases) => acquire(leases, owner, request))
+    if (choices === undefined) throw new CniError(codes.tryAgainLater, `${store.directory} was removed just now`)
+    call.host.journal.note(() => undoAcquire(store, owner, choices))
+    return choices
+  } catch (thrown) {
+    if (!(thrown instanceof Exhausted)) throw thrown
+    throw store.look((view) => exhaustionError(thrown, view, originOf(call, store)))
+  }
+}
+
+function originOf({ host }: Call, { directory }: Store): { directory: string; bootedAt: number } {
+  return { directory, bootedAt: Date.now() - Number.parseFloat(host.files.read('/proc/uptime')) * 1000 }
+}
+
+/** @throws code 5 when the file cannot be read, before anything is reserved */
+function readDns({ config, host }: Call): Dns {
+  const path = config.ipam?.resolvConf ?? ''
+  if (path === '') return {}
+  try {
+    return parseResolvConf(host.files.read(path))
+  } catch (thrown) {
+    const details = (thrown as Error).message
+    throw new CniError(codes.ioFailure, `cannot read ipam.resolvConf ${path}`, { details, cause: thrown })
+  }
+}
+
+/** A route as Go prints it: canonical addresses, nothing that is zero. */
+function canonical({ dst, gw, mtu, advmss, priority, table, scope }: Route): Route {
+  const destination = parseCidr(dst)
+  const gateway = parseAddress(gw ?? '')
+  return {
+    dst: destination ? formatCidr(destination) : dst,
+    ...(gateway ? { gw: formatAddress(gateway) } : {}),
+    ...(mtu ? { mtu } : {}),
+    ...(advmss ? { advmss } : {}),
+    ...(priority ? { priority } : {}),
+    ...(table === undefined ? {} : { table }),
+    ...(scope === undefined ? {} : { scope }),
+  }
+}
+
+function notFound({ attachment }: Call, details: string): CniError {
+  const message = `Failed to find address added by container ${attachment.containerID}`
+  return new CniError(codes.checkFailed, message, { details, fix: 'detach the container and attach it again' })
+}
+
+/** @throws code 50 when leases could not be written: what exists of the path must be a writable directory */
+function refuseUnwritable(directory: string): void {
+  let existing = directory
+  while (existing !== '' && !statSync(existing, { throwIfNoEntry: false })) {
+    existing = existing.slice(0, existing.lastIndexOf('/'))
+  }
+  try {
+    accessSync(`${existing}/.`, constants.W_OK | constants.X_OK)
+  } catch (thrown) {
+    const details = (thrown as Error).message
+    throw new CniError(codes.notAvailable, `cannot write leases to ${directory}`, { details, cause: thrown })
+  }
+}
+
+function hasRoom(view: LeaseView, set: RangeSet, index: number): boolean {
+  const isTaken = view.prober()
+  for (const address of candidates(set, view.lastReserved(index))) if (!isTaken(address)) return true
+  return leasesIn(set, view.all()).some(view.isDead)
+}
+
+/** Whether no valid attachment is the owner, an old lease's whole container; a person's note is no container. */
+function isStale({ containerID, ifName }: Owner, valid: ReadonlySet<string>): boolean {
+  return isIdentifier(containerID) && !valid.has(ifName === '' ? containerID : `${containerID} ${ifName}`)
+}
