@@ -1,20 +1,29 @@
 import type { Reporter, TestModule } from 'vitest/node'
 
-/** Names every skipped test with its reason, then prints `N passed, N failed, N skipped` as the very last line. */
+/** Names every skipped test with its reason; the run's very last line is `N passed, N failed, N skipped`. */
 export class Summary implements Reporter {
-  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
-    const tests = modules.flatMap((module) => [...module.children.allTests()])
-    const count = (state: string) => tests.filter((test) => test.result().state === state).length
-    const brokenFiles = modules.filter((module) => module.errors().length > 0)
-    const skipped = tests.filter((test) => test.result().state === 'skipped')
-    const failed = count('failed') + count('pending') + brokenFiles.length + unhandledErrors.length
+  readonly #counts = { passed: 0, failed: 0, skipped: 0 }
 
-    for (const test of skipped) {
-      const result = test.result()
-      const reason = ('note' in result && result.note) || 'no reason given'
-      console.log(`SKIPPED ${test.module.relativeModuleId}: ${test.fullName}: ${reason}`)
+  /** Vitest reports some errors after its last call to a reporter, so the line waits for the end of the process. */
+  onInit(): void {
+    process.once('exit', (status) => {
+      const counts = this.#counts
+      if (counts.failed === 0 && (status !== 0 || counts.passed === 0)) counts.failed = 1
+      if (counts.failed > 0) process.exitCode = 1
+      console.log(`${counts.passed} passed, ${counts.failed} failed, ${counts.skipped} skipped`)
+    })
+  }
+
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+    const counts = this.#counts
+    counts.failed = unhandledErrors.length
+    for (const module of modules) {
+      counts.failed += module.errors().length
+      for (const test of module.children.allTests()) {
+        const result = test.result()
+        counts[result.state === 'pending' ? 'failed' : result.state] += 1
+        if (result.state === 'skipped') console.log(`SKIPPED ${test.fullName}: ${result.note ?? 'no reason given'}`)
+      }
     }
-    console.log(`${count('passed')} passed, ${failed} failed, ${skipped.length} skipped`)
-    if (failed > 0 || count('passed') === 0) process.exitCode = 1
   }
 }
