@@ -130,9 +130,8 @@ function routeOperation(verb: string, { link, netns }: At, route: Route, extra: 
     ...attribute('advmss', advmss),
     ...extra,
   ]
-  const family = dst.includes(':') ? ['-6'] : []
   const why = `add the route to ${dst}${gw === undefined ? '' : ` via ${gw}`} on ${link}`
-  return ip(netns, [...family, 'route', verb, dst, ...words], verb === 'del' ? why.replace('add', 'remove') : why)
+  return ip(netns, ['route', verb, dst, ...words], verb === 'del' ? why.replace('add', 'remove') : why)
 }
 
 function attribute(word: string, value: number | undefined): readonly string[] {

@@ -32,6 +32,7 @@ export const codes = {
   delegateFailed: 107,
   addressUnavailable: 108,
   cleanupIncomplete: 109,
+  addressConflict: 110,
   internal: 199,
 } as const
 

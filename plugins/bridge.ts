@@ -1,0 +1,326 @@
+import {
+  configureInterface,
+  containerSettings,
+  dnsOf,
+  interfaceDifferences,
+  throwDifferences,
+} from '../shared/net/interface.js'
+import { addVethPair, deleteLink, ensureLink, refuseRouterAdvertisements, setLink, setUp } from '../shared/net/ip.js'
+import {
+  forgetMasquerade,
+  masquerade,
+  masqueradeDifferences,
+  staleMasquerades,
+  unmasquerade,
+} from '../shared/net/masquerade.js'
+import { attachmentHash, hostVethName, macFrom } from '../shared/net/names.js'
+import { livingNetns, requireNetns } from '../shared/net/netns.js'
+import { bootID, hostLinkNames, type ObservedLink, observeLink } from '../shared/net/observe.js'
+import { probeKernel } from '../shared/net/probe.js'
+import { attemptAll } from '../shared/plan/host.js'
+import type { Operation } from '../shared/plan/operation.js'
+import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { macOf } from '../shared/protocol/checks.js'
+import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
+import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release } from '../shared/protocol/ipam.js'
+import { type Attachment, type Call, definePlugin } from '../shared/protocol/plugin.js'
+import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
+import { gatewayOperations, isGateway, withGateways } from './_bridge-gateway.js'
+import {
+  addGatewayLink,
+  filtersVlans,
+  gatewayLink,
+  gatewayLinkProblems,
+  portVlans,
+  vlanProblems,
+} from './_bridge-vlan.js'
+import { guard, unguard } from './_spoof-guard.js'
+import type { BridgeConfiguration } from './bridge.schema.js'
+
+type BridgeCall = Call<BridgeConfiguration>
+
+/** A bridge in the host, a veth pair to the container, addresses, and a way out. */
+export default definePlugin<BridgeConfiguration>({
+  name: 'bridge',
+  argsKeys: ['MAC'],
+  prevResult: { CHECK: 'required' },
+
+  refuse({ config, args }) {
+    const problems: Problem[] = [...vlanProblems(config), ...gatewayLinkProblems(config)]
+    if (config.hairpinMode && config.promiscMode) {
+      problems.push({
+        path: 'promiscMode',
+        value: true,
+        expected: 'false where hairpinMode is true: they exclude each other',
+      })
+    }
+    if (config.disableContainerInterface && hasIpam({ config })) {
+      problems.push({ path: 'ipam', value: config.ipam, expected: 'nothing where disableContainerInterface is true' })
+    }
+    const mac = args.get('MAC') ?? ''
+    if (mac !== '' && macOf(mac) === undefined) {
+      problems.push({ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address such as "02:00:5e:10:00:01"' })
+    }
+    return problems
+  },
+
+  add(call) {
+    const { config, host, environment, attachment } = call
+    refuseInexpressible(call.version, hasIpam(call))
+    const netns = requireNetns(environment.netns)
+    const macs = chooseMacs(call)
+    const before = hostLinkNames(host).has(config.bridge)
+      ? requireBridge(observeLink(host, config.bridge), config)
+      : undefined
+    writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container })
+    host.apply([...ensureBridge(config, before, macs.bridge), ...connect(call, netns, macs)])
+    const bridge = before ?? observeLink(host, config.bridge)
+    host.apply(openPort(call, bridge))
+    if (config.macspoofchk) host.apply(guard(attachment, macs.container))
+
+    const leased = hasIpam(call) ? lease(call) : emptyResult
+    const addressed = withGateways(config, leased, 2)
+    const gateway = isGateway(config) && hasIpam(call) ? applyGateway(call, addressed, bridge) : undefined
+    host.apply(containerOperations(call, netns, addressed))
+    if (config.ipMasq && addressed.ips.length > 0) {
+      const addresses = addressed.ips.map(({ address }) => address)
+      masquerade(host, { attachment, addresses, backend: config.ipMasqBackend ?? 'nftables' })
+    }
+    const made = [
+      { name: config.bridge, mac: bridge?.address ?? macs.bridge },
+      { name: hostVethName(attachment), mac: macs.host },
+      { name: environment.ifName, mac: macs.container, sandbox: netns },
+      ...(gateway ? [gateway] : []),
+    ]
+    return { ...addressed, interfaces: made, dns: dnsOf(config.dns, leased.dns) }
+  },
+
+  check(call) {
+    checkLease(call)
+    throwDifferences(differences(call))
+  },
+
+  del(call) {
+    const { host, environment, attachment } = call
+    const netns = livingNetns(environment.netns)
+    attemptAll(
+      () => host.sweep([...disconnect(call, netns), ...unguardIf(call), ...unmasqueradeIf(call)]),
+      () => release(call),
+    )
+    forgetMasquerade(host, attachment)
+    removeRecord(host, 'bridge', attachment)
+  },
+
+  status(call) {
+    const { config, host } = call
+    const needsNft = config.macspoofchk || (config.ipMasq && config.ipMasqBackend !== 'iptables')
+    probeKernel(host, needsNft ? ['bridge', 'nftables'] : ['bridge'])
+    ipamStatus(call)
+  },
+
+  gc(call) {
+    const { config, host, validAttachments } = call
+    attemptAll(
+      ...staleAttachments(config.name, validAttachments).map((attachment) => () => {
+        host.sweep([
+          removePort(attachment),
+          ...unguard(host, attachment, macOfRecord(attachment)),
+          ...unmasquerade(host, attachment),
+        ])
+        forgetMasquerade(host, attachment)
+        removeRecord(host, 'bridge', attachment)
+      }),
+      () => collectLeases(call),
+    )
+  },
+})
+
+// --- internal
+
+/** What DEL cannot know otherwise. */
+interface Made {
+  readonly mac: string
+}
+
+interface Macs {
+  readonly bridge: string
+  readonly host: string
+  readonly container: string
+}
+
+/**
+ * Every MAC address is ours from the creation on, so nothing changes it later (udev, a port that comes or goes) and nothing has to be
+ * read back. They hold the boot ID: two nodes with the same names must not meet on one wire.
+ */
+function chooseMacs({ config, args, attachment, host }: BridgeCall): Macs {
+  const boot = bootID(host)
+  const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.get('MAC') || ''
+  return {
+    bridge: macFrom(`${boot}/${config.bridge}`),
+    host: macFrom(`${boot}/host/${attachmentHash(attachment)}`),
+    container: macOf(asked) ?? macFrom(`${boot}/container/${attachmentHash(attachment)}`),
+  }
+}
+
+function requireBridge(link: ObservedLink | undefined, { bridge }: BridgeConfiguration): ObservedLink | undefined {
+  const kind = link?.linkinfo?.info_kind
+  if (!link || kind === 'bridge') return link
+  throw new CniError(codes.nameTaken, `"${bridge}" already exists but is not a bridge`, {
+    problems: [{ path: 'bridge', value: bridge, expected: `the name of a bridge, not of a ${kind ?? 'plain link'}` }],
+    fix: 'give the network another bridge name, or remove that link',
+  })
+}
+
+/** The bridge as the configuration wants it; shared, so created if absent and never taken away. */
+function ensureBridge(
+  config: BridgeConfiguration,
+  before: ObservedLink | undefined,
+  mac: string,
+): readonly Operation[] {
+  const link = config.bridge
+  const size = config.mtu > 0 ? ['mtu', String(config.mtu)] : []
+  const filtering = filtersVlans(config) ? ['vlan_filtering', '1'] : []
+  const isFiltering = before?.linkinfo?.info_data?.['vlan_filtering'] === 1
+  return [
+    ...(before ? [] : [ensureLink({ link }, ['address', mac, ...size, 'type', 'bridge', ...filtering])]),
+    ...(before && filtersVlans(config) && !isFiltering
+      ? [setLink({ link }, ['type', 'bridge', ...filtering], `make ${link} look at VLAN tags`)]
+      : []),
+    ...(config.promiscMode && !before?.flags.includes('PROMISC')
+      ? [setLink({ link }, ['promisc', 'on'], `make ${link} promiscuous`)]
+      : []),
+    refuseRouterAdvertisements({ link }),
+    ...(before?.flags.includes('UP') ? [] : [setUp({ link })]),
+  ]
+}
+
+function connect({ config, environment, attachment }: BridgeCall, netns: string, macs: Macs): readonly Operation[] {
+  const port = hostVethName(attachment)
+  const flags = [...(config.hairpinMode ? ['hairpin', 'on'] : []), ...(config.portIsolation ? ['isolated', 'on'] : [])]
+  return [
+    addVethPair({
+      host: port,
+      hostMac: macs.host,
+      container: environment.ifName,
+      containerMac: macs.container,
+      netns,
+      mtu: config.mtu,
+      master: config.bridge,
+    }),
+    ...(flags.length > 0
+      ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
+      : []),
+  ]
+}
+
+/** The port gets its VLANs before it is up, and is up before the container's end: its first packets find the way. */
+function openPort({ config, attachment }: BridgeCall, bridge: ObservedLink | undefined): readonly Operation[] {
+  const link = hostVethName(attachment)
+  return [...portVlans(link, config, defaultVlanOf(bridge)), refuseRouterAdvertisements({ link }), setUp({ link })]
+}
+
+function defaultVlanOf(bridge: ObservedLink | undefined): number {
+  return Number(bridge?.linkinfo?.info_data?.['vlan_default_pvid'] ?? 1)
+}
+
+/** Puts the gateway's addresses on the bridge, or with a VLAN on the host's link into it, which is returned. */
+function applyGateway({ config, host }: BridgeCall, { ips }: Pick<Result, 'ips'>, bridge: ObservedLink | undefined) {
+  if (config.vlan === 0) {
+    host.apply(gatewayOperations(config, { link: config.bridge, observed: bridge, ips }))
+    return undefined
+  }
+  const { link } = gatewayLink(config)
+  if (!hostLinkNames(host).has(link)) host.apply(addGatewayLink(config, bridge?.mtu ?? 1500, defaultVlanOf(bridge)))
+  const observed = observeLink(host, link)
+  host.apply(gatewayOperations(config, { link, observed, ips }))
+  return { name: link, ...(observed?.address ? { mac: observed.address } : {}) }
+}
+
+function containerOperations(
+  call: BridgeCall,
+  netns: string,
+  { ips, routes }: Pick<Result, 'ips' | 'routes'>,
+): readonly Operation[] {
+  const { config, environment } = call
+  const link = environment.ifName
+  if (!hasIpam(call)) {
+    return [
+      ...containerSettings({ link, netns }, {}),
+      ...(config.disableContainerInterface ? [] : [setUp({ link, netns })]),
+    ]
+  }
+  const dad: Record<string, string> = config.enabledad ? { enhanced_dad: '1', accept_dad: '1' } : { accept_dad: '0' }
+  const settings = Object.entries(dad).map(([key, value]) => [`net/ipv6/conf/${link}/${key}`, value])
+  settings.push([`net/ipv4/conf/${link}/arp_notify`, '1'])
+  return configureInterface({ netns, ifName: link, ips, routes, settings: Object.fromEntries(settings) })
+}
+
+/** Our host end by its name; what the official plugin made only by the container's end. */
+function disconnect({ host, environment, attachment }: BridgeCall, netns: string | undefined): readonly Operation[] {
+  if (hostLinkNames(host).has(hostVethName(attachment))) return [removePort(attachment)]
+  return netns === undefined ? [] : [deleteLink({ link: environment.ifName, netns })]
+}
+
+function removePort(attachment: Attachment): Operation {
+  return deleteLink({ link: hostVethName(attachment) })
+}
+
+function unguardIf({ config, host, attachment }: BridgeCall): readonly Operation[] {
+  return config.macspoofchk ? unguard(host, attachment, macOfRecord(attachment)) : []
+}
+
+function unmasqueradeIf({ config, host, attachment }: BridgeCall): readonly Operation[] {
+  return config.ipMasq ? unmasquerade(host, attachment) : []
+}
+
+function macOfRecord(attachment: Attachment): string | undefined {
+  return readRecord<Made>('bridge', attachment)?.data.mac
+}
+
+function staleAttachments(network: string, valid: Call['validAttachments']): readonly Attachment[] {
+  if (valid === undefined) return []
+  const bridged = staleRecords<Made>('bridge', network, valid).map(({ attachment }) => attachment)
+  const all = [...bridged, ...staleMasquerades(network, valid)]
+  return [...new Map(all.map((attachment) => [attachmentHash(attachment), attachment])).values()]
+}
+
+function differences(call: BridgeCall): readonly Problem[] {
+  const { config, host, environment, attachment } = call
+  const prevResult = call.prevResult ?? emptyResult
+  const netns = requireNetns(environment.netns)
+  const { link, problems } = interfaceDifferences(host, { netns, ifName: environment.ifName, prevResult, kind: 'veth' })
+  const found = [...problems, ...bridgeDifferences(call, prevResult, link)]
+  if (config.ipMasq) {
+    const own = prevResult.ips.filter(
+      ({ interface: index }) => prevResult.interfaces[index ?? -1]?.name === environment.ifName,
+    )
+    found.push(
+      ...masqueradeDifferences(
+        host,
+        attachment,
+        own.map(({ address }) => address),
+      ),
+    )
+  }
+  return found
+}
+
+/** The bridge and the container's port on it; a bridge's MAC address may follow its ports and is not compared. */
+function bridgeDifferences(
+  { config, host }: BridgeCall,
+  { interfaces }: Result,
+  link: ObservedLink | undefined,
+): readonly Problem[] {
+  const bridge = observeLink(host, config.bridge)
+  if (bridge?.linkinfo?.info_kind !== 'bridge') {
+    return [{ path: 'bridge', value: bridge?.linkinfo?.info_kind ?? 'none', expected: `the bridge ${config.bridge}` }]
+  }
+  const names = interfaces.filter(({ name, sandbox }) => !sandbox && name !== config.bridge).map(({ name }) => name)
+  const ports = names.map((name) => observeLink(host, name)).filter((one) => one !== undefined)
+  const port =
+    ports.find(({ ifindex }) => link?.link_index === ifindex) ?? ports.find(({ master }) => master === config.bridge)
+  if (!port)
+    return [{ path: 'prevResult.interfaces', value: names, expected: `the host end of a veth pair that is there` }]
+  if (port.master === config.bridge) return []
+  return [{ path: `master of ${port.ifname}`, value: port.master ?? 'none', expected: config.bridge }]
+}

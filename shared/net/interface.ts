@@ -1,0 +1,165 @@
+import type { Operation } from '../plan/operation.js'
+import { CniError, codes, type Problem } from '../protocol/errors.js'
+import type { Dns, IpConfiguration, Result, Route } from '../protocol/result.js'
+import { contains, parseAddress, parseCidr } from './address.js'
+import { type At, addAddress, addRoute, appendRoute, setUp, sysctl } from './ip.js'
+import { type Eyes, type ObservedLink, observeLink, observeRoutes } from './observe.js'
+
+/** How a container's interface gets its addresses and routes. */
+export interface Addressing {
+  readonly netns: string
+  readonly ifName: string
+  readonly ips: readonly IpConfiguration[]
+  readonly routes: readonly Route[]
+  /** Settings under net/, in slash form, to write before the link is up; those the kernel lacks are skipped. */
+  readonly settings?: Readonly<Record<string, string>>
+}
+
+/**
+ * Gives the container's interface everything an IPAM result says, in the official order: settings, addresses, link up,
+ * routes; each attribute of a route is applied, also those the official suite only echoes (mtu, advmss).
+ */
+export function configureInterface({ netns, ifName, ips, routes, settings = {} }: Addressing): readonly Operation[] {
+  const at: At = { link: ifName, netns }
+  const has6 = ips.some(({ address }) => address.includes(':'))
+  return [
+    ...containerSettings(at, settings),
+    ...(has6 ? enableIPv6(at) : []),
+    ...ips.map(({ address }) => addAddress(at, address)),
+    setUp(at),
+    ...routes.map((route, index) => routeOperation(at, route, { ips, among: routes.slice(0, index) })),
+  ]
+}
+
+/** The settings every container interface gets before it is up: nothing on its link may configure it. */
+export function containerSettings(
+  { link, netns }: At,
+  settings: Readonly<Record<string, string>>,
+): readonly Operation[] {
+  const all = { [`net/ipv6/conf/${link}/accept_ra`]: '0', ...settings }
+  return Object.entries(all).map(([key, value]) => sysctl({ key, value, netns }, { ifSupported: true }))
+}
+
+/** The gateway a route without one of its own uses: the first of its family. A route of scope link (253) has none. */
+export function effectiveGateway(route: Route, ips: readonly IpConfiguration[]): string | undefined {
+  if (route.gw !== undefined || route.scope === 253) return route.gw
+  return ips.find(({ address, gateway }) => gateway !== undefined && isSameFamily(address, route.dst))?.gateway
+}
+
+/** The DNS of the result: the configuration's where it says anything (also an empty list), else the IPAM plugin's. */
+export function dnsOf(configured: Dns | undefined, leased: Dns): Dns {
+  const { nameservers, domain, search, options } = configured ?? {}
+  return nameservers || domain || search || options ? (configured as Dns) : leased
+}
+
+/** What differs between a container's interface and prevResult: its presence, kind, MAC, addresses and routes. */
+export function interfaceDifferences(
+  eyes: Eyes,
+  expected: { netns: string; ifName: string; prevResult: Result; kind?: string },
+): { link?: ObservedLink; problems: readonly Problem[] } {
+  const { netns, ifName, prevResult, kind } = expected
+  const path = `interface ${ifName}`
+  const listed = prevResult.interfaces.find(({ name, sandbox }) => name === ifName && sandbox === netns)
+  if (!listed) {
+    const names = prevResult.interfaces.map(({ name, sandbox }) => `${name} in ${sandbox ?? 'the host'}`)
+    return {
+      problems: [{ path: 'prevResult.interfaces', value: names, expected: `${ifName} with the sandbox ${netns}` }],
+    }
+  }
+  const link = observeLink(eyes, ifName, netns)
+  if (!link) return { problems: [{ path, value: 'none', expected: `a link of this name in ${netns}` }] }
+  const problems: Problem[] = []
+  const actualKind = link.linkinfo?.info_kind ?? 'none'
+  if (kind !== undefined && actualKind !== kind)
+    problems.push({ path: `${path} kind`, value: actualKind, expected: kind })
+  if (listed.mac && listed.mac.toLowerCase() !== link.address) {
+    problems.push({ path: `${path} MAC`, value: link.address, expected: listed.mac })
+  }
+  return {
+    link,
+    problems: [...problems, ...addressDifferences(link, prevResult, path), ...routeDifferences(eyes, expected)],
+  }
+}
+
+/** Throws what CHECK found, all of it in one error (code 105). */
+export function throwDifferences(problems: readonly Problem[]): void {
+  if (problems.length === 0) return
+  const first = problems[0] as Problem
+  throw new CniError(codes.checkFailed, `${first.path} is not as ADD left it`, { problems })
+}
+
+// --- internal
+
+function enableIPv6({ link, netns }: At): readonly Operation[] {
+  const meaning = {
+    absent: { code: codes.featureMissing, fix: 'boot the kernel with IPv6, or take the IPv6 addresses out of ipam' },
+  }
+  return [
+    sysctl({ key: 'net/ipv6/conf/lo/disable_ipv6', value: '0', netns }),
+    sysctl({ key: `net/ipv6/conf/${link}/disable_ipv6`, value: '0', netns }),
+    sysctl({ key: `net/ipv6/conf/${link}/keep_addr_on_down`, value: '1', netns }),
+  ].map((operation) => ({ ...operation, meaning }))
+}
+
+/** A gateway outside all own subnets (a /32 address, say) is reached on the link itself. */
+function routeOperation(
+  at: At,
+  route: Route,
+  { ips, among }: { ips: readonly IpConfiguration[]; among: readonly Route[] },
+): Operation {
+  const gw = effectiveGateway(route, ips)
+  const complete = gw === undefined ? route : { ...route, gw }
+  const gateway = gw === undefined ? undefined : parseAddress(gw)
+  const isLocal = ips.some(({ address }) => {
+    const cidr = parseCidr(address)
+    return cidr && gateway && contains(cidr, gateway)
+  })
+  const isOwnGateway = ips.some((one) => one.gateway === gw)
+  const extra = gateway && !isLocal && isOwnGateway ? ['onlink'] : []
+  const shares = among.some(({ dst, table }) => dst === route.dst && table === route.table)
+  return shares ? appendRoute(at, complete, extra) : addRoute(at, complete, extra)
+}
+
+function addressDifferences(link: ObservedLink, { ips }: Result, path: string): readonly Problem[] {
+  const actual = link.addr_info.map(({ local, prefixlen }) => `${local}/${prefixlen}`)
+  return ips
+    .filter(({ address }) => !actual.includes(address))
+    .map(({ address }) => ({ path: `${path} addresses`, value: actual, expected: address }))
+}
+
+/** Only the routes prevResult lists, in the table it names; the official suite looks into the main table alone. */
+function routeDifferences(
+  eyes: Eyes,
+  { netns, prevResult }: { netns: string; prevResult: Result },
+): readonly Problem[] {
+  if (prevResult.routes.length === 0) return []
+  const actual = observeRoutes(eyes, netns)
+  const missing = prevResult.routes.filter((route) => {
+    const dst = printedDestination(route.dst)
+    const table = tableName(route.table)
+    return !actual.some(
+      (one) =>
+        one.dst === dst &&
+        (one.table ?? 'main') === table &&
+        (dst === 'default' || route.gw === undefined || one.gateway === undefined || one.gateway === route.gw),
+    )
+  })
+  return missing.map((route) => ({ path: 'routes', value: 'no such route', expected: JSON.stringify(route) }))
+}
+
+const tableNames: Record<number, string> = { 253: 'default', 254: 'main', 255: 'local' }
+
+function tableName(table: number | undefined): string {
+  return table === undefined ? 'main' : (tableNames[table] ?? String(table))
+}
+
+/** A destination as `ip -j route` prints it. */
+function printedDestination(dst: string): string {
+  if (dst === '0.0.0.0/0' || dst === '::/0') return 'default'
+  const [address, prefix] = dst.split('/')
+  return prefix === (dst.includes(':') ? '128' : '32') ? (address as string) : dst
+}
+
+function isSameFamily(left: string, right: string): boolean {
+  return left.includes(':') === right.includes(':')
+}

@@ -1,0 +1,76 @@
+import type { Run } from '../exec/run.js'
+import type { Operation } from '../plan/operation.js'
+import { CniError, codes } from '../protocol/errors.js'
+
+export type IptablesTool = 'iptables' | 'ip6tables'
+
+export function iptablesTool(address: string): IptablesTool {
+  return address.includes(':') ? 'ip6tables' : 'iptables'
+}
+
+/** A change of one table, as iptables' own words; neighbours of one table become one iptables-restore transaction. */
+export function iptables(tool: IptablesTool, table: string, words: readonly string[], why: string): Operation {
+  return { tool, argv: ['-t', table, ...words], why }
+}
+
+/** The rules of a table as iptables-save writes them, each split into tokens (quoted comments are one token). */
+export type SavedRules = readonly (readonly string[])[]
+
+/** Reads a table; empty where the tool or the table is absent. */
+export function savedRules(run: Run, tool: IptablesTool, table: string): SavedRules {
+  const outcome = run({ argv: [`${tool}-save`, '-t', table] })
+  if (outcome.failure === 'ENOENT') return []
+  if (outcome.status !== 0) {
+    throw new CniError(codes.operationFailed, `cannot read the ${table} table of ${tool}`, {
+      details: `stderr: ${outcome.stderr.trim()}`,
+    })
+  }
+  const lines = outcome.stdout.split('\n').filter((line) => line.startsWith('-A ') || line.startsWith(':'))
+  return lines.map(tokens)
+}
+
+export function hasChain(saved: SavedRules, chain: string): boolean {
+  return saved.some(([first]) => first === `:${chain}`)
+}
+
+export function hasRule(saved: SavedRules, rule: readonly string[]): boolean {
+  const text = rule.join(' ')
+  return saved.some((one) => one[0] === '-A' && one.slice(1).join(' ') === text)
+}
+
+/** Removes a chain with every rule that jumps to it, whoever made them. Nothing to do where it is not there. */
+export function removeChain(
+  saved: SavedRules,
+  { tool, table, chain }: { tool: IptablesTool; table: string; chain: string },
+): readonly Operation[] {
+  if (!hasChain(saved, chain)) return []
+  const why = `remove the chain ${chain}`
+  const jumps = saved.filter((rule) => rule[0] === '-A' && rule[rule.indexOf('-j') + 1] === chain)
+  const absentIsFine = { tolerate: ['absent'] as const }
+  return [
+    ...jumps.map(([, ...rule]) => ({ ...iptables(tool, table, ['-D', ...rule], why), ...absentIsFine })),
+    { ...iptables(tool, table, ['-F', chain], why), ...absentIsFine },
+    { ...iptables(tool, table, ['-X', chain], why), ...absentIsFine },
+  ]
+}
+
+// --- internal
+
+/** Splits a saved line at spaces, leaving quoted parts whole. */
+function tokens(line: string): readonly string[] {
+  const found: string[] = []
+  let token = ''
+  let inQuotes = false
+  for (let at = 0; at < line.length; at++) {
+    const char = line[at] as string
+    if (char === '\\') token += char + (line[++at] ?? '')
+    else if (char === ' ' && !inQuotes) {
+      if (token !== '') found.push(token)
+      token = ''
+    } else {
+      if (char === '"') inQuotes = !inQuotes
+      token += char
+    }
+  }
+  return token === '' ? found : [...found, token]
+}

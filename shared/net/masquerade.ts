@@ -1,0 +1,221 @@
+import type { Host } from '../plan/host.js'
+import { type Operation, quoted } from '../plan/operation.js'
+import { readRecord, removeRecord, staleRecords, writeRecord } from '../plan/records.js'
+import type { Problem } from '../protocol/errors.js'
+import type { Attachment } from '../protocol/plugin.js'
+import { formatCidr, networkOf, parseCidr } from './address.js'
+import { hasChain, type IptablesTool, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
+import { officialComment, officialName, ownerComment } from './names.js'
+import {
+  addElement,
+  askNft,
+  declare,
+  declareChain,
+  deleteElement,
+  type Element,
+  listElements,
+  nft,
+  nftFamily,
+} from './nft.js'
+
+export type MasqueradeBackend = 'nftables' | 'iptables'
+
+/**
+ * Masquerading of a container's addresses: packets from them to anywhere but their own subnet and multicast leave with
+ * the host's address. In nftables a map from source address to the chain of its subnet, so that neither a packet's
+ * path nor an ADD depends on how many containers there are; in iptables the chains of the official plugin.
+ *
+ * `addresses` are with prefix lengths. The record of the addresses is what lets DEL work without being told them.
+ */
+export function masquerade(
+  host: Host,
+  options: { attachment: Attachment; addresses: readonly string[]; backend: MasqueradeBackend },
+): void {
+  const { attachment, addresses, backend } = options
+  writeRecord<Made>(host, recordKind, attachment, { addresses, backend })
+  if (backend === 'iptables') host.apply(addresses.flatMap((address) => officialChain(attachment, address)))
+  else host.apply(addresses.map((address) => mapElement(attachment, address)))
+}
+
+/** The operations that undo `masquerade`, found by the record, or without one by the owner's name in our rules and the official suite's. */
+export function unmasquerade(host: Host, attachment: Attachment): readonly Operation[] {
+  const record = readRecord<Made>(recordKind, attachment)?.data
+  if (record?.backend === 'nftables') return record.addresses.map((address) => withoutElement(attachment, address))
+  if (record) return removeOfficialChains(host, attachment)
+  return [
+    ...elementsOf(host, attachment),
+    ...removeOfficialChains(host, attachment),
+    ...removeOfficialNftRules(host, attachment),
+  ]
+}
+
+/** Forgets the record, after the operations of `unmasquerade` have run. */
+export function forgetMasquerade(host: Host, attachment: Attachment): void {
+  removeRecord(host, recordKind, attachment)
+}
+
+/** The attachments of a network that are masqueraded and no longer valid: for GC. */
+export function staleMasquerades(
+  network: string,
+  valid: readonly { containerID: string; ifname: string }[],
+): readonly Attachment[] {
+  return staleRecords<Made>(recordKind, network, valid).map(({ attachment }) => attachment)
+}
+
+/** What CHECK finds missing. */
+export function masqueradeDifferences(
+  host: Host,
+  attachment: Attachment,
+  addresses: readonly string[],
+): readonly Problem[] {
+  const backend = readRecord<Made>(recordKind, attachment)?.data.backend
+  const missing = addresses.filter((address) =>
+    backend === 'iptables' ? !hasOfficialChain(host, attachment, address) : !hasElement(host, address),
+  )
+  return missing.map((address) => ({
+    path: 'ipMasq',
+    value: 'no rule',
+    expected: `a rule that masquerades ${address}`,
+    fix: 'DEL and ADD the attachment: something flushed its rules',
+  }))
+}
+
+// --- internal
+
+interface Made {
+  readonly addresses: readonly string[]
+  readonly backend: MasqueradeBackend
+}
+
+const recordKind = 'masquerade'
+const map = 'masqueraded'
+const multicast = { ip: '224.0.0.0/4', ip6: 'ff00::/8' }
+
+function mapElement(attachment: Attachment, address: string): Operation {
+  const element = elementOf(attachment, address)
+  const why = `masquerade ${hostPart(address)}`
+  return {
+    ...addElement(element, why, declarations(address)),
+    displaces: [nft(['delete', 'element', element.family, 'podwire', map, '{', ...element.key, '}'], why)],
+  }
+}
+
+function elementOf(attachment: Attachment, address: string): Element & { family: 'ip' | 'ip6' } {
+  return {
+    family: nftFamily(address),
+    collection: map,
+    key: [hostPart(address)],
+    value: ['jump', subnetChain(address)],
+    comment: ownerComment(attachment),
+  }
+}
+
+function withoutElement(attachment: Attachment, address: string): Operation {
+  return deleteElement(elementOf(attachment, address), `masquerade ${hostPart(address)}`)
+}
+
+/** The table, the map, the chain that looks into it, and the chain of the address's subnet. */
+function declarations(address: string): readonly Operation[] {
+  const family = nftFamily(address)
+  const type = family === 'ip' ? 'ipv4_addr' : 'ipv6_addr'
+  return [
+    declare(family, 'table', []),
+    declare(family, 'map', [map, '{', 'type', type, ':', 'verdict', ';', '}']),
+    ...declareChain(family, subnetChain(address), [
+      [family, 'daddr', subnetOf(address), 'return'],
+      [family, 'daddr', multicast[family], 'return'],
+      ['masquerade'],
+    ]),
+    ...declareChain(
+      family,
+      'masquerade_postrouting',
+      [[family, 'saddr', 'vmap', `@${map}`]],
+      ['type', 'nat', 'hook', 'postrouting', 'priority', 'srcnat', ';', 'policy', 'accept', ';'],
+    ),
+  ]
+}
+
+function subnetChain(address: string): string {
+  return `masquerade_${subnetOf(address).replaceAll(':', '-')}`
+}
+
+function subnetOf(address: string): string {
+  const cidr = parseCidr(address)
+  if (!cidr) throw new Error(`not an address with a prefix length: ${address}`)
+  return formatCidr(networkOf(cidr))
+}
+
+function hostPart(address: string): string {
+  return address.slice(0, address.indexOf('/'))
+}
+
+function elementsOf({ run }: Host, attachment: Attachment): readonly Operation[] {
+  const own = ownerComment(attachment)
+  return (['ip', 'ip6'] as const).flatMap((family) =>
+    listElements(run, { family, collection: map, kind: 'map' })
+      .filter(({ comment }) => comment === own)
+      .map(({ key }) => withoutElement(attachment, `${String(key)}/${family === 'ip' ? 32 : 128}`)),
+  )
+}
+
+function hasElement({ run }: Host, address: string): boolean {
+  const family = nftFamily(address)
+  const outcome = run({ argv: ['nft', 'get', 'element', family, 'podwire', map, '{', hostPart(address), '}'] })
+  return outcome.status === 0
+}
+
+/** The chain, rules and comments of the official plugin (ip.SetupIPMasqForNetworks). */
+function officialChain(attachment: Attachment, address: string): readonly Operation[] {
+  const tool = iptablesTool(address)
+  const chain = officialName('CNI-', attachment, 28)
+  const comment = ['-m', 'comment', '--comment', quoted(officialComment(attachment))]
+  const why = `masquerade ${hostPart(address)}`
+  const jump = ['POSTROUTING', '-s', hostPart(address), ...comment, '-j', chain]
+  const outside = ['!', '-d', multicast[nftFamily(address)]]
+  return [
+    { ...iptables(tool, 'nat', ['-N', chain], why), undo: dropChain(tool, chain, jump) },
+    iptables(tool, 'nat', ['-A', chain, '-d', address, ...comment, '-j', 'ACCEPT'], why),
+    iptables(tool, 'nat', ['-A', chain, ...outside, ...comment, '-j', 'MASQUERADE'], why),
+    iptables(tool, 'nat', ['-A', ...jump], why),
+  ]
+}
+
+function dropChain(tool: IptablesTool, chain: string, jump: readonly string[]): readonly Operation[] {
+  const why = `remove the chain ${chain}`
+  const absentIsFine = { tolerate: ['absent'] as const }
+  return [
+    ['-D', ...jump],
+    ['-F', chain],
+    ['-X', chain],
+  ].map((words) => ({
+    ...iptables(tool, 'nat', words, why),
+    ...absentIsFine,
+  }))
+}
+
+function removeOfficialChains({ run }: Host, attachment: Attachment): readonly Operation[] {
+  const chain = officialName('CNI-', attachment, 28)
+  return (['iptables', 'ip6tables'] as const).flatMap((tool) =>
+    removeChain(savedRules(run, tool, 'nat'), { tool, table: 'nat', chain }),
+  )
+}
+
+function hasOfficialChain({ run }: Host, attachment: Attachment, address: string): boolean {
+  return hasChain(savedRules(run, iptablesTool(address), 'nat'), officialName('CNI-', attachment, 28))
+}
+
+/** The rules of the official plugin's nftables backend for this attachment, by their comment. */
+function removeOfficialNftRules({ run }: Host, attachment: Attachment): readonly Operation[] {
+  const [table, chain] = ['cni_plugins_masquerade', 'masq_checks']
+  const end = `net: ${attachment.network}, if: ${attachment.ifName}, id: ${attachment.containerID}`
+  return askNft(run, ['list', 'chain', 'inet', table, chain])
+    .map((one) => one['rule'] as { handle?: number; comment?: string } | undefined)
+    .filter((rule) => rule?.comment?.includes(end.slice(0, 128 - 35)))
+    .map((rule) => ({
+      ...nft(
+        ['delete', 'rule', 'inet', table, chain, 'handle', String(rule?.handle)],
+        'remove a rule of the official plugin',
+      ),
+      tolerate: ['absent'] as const,
+    }))
+}

@@ -1,0 +1,28 @@
+import type { Run } from '../exec/run.js'
+import { firstLine } from '../exec/stderr.js'
+import { CniError, codes } from '../protocol/errors.js'
+
+/** What a plugin can ask of the kernel, with a command that only works where it is; it runs in a namespace of its own. */
+const probes = {
+  bridge: ['ip', 'link', 'add', 'probe', 'type', 'bridge'],
+  veth: ['ip', 'link', 'add', 'probe', 'type', 'veth'],
+  macvlan: ['ip', 'link', 'add', 'probe', 'link', 'lo', 'type', 'macvlan'],
+  dummy: ['ip', 'link', 'add', 'probe', 'type', 'dummy'],
+  ifb: ['ip', 'link', 'add', 'probe', 'type', 'ifb'],
+  vrf: ['ip', 'link', 'add', 'probe', 'type', 'vrf', 'table', '10'],
+  nftables: ['nft', 'add', 'table', 'ip', 'probe'],
+} as const
+
+export type KernelFeature = keyof typeof probes
+
+/** For STATUS: tries each feature in a throw-away network namespace. @throws code 50 naming all that are missing */
+export function probeKernel({ run }: { readonly run: Run }, features: readonly KernelFeature[]): void {
+  const missing = features.flatMap((feature) => {
+    const outcome = run({ argv: ['unshare', '--net', ...probes[feature]] })
+    return outcome.status === 0 ? [] : [`${feature}: ${outcome.failure ?? firstLine(outcome.stderr)}`]
+  })
+  if (missing.length === 0) return
+  throw new CniError(codes.notAvailable, `the kernel or a program is missing for ADD: ${missing.join(', ')}`, {
+    fix: 'load the kernel module, or install iproute2, nftables and util-linux',
+  })
+}
