@@ -10,6 +10,7 @@ describe('the test host', () => {
     await host.output(['mkdir', '-p', '/run/cni', '/var/lib/cni'])
     expect(existsSync('/run/cni')).toBe(false)
     expect(existsSync(host.path('/run/cni'))).toBe(true)
+    expect((await host.exec(['touch', '/written'])).stderr).toContain('Read-only file system')
   })
 
   test('names containers as a runtime does, and unseen from the machine', async ({ host }) => {

@@ -5,14 +5,16 @@ import { systemCommand } from './locations.js'
 import { type Finished, type ProcessOptions, type Started, start, until } from './process.js'
 
 // /run and /var/lib become private and empty, so that leases, caches, locks and named namespaces of one host are seen by
-// nobody else and vanish with it; /sys must show the devices of this network namespace. The script lives until its
-// standard input closes: when the test process dies, however it dies, the kernel takes everything away.
+// nobody else and vanish with it; the rest of the disk is read-only, so that whoever writes elsewhere is found out. /sys
+// must show the devices of this network namespace. The script lives until its standard input closes: when the test process
+// dies, however it dies, the kernel takes everything away.
 const holderScript = `
 set -e
 mount -t tmpfs -o mode=755 tmpfs /run
 mkdir -p /run/netns /run/lock
 mount -t tmpfs -o mode=755 tmpfs /var/lib
 mount -t sysfs sysfs /sys
+mount -o remount,bind,ro /
 ip link set lo up
 echo ready
 exec cat
