@@ -19,8 +19,9 @@ export function renderOne(operation: Operation): string {
   const { tool, argv, netns } = operation
   argv.forEach(assertToken)
   const enter = netns === undefined ? [] : ['nsenter', `--net=${netns}`]
-  const words = tool === 'nft' && argv.includes('{') ? [batchLine(operation)] : argv.map(unquoted)
-  return pasteable({ argv: [...enter, tool, ...words] as [string, ...string[]] })
+  const plain = pasteable({ argv: [...enter, tool, ...argv.map(unquoted)] as [string, ...string[]] })
+  const isScript = tool === 'nft' && plain.includes("'")
+  return isScript ? pasteable({ argv: [...enter, tool, batchLine(operation)] as [string, ...string[]] }) : plain
 }
 
 /** One operation as a line of its tool's batch file. */

@@ -1,0 +1,109 @@
+import type { Files } from '../exec/files.js'
+import type { Command, Outcome, Run } from '../exec/run.js'
+import { main } from '../protocol/main.js'
+
+/**
+ * Golden rows: what a plugin would do, as the commands a person would type. The whole program runs in a dry run, from the environment to
+ * stdout; only the looking is answered from `answers`, and any question without an answer fails the test.
+ */
+export interface Row {
+  readonly plugin: string
+  readonly verb: 'ADD' | 'DEL' | 'CHECK' | 'STATUS' | 'GC'
+  /** Merged over `{cniVersion: '1.1.0', name: 'net', type: plugin}`. */
+  readonly config?: object
+  /** Merged over a good environment: container `c1`, interface `eth0`. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Links of the host for /proc/net/dev. */
+  readonly links?: readonly string[]
+  /** Command as pasted into a shell -> stdout, or the whole outcome. A key ending in `*` answers every command that begins so. */
+  readonly answers?: Readonly<Record<string, string | object | Partial<Outcome>>>
+  /** Path -> content of a file the plugin reads through the host. */
+  readonly files?: Readonly<Record<string, string>>
+}
+
+export interface Shown {
+  /** The plan and the warnings, as a dry run prints them. */
+  readonly plan: string
+  readonly status: 0 | 1
+  /** stdout as JSON; undefined when empty. */
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into results of every form
+  readonly json: any
+}
+
+/** The namespace path of golden rows: it exists wherever tests run (own namespace, allowed by CNI_NETNS_OVERRIDE). */
+export const netns = '/proc/self/ns/net'
+const bootID = '5ca1ab1e-0000-4000-8000-000000000000'
+
+/** Runs one row. */
+export async function show(row: Row): Promise<Shown> {
+  let [plan, stdout] = ['', '']
+  const status = await main({
+    argv0: `/opt/cni/bin/${row.plugin}`,
+    env: {
+      CNI_COMMAND: row.verb,
+      CNI_CONTAINERID: 'c1',
+      CNI_NETNS: netns,
+      CNI_NETNS_OVERRIDE: '1',
+      CNI_IFNAME: 'eth0',
+      CNI_PATH: '/opt/cni/bin',
+      PODWIRE_DRY_RUN: '1',
+      ...row.env,
+    },
+    stdin: () => JSON.stringify({ cniVersion: '1.1.0', name: 'net', type: row.plugin, ...row.config }),
+    stdout: (text) => {
+      stdout += text
+    },
+    stderr: (text) => {
+      plan += text
+    },
+    run: answering(row.answers ?? {}),
+    files: holding({
+      '/proc/net/dev': procNetDev(row.links ?? []),
+      '/proc/sys/kernel/random/boot_id': `${bootID}\n`,
+      '/proc/net/if_inet6': '',
+      ...row.files,
+    }),
+  })
+  return {
+    plan: plan.replaceAll(`nsenter --net=${netns} `, 'container# '),
+    status,
+    json: stdout === '' ? undefined : JSON.parse(stdout),
+  }
+}
+
+/** What `ip -j -d addr show` answers for one link, as much of it as we read. */
+export function link(name: string, more: object = {}): string {
+  return JSON.stringify([{ ifindex: 7, ifname: name, flags: [], mtu: 1500, operstate: 'UP', addr_info: [], ...more }])
+}
+
+// --- internal
+
+function answering(answers: NonNullable<Row['answers']>): Run {
+  return ({ argv }: Command) => {
+    const line = argv.join(' ').replace(`nsenter --net=${netns} `, 'container# ')
+    const key = Object.keys(answers).find((one) =>
+      one.endsWith('*') ? line.startsWith(one.slice(0, -1)) : one === line,
+    )
+    if (key === undefined) throw new Error(`the row has no answer for: ${line}`)
+    const answer = answers[key]
+    const outcome = typeof answer === 'string' ? { stdout: answer } : answer
+    return { status: 0, signal: null, stdout: '', stderr: '', ...outcome }
+  }
+}
+
+function holding(files: Readonly<Record<string, string>>): Files {
+  return {
+    read: (path) => {
+      const text = files[path]
+      if (text === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' })
+      return text
+    },
+    write: (path) => {
+      throw new Error(`a dry run wrote ${path}`)
+    },
+  }
+}
+
+function procNetDev(links: readonly string[]): string {
+  return ['Inter-| Receive', ' face |bytes', ...['lo', ...links].map((name) => `${name}: 0 0`), ''].join('\n')
+}
