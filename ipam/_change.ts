@@ -37,7 +37,9 @@ export function changesOf(place: Place, view: LeaseView, updates: Updates): Leas
         place.files,
         leases.map(({ file }) => `${place.directory}/${file}`),
       )
-      for (const { file, owner } of leases) updates.index.push(() => forget(place, owner, file))
+      const owners = new Map(leases.map(({ owner }) => [leaseText(owner), owner]))
+      const files = new Set(leases.map(({ file }) => file))
+      for (const owner of owners.values()) updates.index.push(() => forget(place, owner, files))
     },
     reserve: (owner, fresh) => {
       if (fresh.length > 0) updates.moved = true
@@ -122,7 +124,7 @@ function takeBack(files: LeaseFiles, paths: readonly string[], cause?: unknown):
 /** Records that the owner asked just now: all it holds is alive in this boot. */
 function markAlive(place: Place, owner: Owner, fresh: readonly string[]): void {
   const record = place.index.read(owner)
-  if (fresh.length === 0 && record?.epoch === place.epoch.text) return
+  if (record?.unlisted || (fresh.length === 0 && record?.epoch === place.epoch.text)) return
   const stamps = new Map<string, string>()
   for (const name of [...(record?.stamps.keys() ?? []), ...fresh]) {
     const stamp = stampOf(place, name)
@@ -131,10 +133,10 @@ function markAlive(place: Place, owner: Owner, fresh: readonly string[]): void {
   place.index.write(owner, { epoch: place.epoch.text, stamps })
 }
 
-function forget({ index }: Place, owner: Owner, file: string): void {
+function forget({ index }: Place, owner: Owner, files: ReadonlySet<string>): void {
   const record = index.read(owner)
-  if (record === undefined) return
-  const stamps = new Map([...record.stamps].filter(([name]) => name !== file))
+  if (record === undefined || record.unlisted) return
+  const stamps = new Map([...record.stamps].filter(([name]) => !files.has(name)))
   if (stamps.size === 0) index.remove(owner)
   else if (stamps.size < record.stamps.size) index.write(owner, { ...record, stamps })
 }

@@ -16,6 +16,8 @@ import type { Lease, Owner } from './_lease.js'
 export interface IndexRecord {
   readonly epoch: string
   readonly stamps: ReadonlyMap<string, string>
+  /** Too many for a link's target, as when a person reserves a block in one name: only the lease files tell. */
+  readonly unlisted?: boolean
 }
 
 /** The index of one network; all but `read` and `isCurrent` need the lock. */
@@ -32,6 +34,9 @@ export interface Index {
 /** Of leases made by others: nothing proves when they were alive. */
 const UNKNOWN = '-'
 const MARK = '=seal'
+const UNLISTED = '*'
+/** Bytes of a link's target: one page, and its end. */
+const LONGEST = 4095
 
 /** @param options.leases the network's directory; @param options.state the directory of the index */
 export function openIndex(options: { files: LeaseFiles; leases: string; state: string; epoch: Epoch }): Index {
@@ -95,6 +100,7 @@ function fold(text: string): string {
 
 function parseRecord(target: string | undefined): IndexRecord | undefined {
   if (target === undefined) return undefined
+  if (target === UNLISTED) return { epoch: UNKNOWN, stamps: new Map(), unlisted: true }
   const [epoch = UNKNOWN, ...words] = target.split(' ')
   const pairs = words.map((word): [string, string] => {
     const [name = '', stamp = UNKNOWN] = word.split('=')
@@ -104,7 +110,8 @@ function parseRecord(target: string | undefined): IndexRecord | undefined {
 }
 
 function printRecord({ epoch, stamps }: IndexRecord): string {
-  return [epoch || UNKNOWN, ...[...stamps].map(([name, stamp]) => `${name}=${stamp}`)].join(' ')
+  const target = [epoch || UNKNOWN, ...[...stamps].map(([name, stamp]) => `${name}=${stamp}`)].join(' ')
+  return target.length > LONGEST ? UNLISTED : target
 }
 
 /** The link exists with the old or the new target at any moment. */

@@ -95,10 +95,13 @@ function withoutInterface({ containerID }: Owner): Owner {
 }
 
 /** The leases the index names for the owner, each believed only if its file says the same. */
-function indexed({ directory, files, index }: Place, owner: Owner): readonly Lease[] {
+function indexed(place: Place, owner: Owner): readonly Lease[] {
+  const { directory, files, index } = place
   for (const key of [owner, withoutInterface(owner)]) {
     const leases: Lease[] = []
-    for (const file of index.read(key)?.stamps.keys() ?? []) {
+    const record = index.read(key)
+    if (record?.unlisted) leases.push(...readAll(place).filter((lease) => sameOwner(lease.owner, key)))
+    for (const file of record?.stamps.keys() ?? []) {
       const address = parseAddress(file)
       const text = unless(['ENOENT', 'EISDIR'], () => files.readFileSync(`${directory}/${file}`, 'utf8'))
       if (address && text !== undefined && sameOwner(ownerOf(text), key)) leases.push({ file, address, owner: key })
