@@ -36,7 +36,7 @@ stop_containerd() {
 }
 
 # cri METHOD [JSON]: one call of the container runtime interface, as the kubelet makes it.
-cri() { node "$CLIENT_PROGRAMS/cri.mjs" "$@"; }
+cri() { "$NODE" "$CLIENT_PROGRAMS/cri.mjs" "$@"; }
 
 network_ready() { contains '"type":"NetworkReady","status":true' cri Status; }
 

@@ -1,0 +1,10 @@
+import { describe } from 'vitest'
+import { scenario } from './scenario.js'
+
+const commands = ['containerd', 'ctr', 'runc', 'busybox', 'curl', 'socat', 'jq', 'nft']
+
+describe('containerd', () => {
+  scenario('ctr', commands)
+  scenario('cri-bridge', commands)
+  scenario('cri-kind', commands)
+})

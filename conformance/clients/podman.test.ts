@@ -1,0 +1,10 @@
+import { describe } from 'vitest'
+import { scenario } from './scenario.js'
+
+const commands = ['podman', 'conmon', 'crun', 'busybox', 'curl', 'socat', 'jq', 'nft', 'iptables']
+
+describe('podman 4', () => {
+  scenario('podman-published', commands)
+  scenario('podman-networks', commands)
+  scenario('podman-dual-stack', commands)
+})

@@ -1,0 +1,134 @@
+/**
+ * replay SAMPLE...: gives recorded calls to the plugins of /opt/cni/bin, in the recorded order, and compares exit code and
+ * output. Runs in a cell. The calls plugins make to each other are replayed on their own, before the clients' calls.
+ */
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { basename, join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { differences, stringsIn } from './compare.js'
+import { invoke } from './invoke.js'
+import { Report } from './report.js'
+import { attachmentOf, isDelegated, isObject, type Json, type RecordedCall, readSample } from './samples.js'
+import { command, Stage } from './stage.js'
+import { interfacesOf, Substitution } from './substitution.js'
+
+const pluginDirectory = '/opt/cni/bin'
+const leaseDirectory = '/var/lib/cni/networks'
+
+/** Why a call cannot be replayed here, if it cannot. */
+function obstacle(call: RecordedCall): string | undefined {
+  const ipam = call.stdin['ipam']
+  if (isObject(ipam) && ipam['type'] === 'dhcp') return 'needs a DHCP server'
+  if (!existsSync(join(pluginDirectory, call.type))) return `no plugin ${call.type} in the directory under test`
+  return undefined
+}
+
+/** One pass over a sample's calls on a clean host. */
+class Replay {
+  readonly #stage = new Stage()
+  readonly #substitution = new Substitution()
+  /** The attachments that were added and not deleted, with the host ends they have. */
+  readonly #present = new Map<string, string[]>()
+  readonly #report: Report
+
+  constructor(report: Report) {
+    this.#report = report
+  }
+
+  async run(calls: RecordedCall[]): Promise<void> {
+    for (let position = 0; position < calls.length; ) {
+      const batch = batchAt(calls, position)
+      await Promise.all(batch.map((call) => this.#replay(call)))
+      position += batch.length
+    }
+  }
+
+  async #replay(call: RecordedCall): Promise<void> {
+    const reason = obstacle(call)
+    if (reason !== undefined) return this.#report.skip(call, reason)
+    const netns = await this.#prepare(call)
+    const stdin = this.#substitution.apply(call.stdin)
+    const { exitCode, stdout, stderr } = await invoke(pluginDirectory, { ...call, netns, stdin })
+    const expected = this.#substitution.apply(call.stdout)
+    const found =
+      exitCode === call.rc
+        ? differences(expected, stdout, { given: stringsIn(stdin) })
+        : [`exit code ${exitCode}, not ${call.rc}: ${JSON.stringify(stdout)} ${stderr}`]
+    this.#report.count(call, found)
+    this.#remember(call, stdout)
+  }
+
+  /** Makes the host fit the call; returns the namespace path to give. */
+  async #prepare(call: RecordedCall): Promise<string> {
+    if (call.cmd === 'ADD' && call.type === 'bridge') this.#stage.renewBridge(call)
+    if (call.cmd === 'ADD' && call.type === 'host-device') this.#stage.provideDevice(call.stdin['device'])
+    if (call.cmd === 'DEL' && call.netns === '') this.#stage.endNamespacesOf(call.id)
+    if (!call.netns.startsWith('/')) return call.netns
+    const path = await this.#stage.namespaceFor(call)
+    this.#substitution.learn(call.netns, path)
+    return path
+  }
+
+  #remember(call: RecordedCall, stdout: Json): void {
+    if (call.cmd === 'DEL') this.#present.delete(attachmentOf(call))
+    if (call.cmd !== 'ADD' || call.rc !== 0) return
+    this.#substitution.learnInterfaces(call.stdout, stdout)
+    const hostEnds = interfacesOf(stdout)
+      .map((link) => String(link['name']))
+      .filter((name) => name.startsWith('veth'))
+    this.#present.set(attachmentOf(call), hostEnds)
+  }
+
+  /** Only what the clients never deleted may hold a lease or a host end. */
+  async checkRemains(): Promise<void> {
+    const foreign = leaseOwners().filter((owner) => !this.#present.has(owner))
+    this.#report.check('no lease of a deleted attachment', foreign)
+    this.#report.check('no host end of a deleted attachment', await this.#orphans())
+    this.#stage.end()
+  }
+
+  /** Host ends whose attachment was deleted. The kernel takes a moment to end the links of an ended namespace. */
+  async #orphans(): Promise<string[]> {
+    const expected = new Set([...this.#present.values()].flat())
+    const deadline = Date.now() + 5000
+    for (;;) {
+      const links: { ifname: string }[] = JSON.parse(command('ip', '-json', 'link', 'show', 'type', 'veth'))
+      const orphans = links.map((link) => link.ifname).filter((name) => name.startsWith('veth') && !expected.has(name))
+      if (orphans.length === 0 || Date.now() > deadline) return orphans
+      await setTimeout(50)
+    }
+  }
+}
+
+/** Consecutive VERSION calls change nothing, so they may run together; every other call runs alone. */
+function batchAt(calls: RecordedCall[], start: number): RecordedCall[] {
+  const atOnce = 4
+  let end = start
+  while (end < calls.length && end - start < atOnce && calls[end]?.cmd === 'VERSION') end++
+  return calls.slice(start, Math.max(end, start + 1))
+}
+
+/** The attachments that hold leases: a lease file has the container on its first line, the interface on its second. */
+function leaseOwners(): string[] {
+  if (!existsSync(leaseDirectory)) return []
+  const files = readdirSync(leaseDirectory, { recursive: true, withFileTypes: true })
+  const leases = files.filter(
+    (file) => file.isFile() && file.name !== 'lock' && !file.name.startsWith('last_reserved_ip'),
+  )
+  return leases.map((file) => readFileSync(join(file.parentPath, file.name), 'utf8').trim().split(/\s+/).join(' '))
+}
+
+async function replaySample(file: string, report: Report): Promise<void> {
+  const calls = readSample(file)
+  report.sample = basename(file, '.jsonl.gz')
+  for (const pass of [calls.filter(isDelegated), calls.filter((call) => !isDelegated(call))]) {
+    rmSync(leaseDirectory, { recursive: true, force: true })
+    const replay = new Replay(report)
+    await replay.run(pass)
+    await replay.checkRemains()
+  }
+}
+
+const report = new Report()
+for (const file of process.argv.slice(2)) await replaySample(file, report)
+process.exitCode = report.finish()

@@ -1,0 +1,39 @@
+/** The recorded calls: what real clients gave the official plugins, and what they got back. */
+import { readFileSync } from 'node:fs'
+import { gunzipSync } from 'node:zlib'
+
+export type JsonObject = { [key: string]: Json }
+export type Json = null | boolean | number | string | Json[] | JsonObject
+
+/** One call of a plugin as it was recorded. Empty strings stand for variables that were not set. */
+export type RecordedCall = {
+  type: string
+  cmd: 'ADD' | 'CHECK' | 'DEL' | 'STATUS' | 'GC' | 'VERSION'
+  id: string
+  netns: string
+  ifname: string
+  args: string
+  path: string
+  /** The exit code. */
+  rc: number
+  /** The start of the calling process's command line. */
+  parent: string
+  stdin: JsonObject
+  stdout: Json
+}
+
+/** Reads one compressed sample, a JSON object a line, in the order in which the calls ended. */
+export function readSample(file: string): RecordedCall[] {
+  const lines = gunzipSync(readFileSync(file)).toString().trim().split('\n')
+  return lines.map((line) => JSON.parse(line))
+}
+
+/** True for a call that a plugin made (address management), not the client: replaying its caller makes it again. */
+export const isDelegated = (call: RecordedCall): boolean => /^\/opt\/cni\/bin\/[a-z]/.test(call.parent)
+
+/** An attachment is a container's interface in one network. */
+export const attachmentOf = (call: RecordedCall): string => `${call.id} ${call.ifname}`
+
+/** Narrows a JSON value to an object. */
+export const isObject = (value: Json | undefined): value is JsonObject =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)

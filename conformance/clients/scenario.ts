@@ -1,0 +1,70 @@
+/** Turns a scenario's lines into a test: every "FAIL" line is in the message, every "skip" line on the terminal. */
+import { existsSync, readFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { expect, type TestContext, test } from 'vitest'
+import { commandPath, repository, suites } from '../harness/locations.js'
+import { run } from '../harness/process.js'
+
+const deadline = 240_000
+
+/** What a scenario printed, by the first word of each line. */
+export type Outcome = {
+  passed: string[]
+  failed: string[]
+  skipped: string[]
+  finished: boolean
+  status: number | null
+  stderr: string
+}
+
+const linesOf = (output: string, word: string) =>
+  output.split('\n').flatMap((line) => (line.startsWith(`${word} `) ? [line.slice(word.length + 1)] : []))
+
+/** Runs one scenario in a cell with the plugins of a directory. */
+export async function runScenario(name: string, parameters: readonly string[], plugins: string): Promise<Outcome> {
+  const argv = [join(repository, 'conformance/clients/run'), name, ...parameters]
+  const env = { PATH: commandPath, HOME: '/root', PODWIRE_BIN: plugins, OFFICIAL: process.env['OFFICIAL'] ?? '' }
+  const { stdout, stderr, status } = await run(argv, { env, deadline })
+  const [passed, failed, skipped] = ['ok', 'FAIL', 'skip'].map((word) => linesOf(stdout, word)) as [
+    string[],
+    string[],
+    string[],
+  ]
+  return { passed, failed, skipped, finished: linesOf(stdout, 'done').length === 1, status, stderr }
+}
+
+/** Why this machine cannot run the commands; undefined when it can. Podman 5 has no CNI any more. */
+function obstacle(commands: readonly string[]): string | undefined {
+  const installed = (command: string) =>
+    commandPath.split(delimiter).some((directory) => existsSync(join(directory, command)))
+  const missing = commands.filter((command) => !installed(command))
+  if (missing.length > 0) return `not installed: ${missing.join(', ')}`
+  if (process.getuid?.() !== 0) return 'needs root'
+  return readFileSync('/proc/filesystems', 'utf8').includes('\toverlay\n')
+    ? undefined
+    : 'this kernel has no overlay file system'
+}
+
+/** Says on the terminal what was not tried, and leaves the test as skipped. */
+export function skipLoudly(context: TestContext, reason: string): never {
+  console.warn(`SKIPPED ${context.task.name}: ${reason}`)
+  return context.skip(reason)
+}
+
+/** Skips the test unless the machine has the commands. */
+export function needs(context: TestContext, commands: readonly string[]): void {
+  const reason = obstacle(commands)
+  if (reason !== undefined) skipLoudly(context, reason)
+}
+
+/** Declares the test of one scenario against the suite under test. */
+export function scenario(name: string, commands: readonly string[], parameters: readonly string[] = []): void {
+  test([name, ...parameters].join(' '), { timeout: deadline }, async (context) => {
+    needs(context, commands)
+    const outcome = await runScenario(name, parameters, suites.podwire)
+    for (const line of outcome.skipped) console.warn(`SKIPPED in ${name}: ${line}`)
+    expect(outcome.failed, outcome.stderr).toEqual([])
+    expect(outcome, 'the scenario ends by itself').toMatchObject({ finished: true, status: 0 })
+    expect(outcome.passed.length).toBeGreaterThan(0)
+  })
+}
