@@ -22,7 +22,8 @@ export function spawnProcess(
     stdio: [stdin, pipe(false), pipe(false), ...(command.fds ?? []).map((fd) => ({ type: 'fd', fd }))],
   })
   const [stdout, stderr] = [1, 2].map((index) => result.output?.[index]?.toString() ?? '') as [string, string]
-  if (result.error) {
+  // A process that ends without reading its input (a delegate may) has done nothing wrong: its status counts.
+  if (result.error && result.error !== -brokenPipe) {
     return {
       status: null,
       signal: null,
@@ -64,6 +65,8 @@ function find(name: string, searchPath: string): string | undefined {
   }
   return undefined
 }
+
+const brokenPipe = 32
 
 const errnoNames: Record<number, string> = {
   1: 'EPERM',
