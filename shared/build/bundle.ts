@@ -2,6 +2,7 @@ import { renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { build, type Plugin } from 'esbuild'
+import { compileEagerly } from './eager.js'
 import { type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
 
 const root = process.cwd()
@@ -32,7 +33,7 @@ function virtualModulesPlugin(shapes: string): Plugin {
 
 /** One CommonJS file, where import() of a module becomes its first run: a plugin costs nothing until it is named. */
 async function main(): Promise<void> {
-  const { outputFiles } = await build({
+  const { outputFiles, metafile } = await build({
     entryPoints: [path.join(compiled, 'shared/entry.js')],
     bundle: true,
     write: false,
@@ -41,11 +42,14 @@ async function main(): Promise<void> {
     format: 'cjs',
     minify: true,
     legalComments: 'none',
+    metafile: true,
     plugins: [virtualModulesPlugin(await computedShapes())],
   })
   const [file] = outputFiles
   if (!file) throw new Error('esbuild made no file')
-  writeFileSync(`${bundle}.new`, file.text)
+  const zod = Object.keys(metafile.inputs).find((input) => input.includes('node_modules/zod/'))
+  if (zod) throw new Error(`${zod} is in the bundle: import types and shapes, not schemas`)
+  writeFileSync(`${bundle}.new`, compileEagerly(file.text))
   renameSync(`${bundle}.new`, bundle)
 }
 
