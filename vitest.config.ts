@@ -15,10 +15,13 @@ export default defineConfig({
         test: {
           name: 'conformance',
           include: ['conformance/**/*.test.ts'],
+          exclude: ['conformance/**/*.vm.test.ts'],
           globalSetup: 'conformance/setup/global.ts',
           testTimeout: 60_000,
           hookTimeout: 60_000,
           maxWorkers: 2,
+          // After the unit tests, not beside them: these wait for real processes.
+          sequence: { groupOrder: 1 },
         },
       },
     ],
