@@ -1,0 +1,197 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { describe, expect } from 'vitest'
+import { test } from '../harness/fixture.js'
+import type { Host } from '../harness/host.js'
+import type { Suite } from '../harness/locations.js'
+import { runPlugin, startPlugin, type Verb } from '../harness/plugin.js'
+
+const suites: readonly Suite[] = ['podwire', 'official']
+const dual = [[{ subnet: '10.1.2.0/24' }], [{ subnet: 'fd00::/64' }]]
+const other: Record<Suite, Suite> = { podwire: 'official', official: 'podwire' }
+
+interface Request {
+  suite: Suite
+  id: string
+  ranges?: object[][]
+  args?: string
+  dataDir?: string
+}
+
+function callOf(command: Verb, { suite, id, ranges = dual, args, dataDir = '/var/lib/leases' }: Request) {
+  const config = { cniVersion: '1.0.0', name: 'net', ipam: { type: 'host-local', dataDir, ranges } }
+  return {
+    suite,
+    plugin: 'host-local',
+    command,
+    config,
+    containerID: id,
+    netns: '/run/netns/none',
+    ...(args ? { args } : {}),
+  }
+}
+
+/** One call that must succeed; an ADD's addresses. */
+async function succeed(host: Host, command: Verb, request: Request): Promise<string[]> {
+  const { status, stdout, stderr } = await runPlugin(host, callOf(command, request))
+  expect(status, `${request.suite} ${command} ${request.id}: ${stdout}${stderr}`).toBe(0)
+  if (stdout === '') return []
+  return JSON.parse(stdout).ips.map(({ address }: { address: string }) => address)
+}
+
+/** Every file of the network's directory with its mode and content. */
+function onDisk(host: Host, dataDir = '/var/lib/leases'): Record<string, string> {
+  const directory = host.path(`${dataDir}/net`)
+  const entries = readdirSync(directory).map((name): [string, string] => {
+    const path = `${directory}/${name}`
+    return [name, `${(statSync(path).mode & 0o777).toString(8)} ${readFileSync(path, 'latin1')}`]
+  })
+  return Object.fromEntries(entries.sort())
+}
+
+function leasesOf(host: Host): string[] {
+  return Object.keys(onDisk(host)).filter((name) => !name.startsWith('l'))
+}
+
+describe('one directory, two suites', () => {
+  for (const suite of suites) {
+    test(`what ${suite} reserves, the other sees, honours, checks and frees`, async ({ host }) => {
+      const next = { suite: other[suite], id: 'c2' }
+      expect(await succeed(host, 'ADD', { suite, id: 'c1' })).toEqual(['10.1.2.2/24', 'fd00::2/64'])
+      expect(await succeed(host, 'ADD', next)).toEqual(['10.1.2.3/24', 'fd00::3/64'])
+      await succeed(host, 'CHECK', { suite: other[suite], id: 'c1' })
+      await succeed(host, 'CHECK', { suite, id: 'c2' })
+      await succeed(host, 'DEL', { suite: other[suite], id: 'c1' })
+      expect(leasesOf(host)).toEqual(['10.1.2.3', 'fd00::3'])
+      await succeed(host, 'DEL', { suite, id: 'c2' })
+      expect(leasesOf(host)).toEqual([])
+    })
+  }
+
+  test('the same calls leave the same files, byte for byte', async ({ host }) => {
+    const ranges = [
+      [{ subnet: '10.1.2.0/29' }, { subnet: '10.1.3.0/29', gateway: '10.1.3.4' }],
+      [{ subnet: 'fd00::/125' }],
+    ]
+    const steps: [Verb, string, string?][] = [
+      ['ADD', 'c1'],
+      ['ADD', 'c2', 'IP=10.1.3.2'],
+      ['ADD', 'c3'],
+      ['DEL', 'c1'],
+      ['ADD', 'c4', 'IP=fd00::7'],
+      ['ADD', 'c5'],
+      ['DEL', 'c3'],
+      ['ADD', 'c6', 'IP=10.1.2.6'],
+      ['ADD', 'c7'],
+      ['DEL', 'never'],
+    ]
+    for (const [command, id, args] of steps) {
+      const [own, theirs] = await Promise.all(
+        suites.map((suite) => {
+          return succeed(host, command, { suite, id, ranges, dataDir: `/var/lib/${suite}`, ...(args ? { args } : {}) })
+        }),
+      )
+      expect(own, `${command} ${id}`).toEqual(theirs)
+      expect(onDisk(host, '/var/lib/podwire')).toEqual(onDisk(host, '/var/lib/official'))
+    }
+  })
+
+  test('refusals are told in the official words', async ({ host }) => {
+    const rows: [string, string][] = [
+      ['10.1.2.0/30', ''],
+      ['10.1.2.0/29', 'IP=10.1.2.1'],
+      ['10.1.2.0/29', 'IP=10.1.2.2'],
+      ['10.1.2.0/29', 'IP=10.9.9.9'],
+    ]
+    const tiny = [[{ subnet: '10.1.2.0/30' }]]
+    for (const suite of suites)
+      await succeed(host, 'ADD', { suite, id: 'c1', ranges: tiny, dataDir: `/var/lib/${suite}` })
+    for (const [subnet, args] of rows) {
+      const ranges = [[{ subnet }]]
+      const [own, theirs] = await Promise.all(
+        suites.map(async (suite) => {
+          const call = callOf('ADD', { suite, id: 'c2', ranges, args, dataDir: `/var/lib/${suite}` })
+          const { status, stdout } = await runPlugin(host, call)
+          expect(status).toBe(1)
+          return JSON.parse(stdout).msg as string
+        }),
+      )
+      expect(own).toContain(theirs?.replace('failed to allocate for range 0: ', ''))
+    }
+  })
+})
+
+describe('many at once', () => {
+  test.for([
+    ['podwire alone', ['podwire', 'podwire']],
+    ['both suites mixed', ['podwire', 'official']],
+  ] as [string, Suite[]][])(
+    '50 ADDs get 50 addresses of each family, 50 DELs leave none: %s',
+    async ([, mix], { host }) => {
+      const requests = Array.from({ length: 50 }, (_, number) => ({
+        suite: mix[number % 2] as Suite,
+        id: `c${number}`,
+      }))
+      const given = (await Promise.all(requests.map((request) => succeed(host, 'ADD', request)))).flat()
+      expect(new Set(given).size).toBe(100)
+      expect(leasesOf(host)).toHaveLength(100)
+      await Promise.all(
+        requests.map(({ suite, id }) =>
+          succeed(host, 'DEL', { suite: mix.includes('official') ? other[suite] : suite, id }),
+        ),
+      )
+      expect(leasesOf(host)).toEqual([])
+    },
+  )
+
+  test('ADDs and DELs in a range with just enough room', async ({ host }) => {
+    const ranges = [[{ subnet: '10.1.2.0/28' }]]
+    const workers = Array.from({ length: 13 }, async (_, worker) => {
+      const suite = suites[worker % 2] as Suite
+      for (let round = 0; round < 3; round++) {
+        const request = { suite, id: `w${worker}-${round}`, ranges }
+        expect(await succeed(host, 'ADD', request)).toHaveLength(1)
+        await succeed(host, 'DEL', { ...request, suite: other[suite] })
+      }
+    })
+    await Promise.all(workers)
+    expect(leasesOf(host)).toEqual([])
+  })
+})
+
+describe('kill -9', () => {
+  test('at any moment of an ADD leaves only whole leases, and the DEL after it nothing', async ({ host }) => {
+    await succeed(host, 'ADD', { suite: 'podwire', id: 'kept' })
+    const seen = { none: 0, some: 0 }
+    for (let round = 0; round < 60; round++) {
+      const id = `k${round}`
+      const { child, finished } = startPlugin(host, callOf('ADD', { suite: 'podwire', id }))
+      // Not a wait for anything: the moment of the kill wanders over the length of an ADD.
+      setTimeout(() => child.kill('SIGKILL'), 15 + (round % 30))
+      await finished
+      const files = Object.entries(onDisk(host)).filter(([name]) => /^[\d.]+$|:/.test(name))
+      for (const [name, text] of files) expect(text, name).toMatch(/^600 (kept|k\d+)\r\neth0$/)
+      if (files.length > 2) seen.some++
+      else seen.none++
+      if (round % 3 === 0) await succeed(host, 'ADD', { suite: 'podwire', id })
+      await succeed(host, 'DEL', { suite: round % 2 ? 'official' : 'podwire', id })
+      expect(leasesOf(host).filter((name) => !name.startsWith('.'))).toEqual(['10.1.2.2', 'fd00::2'])
+    }
+    await succeed(host, 'DEL', { suite: 'podwire', id: 'kept' })
+    expect(leasesOf(host)).toEqual([])
+    expect(seen.none, JSON.stringify(seen)).toBeGreaterThan(0)
+    expect(seen.some, JSON.stringify(seen)).toBeGreaterThan(0)
+  })
+
+  test('of whoever holds the lock frees it', async ({ host }) => {
+    await succeed(host, 'ADD', { suite: 'podwire', id: 'c1' })
+    const holder = host.start(['flock', '-x', '/var/lib/leases/net/lock', 'sh', '-c', 'echo held; exec cat'], {
+      keepOpen: true,
+    })
+    await new Promise((resolve) => holder.child.stdout?.once('data', resolve))
+    const waiting = succeed(host, 'ADD', { suite: 'podwire', id: 'c2' })
+    for (const line of host.processes().filter((one) => / cat$/.test(one)))
+      process.kill(Number.parseInt(line, 10), 'SIGKILL')
+    expect(await waiting).toEqual(['10.1.2.3/24', 'fd00::3/64'])
+    await holder.finished
+  })
+})
