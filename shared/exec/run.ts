@@ -38,7 +38,7 @@ export function createRunner(options: { callerPath?: string; trace?: string } = 
 }
 
 /** A command as a person would paste it into a shell. */
-export function pasteable({ argv }: Pick<Command, 'argv'>): string {
+export function pasteable({ argv }: { readonly argv: readonly string[] }): string {
   return argv.map(shellWord).join(' ')
 }
 

@@ -19,9 +19,9 @@ export function renderOne(operation: Operation): string {
   const { tool, argv, netns } = operation
   argv.forEach(assertToken)
   const enter = netns === undefined ? [] : ['nsenter', `--net=${netns}`]
-  const plain = pasteable({ argv: [...enter, tool, ...argv.map(unquoted)] as [string, ...string[]] })
+  const plain = pasteable({ argv: [...enter, tool, ...argv.map(unquoted)] })
   const isScript = tool === 'nft' && plain.includes("'")
-  return isScript ? pasteable({ argv: [...enter, tool, batchLine(operation)] as [string, ...string[]] }) : plain
+  return isScript ? pasteable({ argv: [...enter, tool, batchLine(operation)] }) : plain
 }
 
 /** One operation as a line of its tool's batch file. */

@@ -1,0 +1,84 @@
+import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { expect, test } from 'vitest'
+import { createRunner, pasteable } from './run.js'
+
+const run = createRunner()
+
+test('both streams and the exit status come back, a megabyte of each as well', () => {
+  const script = 'head -c 1000000 /dev/zero | tr "\\0" o; head -c 1000000 /dev/zero | tr "\\0" e >&2; exit 3'
+  const { status, stdout, stderr } = run({ argv: ['sh', '-c', script] })
+  expect({ status, out: stdout.length, err: stderr.length }).toEqual({ status: 3, out: 1_000_000, err: 1_000_000 })
+})
+
+test('stdin of any length reaches the child; without one it reads nothing', () => {
+  const stdin = 'x'.repeat(300_000)
+  expect(run({ argv: ['wc', '-c'], stdin }).stdout.trim()).toBe('300000')
+  expect(run({ argv: ['wc', '-c'] }).stdout.trim()).toBe('0')
+})
+
+test('a child that ignores its stdin is no error', () => {
+  expect(run({ argv: ['true'], stdin: 'x'.repeat(1_000_000) }).status).toBe(0)
+})
+
+test('words are words: nothing is read by a shell', () => {
+  expect(run({ argv: ['printf', '%s|', '$HOME', 'a b', ';reboot', '`id`'] }).stdout).toBe('$HOME|a b|;reboot|`id`|')
+})
+
+test('what cannot be started is named by its errno', () => {
+  expect(run({ argv: ['no-such-program'] })).toMatchObject({ status: null, failure: 'ENOENT' })
+  const directory = mkdtempSync(`${tmpdir()}/podwire-`)
+  writeFileSync(`${directory}/plain`, 'x', { mode: 0o644 })
+  expect(run({ argv: [`${directory}/plain`] })).toMatchObject({ status: null, failure: 'EACCES' })
+  rmSync(directory, { recursive: true })
+})
+
+test('a signal is told apart from an exit status', () => {
+  expect(run({ argv: ['sh', '-c', 'kill -9 $$'] })).toMatchObject({ status: null, signal: 'SIGKILL' })
+})
+
+test('tools see a small fixed environment, whatever the caller has', () => {
+  process.env['PODWIRE_TEST_LEAK'] = '1'
+  const lines = run({ argv: ['env'] })
+    .stdout.trim()
+    .split('\n')
+    .sort()
+  delete process.env['PODWIRE_TEST_LEAK']
+  expect(lines.map((line) => line.split('=')[0])).toEqual(['LC_ALL', 'PATH'])
+})
+
+test('a given environment is the whole environment', () => {
+  expect(run({ argv: ['env'], env: { A: 'b' } }).stdout).toBe('A=b\n')
+})
+
+test('descriptors are handed on as 3 and up', () => {
+  const directory = mkdtempSync(`${tmpdir()}/podwire-`)
+  const fd = openSync(`${directory}/file`, 'w')
+  expect(run({ argv: ['sh', '-c', 'echo hello >&3'], fds: [fd] }).status).toBe(0)
+  expect(readFileSync(`${directory}/file`, 'utf8')).toBe('hello\n')
+  rmSync(directory, { recursive: true })
+})
+
+test('a trace has one line a process, with everything about it', () => {
+  const directory = mkdtempSync(`${tmpdir()}/podwire-`)
+  const trace = `${directory}/trace`
+  const traced = createRunner({ trace })
+  traced({ argv: ['sh', '-c', 'cat >/dev/null; echo oh >&2; exit 4'], stdin: 'text' })
+  traced({ argv: ['no-such-program'] })
+  const [first, second] = readFileSync(trace, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+  expect(first).toMatchObject({ argv: ['sh', '-c', expect.any(String)], stdin: 'text', status: 4, stderr: 'oh\n' })
+  expect(first.ms).toBeGreaterThan(0)
+  expect(Date.parse(first.time)).not.toBeNaN()
+  expect(second.status).toBe('ENOENT')
+  rmSync(directory, { recursive: true })
+})
+
+test('a command prints so that a shell reads it back', () => {
+  expect(pasteable({ argv: ['ip', 'link', 'set', 'dev', 'eth0', 'up'] })).toBe('ip link set dev eth0 up')
+  for (const word of ['', 'a b', "it's", '$x', '*', 'a;b', '!=', '"q"']) {
+    expect(run({ argv: ['sh', '-c', `printf %s ${pasteable({ argv: [word] })}`] }).stdout).toBe(word)
+  }
+})

@@ -1,0 +1,274 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import type { Files } from '../exec/files.js'
+import type { Command, Outcome } from '../exec/run.js'
+import { CniError } from '../protocol/errors.js'
+import { apply, type Hands, sweep } from './apply.js'
+import { createJournal } from './journal.js'
+import { assertToken, type Operation, quoted } from './operation.js'
+import { render } from './render.js'
+
+const ip = (line: string, more: Partial<Operation> = {}): Operation => ({
+  tool: 'ip',
+  argv: line.split(' '),
+  why: `do ${line}`,
+  ...more,
+})
+const nft = (line: string, more: Partial<Operation> = {}): Operation => ({ ...ip(line, more), tool: 'nft' })
+const sysctl = (setting: string, more: Partial<Operation> = {}): Operation => ({
+  ...ip(`-w ${setting}`, more),
+  tool: 'sysctl',
+})
+
+/** A machine whose tools answer from a list, one a process; it keeps what was asked. */
+function machine(answers: Partial<Outcome>[] = [], values: Record<string, string> = {}) {
+  const asked: string[] = []
+  const written: string[] = []
+  const files: Files = {
+    read: (path) => values[path] ?? fail(`ENOENT: no such file or directory, open '${path}'`),
+    write: (path, text) => void written.push(`${path}=${text}`),
+  }
+  const run = ({ argv, stdin }: Command): Outcome => {
+    asked.push([argv.join(' '), ...(stdin ? [stdin.trimEnd()] : [])].join('\n'))
+    return { status: 0, signal: null, stdout: '', stderr: '', ...answers[asked.length - 1] }
+  }
+  return { asked, written, hands: { run, files } satisfies Hands }
+}
+
+function fail(message: string): never {
+  throw new Error(message)
+}
+
+function ranBy(plan: readonly Operation[], hands: Hands): string[] {
+  const ran: string[] = []
+  apply(plan, hands, ({ argv }) => ran.push(argv.join(' ')))
+  return ran
+}
+
+function thrownBy(body: () => void): CniError {
+  try {
+    body()
+  } catch (thrown) {
+    if (thrown instanceof CniError) return thrown
+    throw thrown
+  }
+  throw new Error('nothing was thrown')
+}
+
+describe('tokens', () => {
+  const unsafe = [
+    '',
+    'a b',
+    'a\nb',
+    'a\tb',
+    'a"b',
+    "a'b",
+    'a\\b',
+    '#a',
+    'a;b',
+    '{a',
+    'a}',
+    '`a`',
+    'a\0',
+    '"a',
+    '"a"b"',
+    '"a\nb"',
+  ]
+  test.each(unsafe)('refuses %j', (token) => {
+    expect(() => assertToken(token)).toThrow('unsafe token')
+  })
+
+  test.each(['eth0', '10.1.0.2/24', 'fd00::1', ';', '{', '}', '!=', '@set', '"a comment, with words"', '-j'])(
+    'takes %j',
+    (token) => {
+      expect(() => assertToken(token)).not.toThrow()
+    },
+  )
+
+  test('whatever is quoted stays one token or is refused', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary' }), (text) => {
+        let token: string
+        try {
+          token = quoted(text)
+        } catch {
+          return
+        }
+        expect(token).not.toMatch(/[\n\r\0]/)
+        expect(token.slice(1, -1).replaceAll('\\"', '')).not.toContain('"')
+      }),
+    )
+  })
+})
+
+describe('rendering', () => {
+  test('says where a command runs, and declarations once before their users', () => {
+    const table = nft('add table ip podwire')
+    const plan = [
+      ip('link set dev eth0 up', { netns: '/run/netns/c' }),
+      nft('add element ip podwire m { 10.0.0.1 }', { needs: [table] }),
+      nft('add element ip podwire m { 10.0.0.2 }', { needs: [table] }),
+      sysctl('net/ipv4/ip_forward=1'),
+    ]
+    expect(render(plan)).toBe(
+      [
+        'nsenter --net=/run/netns/c ip link set dev eth0 up',
+        'nft add table ip podwire',
+        "nft 'add element ip podwire m { 10.0.0.1 }'",
+        "nft 'add element ip podwire m { 10.0.0.2 }'",
+        'sysctl -w net/ipv4/ip_forward=1',
+        '',
+      ].join('\n'),
+    )
+  })
+})
+
+describe('apply', () => {
+  test('neighbours of one tool and namespace share a process', () => {
+    const { asked, hands } = machine()
+    const netns = '/run/netns/c'
+    expect(
+      ranBy([ip('a'), ip('b'), ip('c', { netns }), ip('d', { netns }), nft('e'), nft('f'), ip('g')], hands),
+    ).toHaveLength(7)
+    expect(asked).toEqual([
+      'ip -batch -\na\nb',
+      'nsenter --net=/run/netns/c ip -batch -\nc\nd',
+      'nft -f -\ne\nf',
+      'ip -batch -\ng',
+    ])
+  })
+
+  test('stops at the refused line and reports what ran before it', () => {
+    const { hands } = machine([{ status: 1, stderr: 'RTNETLINK answers: Invalid argument\nCommand failed -:2\n' }])
+    const ran: string[] = []
+    const error = thrownBy(() => apply([ip('a'), ip('b'), ip('c')], hands, ({ argv }) => ran.push(argv.join(' '))))
+    expect(ran).toEqual(['a'])
+    expect(error.message).toBe('cannot do b: Invalid argument')
+    expect(error.details).toContain('command: ip b')
+  })
+
+  test('goes on behind a tolerated refusal', () => {
+    const refused = { status: 1, stderr: 'RTNETLINK answers: File exists\nCommand failed -:2\n' }
+    const { asked, hands } = machine([refused])
+    const plan = [ip('a'), ip('b', { tolerate: ['exists'] }), ip('c')]
+    expect(ranBy(plan, hands)).toEqual(['a', 'c'])
+    expect(asked).toEqual(['ip -batch -\na\nb\nc', 'ip -batch -\nc'])
+  })
+
+  test('sends declarations only when the kernel lacks them', () => {
+    const plan = [
+      nft('add element x', { needs: [nft('add table t')] }),
+      nft('add element y', { needs: [nft('add table t')] }),
+    ]
+    const there = machine()
+    ranBy(plan, there.hands)
+    expect(there.asked).toEqual(['nft -f -\nadd element x\nadd element y'])
+    const lacking = machine([{ status: 1, stderr: 'Error: No such file or directory' }])
+    ranBy(plan, lacking.hands)
+    expect(lacking.asked[1]).toBe('nft -f -\nadd table t\nadd element x\nadd element y')
+  })
+
+  test("moves a dead owner's leftover out of the way", () => {
+    const plan = [nft('add element x', { displaces: [nft('delete element x')] })]
+    const { asked, hands } = machine([{ status: 1, stderr: 'Error: Could not process rule: File exists' }])
+    ranBy(plan, hands)
+    expect(asked[1]).toBe('nft -f -\ndelete element x\nadd element x')
+  })
+
+  test('a refused transaction ran nothing', () => {
+    const { hands } = machine([{ status: 1, stderr: 'Error: syntax error' }])
+    const ran: string[] = []
+    expect(thrownBy(() => apply([nft('a'), nft('b')], hands, ({ argv }) => ran.push(argv.join(' ')))).code).toBe(100)
+    expect(ran).toEqual([])
+  })
+
+  test('host settings are written only when they differ', () => {
+    const { asked, written, hands } = machine([], { '/proc/sys/net/a': '1\n', '/proc/sys/net/b': '0\n' })
+    ranBy([sysctl('net/a=1'), sysctl('net/b=1')], hands)
+    expect({ asked, written }).toEqual({ asked: [], written: ['/proc/sys/net/b=1'] })
+  })
+
+  test('a setting the kernel lacks is an error, unless it may be lacking', () => {
+    const { hands } = machine()
+    expect(thrownBy(() => ranBy([sysctl('net/none=1')], hands)).message).toContain('cannot do -w net/none=1')
+    expect(ranBy([sysctl('net/none=1', { tolerate: ['absent'] })], hands)).toEqual([])
+  })
+
+  test('settings of a namespace and the commands behind them are one process', () => {
+    const netns = '/run/netns/c'
+    const { asked, hands } = machine()
+    ranBy([sysctl('net/a=1', { netns }), sysctl('net/b=0', { netns, tolerate: ['absent'] }), ip('c', { netns })], hands)
+    expect(asked).toHaveLength(1)
+    expect(asked[0]).toMatch(/^nsenter --net=\/run\/netns\/c sh -c /)
+    expect(asked[0]?.endsWith('exec ip -batch - sh !net/a=1 ?net/b=0\nc')).toBe(true)
+  })
+
+  test('a setting refused in a namespace is named', () => {
+    const netns = '/run/netns/c'
+    const { hands } = machine([{ status: 101, stderr: 'sh: 7: cannot create /proc/sys/net/b: Permission denied\n' }])
+    const error = thrownBy(() =>
+      ranBy([sysctl('net/a=1', { netns }), sysctl('net/b=0', { netns }), ip('c', { netns })], hands),
+    )
+    expect(error.message).toContain('cannot do -w net/b=0')
+  })
+
+  test('a missing program is said with the package that has it', () => {
+    const { hands } = machine([{ status: null, failure: 'ENOENT' }])
+    expect(thrownBy(() => ranBy([nft('a')], hands))).toMatchObject({
+      code: 101,
+      message: 'cannot do a: the program "nft" is not installed',
+      details: expect.stringContaining('fix: install the package nftables'),
+    })
+  })
+
+  test('iptables operations of one table are one transaction', () => {
+    const rule = (line: string): Operation => ({ ...ip(line), tool: 'iptables' })
+    const { asked, hands } = machine()
+    ranBy([rule('-t nat -N A'), rule('-t nat -A A -j ACCEPT'), rule('-t filter -N B')], hands)
+    expect(asked).toEqual([
+      'iptables-restore --noflush --wait\n*nat\n-N A\n-A A -j ACCEPT\nCOMMIT',
+      'iptables-restore --noflush --wait\n*filter\n-N B\nCOMMIT',
+    ])
+  })
+})
+
+describe('sweep', () => {
+  test('does every line and reports those that matter', () => {
+    const stderr =
+      'Cannot find device "a"\nCommand failed -:1\nRTNETLINK answers: Operation not permitted\nCommand failed -:3\n'
+    const { asked, hands } = machine([{ status: 1, stderr }])
+    const failures = sweep([ip('a', { tolerate: ['absent'] }), ip('b'), ip('c')], hands)
+    expect(asked).toEqual(['ip -force -batch -\na\nb\nc'])
+    expect(failures.map(({ message }) => message)).toEqual(['cannot do c: Operation not permitted'])
+  })
+
+  test('finds the absent element of a transaction and does the rest', () => {
+    const absent = { status: 1, stderr: 'Error: No such file or directory' }
+    const { asked, hands } = machine([absent, {}, absent, {}, absent])
+    const plan = ['a', 'b', 'c'].map((line) => nft(line, { tolerate: ['absent'] }))
+    expect(sweep(plan, hands)).toEqual([])
+    expect(asked.slice(1)).toEqual(['nft -f -\na', 'nft -f -\nb\nc', 'nft -f -\nb', 'nft -f -\nc'])
+  })
+})
+
+describe('the journal', () => {
+  test('takes back only what ran, newest first, and never stops', () => {
+    const { asked, hands } = machine([
+      { status: 1, stderr: 'RTNETLINK answers: Invalid argument\nCommand failed -:3\n' },
+      { status: 1, stderr: 'Operation not permitted\nCommand failed -:1\n' },
+    ])
+    const journal = createJournal()
+    const plan = ['a', 'b', 'c'].map((line) => ip(line, { undo: [ip(`un${line}`)] }))
+    thrownBy(() => apply(plan, hands, journal.ran))
+    const order: string[] = []
+    journal.note(() => {
+      order.push('lease')
+      return []
+    })
+    const left = journal.rollback(hands)
+    expect(order).toEqual(['lease'])
+    expect(asked[1]).toBe('ip -force -batch -\nunb\nuna')
+    expect(left.map(({ message }) => message)).toEqual(['cannot do unb: Operation not permitted'])
+    expect(journal.rollback(hands)).toEqual([])
+  })
+})
