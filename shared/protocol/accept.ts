@@ -141,9 +141,10 @@ function joined(path: string, key: string): string {
   return path === '' ? key : `${path}.${key}`
 }
 
-/** At most two edits apart, and less than half of the word. */
+/** Two letters exchanged, or at most two edits apart and those less than half of the word. */
 function isNear(left: string, right: string): boolean {
   if (Math.abs(left.length - right.length) > 2) return false
+  if ([...left].sort().join('') === [...right].sort().join('')) return true
   let row = Array.from({ length: right.length + 1 }, (_, index) => index)
   for (let i = 1; i <= left.length; i++) {
     const next = [i]

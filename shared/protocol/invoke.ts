@@ -213,8 +213,9 @@ function memberOf(json: Readonly<Record<string, unknown>>, name: string): unknow
 }
 
 function withLeftovers(error: CniError, left: readonly CniError[]): CniError {
-  const lines = left.map(({ message, details }) => `left behind: ${message}\n${details}`)
-  return new CniError(error.code, error.message, { details: [error.details, ...lines].join('\n'), complete: true })
+  const lines = left.flatMap(({ message, details }) => [`left behind: ${message}`, details])
+  const details = [error.details, ...lines].filter((line) => line !== '').join('\n')
+  return new CniError(error.code, error.message, { details, complete: true })
 }
 
 function fail(code: number, message: string, details?: string): never {

@@ -11,6 +11,14 @@ export function hasIpam({ config }: Pick<Call, 'config'>): boolean {
 }
 
 /**
+ * Refuses an IPAM plugin that is not there, before anything is touched.
+ * @throws code 107, or 7 for a type that is no file name
+ */
+export function requireIpam(call: Call): void {
+  if (hasIpam(call)) findDelegate(call.config.ipam?.type ?? '', call.environment.path)
+}
+
+/**
  * Asks the IPAM plugin for addresses. The journal gives them back when anything later fails; a delegate that failed
  * is asked to clean up too (SPEC.md, "Delegated plugin execution procedure").
  * @throws the delegate's error, or code 107 when it gave no address
