@@ -1,0 +1,103 @@
+import { execFileSync } from 'node:child_process'
+import {
+  chmodSync,
+  closeSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+
+const here = import.meta.dirname
+const names = ['bridge', 'host-local']
+let root: string
+const at = (...parts: string[]) => path.join(root, ...parts)
+
+beforeEach(() => {
+  root = mkdtempSync(path.join(tmpdir(), 'podwire-install-'))
+  onTestFinished(() => rmSync(root, { recursive: true }))
+  mkdirSync(at('dist/bin'), { recursive: true })
+})
+
+/** What the build leaves: one file under every plugin's name. */
+function build(content: string): void {
+  writeFileSync(at('dist/podwire'), content)
+  chmodSync(at('dist/podwire'), 0o755)
+  for (const name of names) {
+    rmSync(at('dist/bin', name), { force: true })
+    linkSync(at('dist/podwire'), at('dist/bin', name))
+  }
+}
+
+describe('install', () => {
+  const install = (to: string) => execFileSync(path.join(here, 'install'), [at('dist/bin'), to])
+
+  test('makes the folder and one executable file of all names', () => {
+    build('one')
+    install(at('opt/cni/bin'))
+    expect(readdirSync(at('opt/cni/bin')).sort()).toEqual(names)
+    const [bridge, hostLocal] = names.map((name) => statSync(at('opt/cni/bin', name)))
+    expect(bridge?.ino).toBe(hostLocal?.ino)
+    expect(bridge?.nlink).toBe(2)
+    expect((bridge?.mode ?? 0) & 0o777).toBe(0o755)
+  })
+
+  test('replaces names and leaves the file behind them as it was, and the files of others', () => {
+    build('one')
+    install(at('bin'))
+    writeFileSync(at('bin/flannel'), 'other')
+    const running = openSync(at('bin/bridge'), 'r')
+    onTestFinished(() => closeSync(running))
+    rmSync(at('dist/podwire'))
+    build('two')
+    install(at('bin'))
+    expect(readFileSync(running, 'utf8')).toBe('one')
+    expect(readFileSync(at('bin/bridge'), 'utf8')).toBe('two')
+    expect(readFileSync(at('bin/flannel'), 'utf8')).toBe('other')
+    expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'flannel', 'host-local'])
+  })
+
+  test('leaves nothing when it cannot', () => {
+    build('one')
+    mkdirSync(at('bin/host-local/full'), { recursive: true })
+    expect(() => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')], { stdio: 'pipe' })).toThrow()
+    expect(readdirSync(at('bin')).filter((name) => name.startsWith('.'))).toEqual([])
+  })
+})
+
+describe('archive', () => {
+  const archive = () => execFileSync(path.join(here, 'archive'), ['dist/podwire', 'amd64', '1.2.3'], { cwd: root })
+  const file = () => at('dist/podwire-linux-amd64-1.2.3.tgz')
+
+  beforeEach(() => {
+    for (const name of ['LICENSE', 'README.md']) writeFileSync(at(name), name)
+    build('one')
+  })
+
+  test('holds the plugins as links of one file, the licence and the readme at the top', () => {
+    archive()
+    mkdirSync(at('unpacked'))
+    execFileSync('tar', ['-xzf', file(), '-C', at('unpacked')])
+    expect(readdirSync(at('unpacked')).sort()).toEqual(['LICENSE', 'README.md', ...names])
+    expect(statSync(at('unpacked/bridge')).nlink).toBe(2)
+    expect(readFileSync(at('unpacked/host-local'), 'utf8')).toBe('one')
+    expect(readdirSync(at('dist')).filter((name) => name.startsWith('.'))).toEqual([])
+  })
+
+  test('has a checksum that sha256sum accepts, and the same bytes whenever it is made', () => {
+    archive()
+    const first = readFileSync(file())
+    expect(execFileSync('sha256sum', ['-c', `${file()}.sha256`], { cwd: at('dist'), encoding: 'utf8' })).toContain('OK')
+    build('one')
+    archive()
+    expect(readFileSync(file()).equals(first)).toBe(true)
+  })
+})
