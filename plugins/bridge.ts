@@ -22,7 +22,7 @@ import type { Operation } from '../shared/plan/operation.js'
 import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
 import { macOf } from '../shared/protocol/checks.js'
 import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
-import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release } from '../shared/protocol/ipam.js'
+import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
 import { type Attachment, type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
 import { gatewayOperations, isGateway, withGateways } from './_bridge-gateway.js'
@@ -67,6 +67,7 @@ export default definePlugin<BridgeConfiguration>({
   add(call) {
     const { config, host, environment, attachment } = call
     refuseInexpressible(call.version, hasIpam(call))
+    requireIpam(call)
     const netns = requireNetns(environment.netns)
     const macs = chooseMacs(call)
     const before = hostLinkNames(host).has(config.bridge)
