@@ -2,7 +2,7 @@ import type { Operation } from '../plan/operation.js'
 import { CniError, codes, type Problem } from '../protocol/errors.js'
 import type { Dns, IpConfiguration, Result, Route } from '../protocol/result.js'
 import { contains, parseAddress, parseCidr } from './address.js'
-import { type At, addAddress, addRoute, appendRoute, setUp, sysctl } from './ip.js'
+import { type At, addAddress, addRoute, setUp, sysctl } from './ip.js'
 import { type Eyes, type ObservedLink, observeLink, observeRoutes } from './observe.js'
 
 /** How a container's interface gets its addresses and routes. */
@@ -27,7 +27,7 @@ export function configureInterface({ netns, ifName, ips, routes, settings = {} }
     ...(has6 ? enableIPv6(at) : []),
     ...ips.map(({ address }) => addAddress(at, address)),
     setUp(at),
-    ...routes.map((route, index) => routeOperation(at, route, { ips, among: routes.slice(0, index) })),
+    ...routes.map((route) => routeOperation(at, route, ips)),
   ]
 }
 
@@ -102,11 +102,7 @@ function enableIPv6({ link, netns }: At): readonly Operation[] {
 }
 
 /** A gateway outside all own subnets (a /32 address, say) is reached on the link itself. */
-function routeOperation(
-  at: At,
-  route: Route,
-  { ips, among }: { ips: readonly IpConfiguration[]; among: readonly Route[] },
-): Operation {
+function routeOperation(at: At, route: Route, ips: readonly IpConfiguration[]): Operation {
   const gw = effectiveGateway(route, ips)
   const complete = gw === undefined ? route : { ...route, gw }
   const gateway = gw === undefined ? undefined : parseAddress(gw)
@@ -116,8 +112,7 @@ function routeOperation(
   })
   const isOwnGateway = ips.some((one) => one.gateway === gw)
   const extra = gateway && !isLocal && isOwnGateway ? ['onlink'] : []
-  const shares = among.some(({ dst, table }) => dst === route.dst && table === route.table)
-  return shares ? appendRoute(at, complete, extra) : addRoute(at, complete, extra)
+  return addRoute(at, complete, extra)
 }
 
 function addressDifferences(link: ObservedLink, { ips }: Result, path: string): readonly Problem[] {

@@ -77,14 +77,13 @@ export function deleteAddress({ link, netns }: At, address: string): Operation {
   return { ...operation, tolerate: ['absent'] }
 }
 
-/** A route with every attribute the result can carry; `gw` absent means directly on the link. */
+/**
+ * A route with every attribute the result can carry; `gw` absent means directly on the link. `prepend` sets the flags the
+ * official suite sets: IPv6 routes to one destination share it (ECMP), an IPv4 one goes before those of other links, as
+ * the default route of a container's second network must.
+ */
 export function addRoute(at: At, route: Route, extra: readonly string[] = []): Operation {
-  return routeOperation('add', at, route, extra)
-}
-
-/** Several routes to one destination share it (ECMP), as the official suite's do. */
-export function appendRoute(at: At, route: Route, extra: readonly string[] = []): Operation {
-  return routeOperation('append', at, route, extra)
+  return routeOperation('prepend', at, route, extra)
 }
 
 export function deleteRoute(at: At, route: Route): Operation {
