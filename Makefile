@@ -24,7 +24,7 @@ SOURCES := $(shell find plugins ipam shared -name '*.ts' ! -name '*.test.ts' ! -
 all: setup build demo
 
 setup:
-	@conformance/setup/debian run build
+	@conformance/setup/debian run build demo
 	@$(MAKE) --no-print-directory $(MODULES)
 
 # npm ci replaces the whole folder; no package runs a script of its own (.npmrc).
