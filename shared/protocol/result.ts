@@ -30,7 +30,7 @@ export function parseResult(value: unknown, version: Version, path: string): Res
   }
   const { value: accepted, problems } = accept(value, shapes[`result.${family}`], path)
   if (problems.length > 0) throw invalidConfiguration(problems, `${path} cannot be read`)
-  return canonical(family === 'A' ? fromA(accepted as ResultA) : fromBC(accepted as ResultBC))
+  return canonicalResult(family === 'A' ? fromA(accepted as ResultA) : fromBC(accepted as ResultBC))
 }
 
 /**
@@ -71,6 +71,28 @@ export function refuseInexpressible(version: Version, hasAddresses: boolean): vo
     problems: [{ path: 'cniVersion', value: version, expected: '0.3.0 or later for a network without addresses' }],
     fix: 'raise cniVersion, or configure ipam',
   })
+}
+
+/** The result as Go prints it: addresses in canonical text, no member that is empty or zero. */
+export function canonicalResult({ interfaces, ips, routes, dns }: Result): Result {
+  return {
+    interfaces: interfaces.map(withoutEmpty),
+    ips: ips.map(({ address, gateway, interface: index }) =>
+      defined({ address: cidrText(address), gateway: addressText(gateway), interface: index }),
+    ),
+    routes: routes.map(({ dst, gw, mtu, advmss, priority, table, scope }) =>
+      defined({
+        dst: cidrText(dst),
+        gw: addressText(gw),
+        mtu: mtu || undefined,
+        advmss: advmss || undefined,
+        priority: priority || undefined,
+        table,
+        scope,
+      }),
+    ),
+    dns: withoutEmpty(dns),
+  }
 }
 
 // --- internal
@@ -121,27 +143,6 @@ function fromA({ ip4, ip6, dns }: ResultA): Result {
 
 function fromBC({ interfaces, ips, routes, dns }: ResultBC): Result {
   return { interfaces, ips, routes, dns: dns ?? {} }
-}
-
-function canonical({ interfaces, ips, routes, dns }: Result): Result {
-  return {
-    interfaces: interfaces.map(withoutEmpty),
-    ips: ips.map(({ address, gateway, interface: index }) =>
-      defined({ address: cidrText(address), gateway: addressText(gateway), interface: index }),
-    ),
-    routes: routes.map(({ dst, gw, mtu, advmss, priority, table, scope }) =>
-      defined({
-        dst: cidrText(dst),
-        gw: addressText(gw),
-        mtu: mtu || undefined,
-        advmss: advmss || undefined,
-        priority: priority || undefined,
-        table,
-        scope,
-      }),
-    ),
-    dns: withoutEmpty(dns),
-  }
 }
 
 function withoutEmpty<T extends object>(value: T): T {

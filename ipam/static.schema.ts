@@ -1,0 +1,25 @@
+import { z } from 'zod'
+import { checked, dns, networkConfiguration } from '../shared/protocol/config.schema.js'
+import { route } from '../shared/protocol/result.schema.js'
+
+const replacement = z.array(checked('cidr')).optional()
+
+/** `ipam` of static and what may replace its addresses; the rest of the object belongs to the plugin that asks. */
+export const schema = networkConfiguration.loose().extend({
+  ipam: z
+    .object({
+      type: z.string().optional(),
+      name: z.string().optional(),
+      /** `address` stays text here: it counts only where nothing replaces it. */
+      addresses: z
+        .array(z.object({ address: z.string().default(''), gateway: checked('addressOrEmpty').optional() }))
+        .default([]),
+      routes: z.array(route).default([]),
+      dns: dns.optional(),
+    })
+    .optional(),
+  args: z.looseObject({ cni: z.looseObject({ ips: replacement }).optional() }).optional(),
+  runtimeConfig: z.looseObject({ ips: replacement }).optional(),
+})
+
+export type StaticConfiguration = z.infer<typeof schema>

@@ -1,0 +1,131 @@
+import { type Cidr, contains, formatAddress, formatCidr, parseAddress, parseCidr } from '../shared/net/address.js'
+import { throwDifferences } from '../shared/net/interface.js'
+import { checks } from '../shared/protocol/checks.js'
+import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
+import { type Call, definePlugin } from '../shared/protocol/plugin.js'
+import { canonicalResult, emptyResult, type IpConfiguration, refuseInexpressible } from '../shared/protocol/result.js'
+import { familyOf } from '../shared/protocol/version.js'
+import type { StaticConfiguration } from './static.schema.js'
+
+type StaticCall = Call<StaticConfiguration>
+
+/** Hands out the addresses that the configuration or the caller names; it keeps no state. */
+export default definePlugin<StaticConfiguration>({
+  name: 'static',
+  argsKeys: ['IP', 'GATEWAY'],
+  prevResult: { CHECK: 'required' },
+  refuse: (call) => readAddresses(call).problems,
+
+  add(call) {
+    const { ips } = readAddresses(call)
+    refuseInexpressible(call.version, ips.length > 0)
+    const { routes = [], dns = {} } = call.config.ipam ?? {}
+    return canonicalResult({ ...emptyResult, ips, routes, dns })
+  },
+
+  /** Each address must still be in the result, and with it the gateway where one is named. */
+  check(call) {
+    const listed = call.prevResult?.ips ?? []
+    const missing = readAddresses(call).ips.filter(
+      ({ address, gateway }) =>
+        !listed.some((one) => one.address === address && (gateway === undefined || one.gateway === gateway)),
+    )
+    throwDifferences(
+      missing.map(({ address, gateway }) => ({
+        path: 'prevResult.ips',
+        value: listed,
+        expected: gateway === undefined ? address : `${address} with the gateway ${gateway}`,
+      })),
+    )
+  },
+
+  del() {},
+
+  status(call) {
+    const { problems } = readAddresses(call)
+    if (problems.length > 0) throw invalidConfiguration(problems)
+  },
+})
+
+// --- internal
+
+/** An address as it was written, and where. */
+interface Written {
+  readonly path: string
+  readonly address: string
+  readonly gateway?: string | undefined
+}
+
+/**
+ * The addresses of an attachment: `runtimeConfig.ips` alone, else `args.cni.ips` alone, else those of the configuration
+ * followed by CNI_ARGS' IP. A gateway of CNI_ARGS serves each address in whose subnet it is and that has none of its
+ * own, wherever that address comes from; the official plugin looks only at those of CNI_ARGS.
+ */
+function readAddresses(call: StaticCall): { ips: readonly IpConfiguration[]; problems: readonly Problem[] } {
+  if (call.config.ipam === undefined) {
+    const fix = '"ipam": {"type": "static", "addresses": [{"address": "10.1.2.3/24"}]}'
+    return { ips: [], problems: [{ path: 'ipam', expected: "an object: IPAM config missing 'ipam' key", fix }] }
+  }
+  const gateways = listOf(call.args.get('GATEWAY'))
+  const written = addressesOf(call)
+  const problems: Problem[] = [
+    ...gateways
+      .filter((text) => !checks.address.test(text))
+      .map((value) => mistake('CNI_ARGS GATEWAY', value, 'address')),
+    ...written
+      .filter(({ address }) => !checks.cidr.test(address))
+      .map(({ path, address }) => mistake(path, address, 'cidr')),
+  ]
+  const ips = written.flatMap((one) => configured(one, gateways) ?? [])
+  return { ips, problems: [...problems, ...repeated(ips), ...inexpressible(call, ips)] }
+}
+
+function addressesOf({ config, args }: StaticCall): readonly Written[] {
+  const replacements = [
+    { path: 'runtimeConfig.ips', ips: config.runtimeConfig?.ips ?? [] },
+    { path: 'args.cni.ips', ips: config.args?.cni?.ips ?? [] },
+  ]
+  const replacement = replacements.find(({ ips }) => ips.length > 0)
+  if (replacement) return replacement.ips.map((address, index) => ({ path: `${replacement.path}[${index}]`, address }))
+  const own = config.ipam?.addresses ?? []
+  return [
+    ...own.map((one, index) => ({ path: `ipam.addresses[${index}].address`, ...one })),
+    ...listOf(args.get('IP')).map((address) => ({ path: 'CNI_ARGS IP', address })),
+  ]
+}
+
+/** The parts of a comma-separated list; none where it is empty. */
+function listOf(text = ''): readonly string[] {
+  return text === '' ? [] : text.split(',').map((part) => part.trim())
+}
+
+function mistake(path: string, value: string, check: 'address' | 'cidr'): Problem {
+  return { path, value, expected: checks[check].expected }
+}
+
+function configured({ address, gateway }: Written, gateways: readonly string[]): IpConfiguration | undefined {
+  const cidr = parseCidr(address)
+  if (cidr === undefined) return undefined
+  const via = parseAddress(gateway ?? '') ?? parseAddress(gateways.findLast((one) => isIn(cidr, one)) ?? '')
+  return { address: formatCidr(cidr), ...(via === undefined ? {} : { gateway: formatAddress(via) }) }
+}
+
+function isIn(cidr: Cidr, gateway: string): boolean {
+  const address = parseAddress(gateway)
+  return address !== undefined && contains(cidr, address)
+}
+
+/** The same address twice could be handed out, but no interface takes it. */
+function repeated(ips: readonly IpConfiguration[]): readonly Problem[] {
+  const texts = ips.map(({ address }) => address)
+  const again = new Set(texts.filter((text, index) => texts.indexOf(text) < index))
+  return [...again].map((value) => ({ path: 'addresses', value, expected: 'each address once' }))
+}
+
+/** Results of 0.1.0 and 0.2.0 hold one address of each family. */
+function inexpressible({ version }: StaticCall, ips: readonly IpConfiguration[]): readonly Problem[] {
+  if (familyOf(version) !== 'A') return []
+  const six = ips.filter(({ address }) => address.includes(':')).length
+  if (six < 2 && ips.length - six < 2) return []
+  return [{ path: 'cniVersion', value: version, expected: '0.3.0 or later for more than 1 address per family' }]
+}
