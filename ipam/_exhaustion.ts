@@ -14,7 +14,7 @@ export function leasesIn(set: RangeSet, leases: readonly Lease[]): readonly Leas
 }
 
 /** Where the leases lie, and when this boot began by the clock, in milliseconds since 1970. */
-interface Origin {
+export interface Origin {
   readonly directory: string
   readonly bootedAt: number
 }

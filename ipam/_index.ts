@@ -68,15 +68,13 @@ export function openIndex(options: { files: LeaseFiles; leases: string; state: s
     rebuild: (found) => {
       files.mkdirSync(state, { recursive: true, mode: 0o700 })
       unless(['ENOENT'], () => files.unlinkSync(`${state}/${MARK}`))
-      const kept = new Set<string>()
+      const former = new Set(files.readdirSync(state))
       for (const { owner, names } of byOwner(found)) {
-        kept.add(keyOf(owner))
-        if (sameNames(read(owner), names)) continue
+        const known = former.delete(keyOf(owner))
+        if (known && sameNames(read(owner), names)) continue
         write(owner, { epoch: UNKNOWN, stamps: new Map(names.map((name) => [name, UNKNOWN])) })
       }
-      for (const name of files.readdirSync(state)) {
-        if (!kept.has(name)) files.unlinkSync(`${state}/${name}`)
-      }
+      for (const name of former) files.unlinkSync(`${state}/${name}`)
       seal()
     },
   }

@@ -1,21 +1,21 @@
-import { accessSync, constants, statSync } from 'node:fs'
 import { withLock } from '../shared/exec/lock.js'
-import { compareAddress, formatAddress, formatCidr, parseAddress, parseCidr } from '../shared/net/address.js'
+import { compareAddress, formatAddress, parseCidr } from '../shared/net/address.js'
 import { isIdentifier } from '../shared/protocol/environment.js'
 import { CniError, codes, invalidConfiguration } from '../shared/protocol/errors.js'
 import { definePlugin, type Call as PluginCall } from '../shared/protocol/plugin.js'
-import { type Dns, emptyResult, type Route } from '../shared/protocol/result.js'
+import { type Dns, emptyResult } from '../shared/protocol/result.js'
 import { acquire, cidrOf, preview, undoAcquire } from './_acquire.js'
-import { type Choice, candidates, Exhausted } from './_allocate.js'
+import { type Choice, Exhausted } from './_allocate.js'
 import { currentEpoch } from './_epoch.js'
-import { exhaustionError, leasesIn } from './_exhaustion.js'
+import { exhaustionError, type Origin } from './_exhaustion.js'
 import { systemLeaseFiles } from './_files.js'
 import type { Owner } from './_lease.js'
-import { type RangeSet, rangeHolding } from './_ranges.js'
+import { rangeHolding } from './_ranges.js'
 import { readRequest } from './_request.js'
 import { parseResolvConf } from './_resolv.js'
+import { canonicalRoute } from './_routes.js'
+import { refuseFull, refuseUnwritable } from './_status.js'
 import { openStore, type Store } from './_store.js'
-import type { LeaseView } from './_view.js'
 import type { HostLocalConfiguration } from './host-local.schema.js'
 
 /** Hands out addresses from ranges of this host alone, and remembers them in files. */
@@ -31,7 +31,7 @@ export default definePlugin<HostLocalConfiguration>({
       address: cidrOf(choice),
       gateway: formatAddress(choice.range.gateway),
     }))
-    return { ...emptyResult, ips, routes: (call.config.ipam?.routes ?? []).map(canonical), dns }
+    return { ...emptyResult, ips, routes: (call.config.ipam?.routes ?? []).map(canonicalRoute), dns }
   },
 
   check(call) {
@@ -59,12 +59,7 @@ export default definePlugin<HostLocalConfiguration>({
     if (problems.length > 0) throw invalidConfiguration(problems)
     const store = storeOf(call)
     refuseUnwritable(store.directory)
-    store.look((view) => {
-      const full = request.sets.find((set, index) => !hasRoom(view, set, index))
-      if (full === undefined) return
-      const { message, details } = exhaustionError(new Exhausted(full), view, originOf(call, store))
-      throw new CniError(codes.notAvailable, message, { details })
-    })
+    store.look((view) => refuseFull(request.sets, view, originOf(call, store)))
   },
 
   gc(call) {
@@ -132,7 +127,7 @@ function lease(call: Call, store: Store): readonly Choice[] {
   }
 }
 
-function originOf({ host }: Call, { directory }: Store): { directory: string; bootedAt: number } {
+function originOf({ host }: Call, { directory }: Store): Origin {
   return { directory, bootedAt: Date.now() - Number.parseFloat(host.files.read('/proc/uptime')) * 1000 }
 }
 
@@ -148,44 +143,9 @@ function readDns({ config, host }: Call): Dns {
   }
 }
 
-/** A route as Go prints it: canonical addresses, nothing that is zero. */
-function canonical({ dst, gw, mtu, advmss, priority, table, scope }: Route): Route {
-  const destination = parseCidr(dst)
-  const gateway = parseAddress(gw ?? '')
-  return {
-    dst: destination ? formatCidr(destination) : dst,
-    ...(gateway ? { gw: formatAddress(gateway) } : {}),
-    ...(mtu ? { mtu } : {}),
-    ...(advmss ? { advmss } : {}),
-    ...(priority ? { priority } : {}),
-    ...(table === undefined ? {} : { table }),
-    ...(scope === undefined ? {} : { scope }),
-  }
-}
-
 function notFound({ attachment }: Call, details: string): CniError {
   const message = `Failed to find address added by container ${attachment.containerID}`
   return new CniError(codes.checkFailed, message, { details, fix: 'detach the container and attach it again' })
-}
-
-/** @throws code 50 when leases could not be written: what exists of the path must be a writable directory */
-function refuseUnwritable(directory: string): void {
-  let existing = directory
-  while (existing !== '' && !statSync(existing, { throwIfNoEntry: false })) {
-    existing = existing.slice(0, existing.lastIndexOf('/'))
-  }
-  try {
-    accessSync(`${existing}/.`, constants.W_OK | constants.X_OK)
-  } catch (thrown) {
-    const details = (thrown as Error).message
-    throw new CniError(codes.notAvailable, `cannot write leases to ${directory}`, { details, cause: thrown })
-  }
-}
-
-function hasRoom(view: LeaseView, set: RangeSet, index: number): boolean {
-  const isTaken = view.prober()
-  for (const address of candidates(set, view.lastReserved(index))) if (!isTaken(address)) return true
-  return leasesIn(set, view.all()).some(view.isDead)
 }
 
 /** Whether no valid attachment is the owner, an old lease's whole container; a person's note is no container. */
