@@ -3,7 +3,7 @@ import { compareAddress, formatAddress, parseCidr } from '../shared/net/address.
 import { isIdentifier } from '../shared/protocol/environment.js'
 import { CniError, codes, invalidConfiguration } from '../shared/protocol/errors.js'
 import { definePlugin, type Call as PluginCall } from '../shared/protocol/plugin.js'
-import { type Dns, emptyResult } from '../shared/protocol/result.js'
+import { canonicalResult, type Dns, emptyResult } from '../shared/protocol/result.js'
 import { acquire, cidrOf, preview, undoAcquire } from './_acquire.js'
 import { type Choice, Exhausted } from './_allocate.js'
 import { currentEpoch } from './_epoch.js'
@@ -13,7 +13,6 @@ import type { Owner } from './_lease.js'
 import { rangeHolding } from './_ranges.js'
 import { readRequest } from './_request.js'
 import { parseResolvConf } from './_resolv.js'
-import { canonicalRoute } from './_routes.js'
 import { refuseFull, refuseUnwritable } from './_status.js'
 import { openStore, type Store } from './_store.js'
 import type { HostLocalConfiguration } from './host-local.schema.js'
@@ -31,7 +30,7 @@ export default definePlugin<HostLocalConfiguration>({
       address: cidrOf(choice),
       gateway: formatAddress(choice.range.gateway),
     }))
-    return { ...emptyResult, ips, routes: (call.config.ipam?.routes ?? []).map(canonicalRoute), dns }
+    return canonicalResult({ ...emptyResult, ips, routes: call.config.ipam?.routes ?? [], dns })
   },
 
   check(call) {
