@@ -364,6 +364,20 @@ describe('cost', () => {
   })
 })
 
+test('the content is on disk before a lease has its name, and the name before ADD returns', () => {
+  const calls: string[] = []
+  const noted = <K extends 'fsyncSync' | 'linkSync'>(name: K): LeaseFiles[K] => {
+    const call = (...args: never[]) => {
+      calls.push(name)
+      return (systemLeaseFiles[name] as (...args: never[]) => void)(...args)
+    }
+    return call as unknown as LeaseFiles[K]
+  }
+  const files = { ...systemLeaseFiles, fsyncSync: noted('fsyncSync'), linkSync: noted('linkSync') }
+  add('c1 eth0', dual, store({ files }))
+  expect(calls).toEqual(['fsyncSync', 'linkSync', 'linkSync', 'fsyncSync'])
+})
+
 /** Breaks the n-th system call: with an error once (`fault`), or for ever after, as when the process is killed there. */
 function breaking(at: number, kind: 'fault' | 'kill'): { files: LeaseFiles; reached: () => boolean } {
   let calls = 0
