@@ -1,5 +1,5 @@
-import { contains, formatAddress, networkOf, offset, parseCidr } from '../shared/net/address.js'
-import { deleteAddress, ensureAddress, sysctl } from '../shared/net/ip.js'
+import { contains, firstOf, parseCidr } from '../shared/net/address.js'
+import { deleteAddress, ensureAddress, forwarding } from '../shared/net/ip.js'
 import type { ObservedLink } from '../shared/net/observe.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
@@ -50,23 +50,7 @@ export function gatewayOperations(
   ]
 }
 
-/** The host forwards the families it is a gateway for. */
-export function forwarding(addresses: readonly string[]): readonly Operation[] {
-  const has6 = addresses.some((address) => address.includes(':'))
-  const has4 = addresses.some((address) => !address.includes(':'))
-  return [
-    ...(has4 ? [sysctl({ key: 'net/ipv4/ip_forward', value: '1' })] : []),
-    ...(has6 ? [sysctl({ key: 'net/ipv6/conf/all/forwarding', value: '1' })] : []),
-  ]
-}
-
 // --- internal
-
-function firstOf(address: string): string | undefined {
-  const cidr = parseCidr(address)
-  const first = cidr && offset(networkOf(cidr).address, 1n)
-  return first && formatAddress(first)
-}
 
 function conflict(present: string, wanted: string): boolean {
   const [left, right] = [parseCidr(present), parseCidr(wanted)]

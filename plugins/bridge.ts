@@ -1,28 +1,23 @@
 import {
+  addressesOf,
   configureInterface,
   containerSettings,
   dnsOf,
   interfaceDifferences,
   throwDifferences,
 } from '../shared/net/interface.js'
-import { addVethPair, deleteLink, ensureLink, refuseRouterAdvertisements, setLink, setUp } from '../shared/net/ip.js'
-import {
-  forgetMasquerade,
-  masquerade,
-  masqueradeDifferences,
-  staleMasquerades,
-  unmasquerade,
-} from '../shared/net/masquerade.js'
-import { attachmentHash, hostVethName, macFrom } from '../shared/net/names.js'
-import { livingNetns, requireNetns } from '../shared/net/netns.js'
+import { addVethPair, ensureLink, refuseRouterAdvertisements, setLink, setUp } from '../shared/net/ip.js'
+import { masquerade, masqueradeDifferences } from '../shared/net/masquerade.js'
+import { hostVethName, macFrom } from '../shared/net/names.js'
+import { requireNetns } from '../shared/net/netns.js'
 import { bootID, hostLinkNames, type ObservedLink, observeLink } from '../shared/net/observe.js'
 import { probeKernel } from '../shared/net/probe.js'
-import { attemptAll } from '../shared/plan/host.js'
+import { collectVeths, detachVeth, vethMacs } from '../shared/net/veth.js'
 import type { Operation } from '../shared/plan/operation.js'
-import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { readRecord, writeRecord } from '../shared/plan/records.js'
 import { macOf } from '../shared/protocol/checks.js'
 import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
-import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
+import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../shared/protocol/ipam.js'
 import { type Attachment, type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
 import { gatewayOperations, isGateway, withGateways } from './_bridge-gateway.js'
@@ -102,14 +97,8 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   del(call) {
-    const { host, environment, attachment } = call
-    const netns = livingNetns(environment.netns)
-    attemptAll(
-      () => host.sweep([...disconnect(call, netns), ...unguardIf(call), ...unmasqueradeIf(call)]),
-      () => release(call),
-    )
-    forgetMasquerade(host, attachment)
-    removeRecord(host, 'bridge', attachment)
+    const { config, host } = call
+    detachVeth(call, 'bridge', (one) => (config.macspoofchk ? unguard(host, one, macOfRecord(one)) : []))
   },
 
   status(call) {
@@ -120,19 +109,7 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   gc(call) {
-    const { config, host, validAttachments } = call
-    attemptAll(
-      ...staleAttachments(config.name, validAttachments).map((attachment) => () => {
-        host.sweep([
-          removePort(attachment),
-          ...unguard(host, attachment, macOfRecord(attachment)),
-          ...unmasquerade(host, attachment),
-        ])
-        forgetMasquerade(host, attachment)
-        removeRecord(host, 'bridge', attachment)
-      }),
-      () => collectLeases(call),
-    )
+    collectVeths(call, 'bridge', (one) => unguard(call.host, one, macOfRecord(one)))
   },
 })
 
@@ -149,17 +126,14 @@ interface Macs {
   readonly container: string
 }
 
-/**
- * Every MAC address is ours from the creation on, so nothing changes it later (udev, a port that comes or goes) and nothing has to be
- * read back. They hold the boot ID: two nodes with the same names must not meet on one wire.
- */
+/** Also the bridge's is ours from the creation on: it does not follow ports that come or go. */
 function chooseMacs({ config, args, attachment, host }: BridgeCall): Macs {
-  const boot = bootID(host)
+  const pair = vethMacs(host, attachment)
   const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.get('MAC') || ''
   return {
-    bridge: macFrom(`${boot}/${config.bridge}`),
-    host: macFrom(`${boot}/host/${attachmentHash(attachment)}`),
-    container: macOf(asked) ?? macFrom(`${boot}/container/${attachmentHash(attachment)}`),
+    bridge: macFrom(`${bootID(host)}/${config.bridge}`),
+    host: pair.host,
+    container: macOf(asked) ?? pair.container,
   }
 }
 
@@ -256,33 +230,8 @@ function containerOperations(
   return configureInterface({ netns, ifName: link, ips, routes, settings: Object.fromEntries(settings) })
 }
 
-/** Our host end by its name; what the official plugin made only by the container's end. */
-function disconnect({ host, environment, attachment }: BridgeCall, netns: string | undefined): readonly Operation[] {
-  if (hostLinkNames(host).has(hostVethName(attachment))) return [removePort(attachment)]
-  return netns === undefined ? [] : [deleteLink({ link: environment.ifName, netns })]
-}
-
-function removePort(attachment: Attachment): Operation {
-  return deleteLink({ link: hostVethName(attachment) })
-}
-
-function unguardIf({ config, host, attachment }: BridgeCall): readonly Operation[] {
-  return config.macspoofchk ? unguard(host, attachment, macOfRecord(attachment)) : []
-}
-
-function unmasqueradeIf({ config, host, attachment }: BridgeCall): readonly Operation[] {
-  return config.ipMasq ? unmasquerade(host, attachment) : []
-}
-
 function macOfRecord(attachment: Attachment): string | undefined {
   return readRecord<Made>('bridge', attachment)?.data.mac
-}
-
-function staleAttachments(network: string, valid: Call['validAttachments']): readonly Attachment[] {
-  if (valid === undefined) return []
-  const bridged = staleRecords<Made>('bridge', network, valid).map(({ attachment }) => attachment)
-  const all = [...bridged, ...staleMasquerades(network, valid)]
-  return [...new Map(all.map((attachment) => [attachmentHash(attachment), attachment])).values()]
 }
 
 function differences(call: BridgeCall): readonly Problem[] {
@@ -292,16 +241,7 @@ function differences(call: BridgeCall): readonly Problem[] {
   const { link, problems } = interfaceDifferences(host, { netns, ifName: environment.ifName, prevResult, kind: 'veth' })
   const found = [...problems, ...bridgeDifferences(call, prevResult, link)]
   if (config.ipMasq) {
-    const own = prevResult.ips.filter(
-      ({ interface: index }) => prevResult.interfaces[index ?? -1]?.name === environment.ifName,
-    )
-    found.push(
-      ...masqueradeDifferences(
-        host,
-        attachment,
-        own.map(({ address }) => address),
-      ),
-    )
+    found.push(...masqueradeDifferences(host, attachment, addressesOf(prevResult, environment.ifName)))
   }
   return found
 }

@@ -78,6 +78,13 @@ export function lastOf(cidr: Cidr): Address {
   return { family: cidr.address.family, value: cidr.address.value | ((1n << hostBits(cidr)) - 1n) }
 }
 
+/** The first host address of an address's subnet as text, where a gateway usually is; undefined where there is none. */
+export function firstOf(address: string): string | undefined {
+  const cidr = parseCidr(address)
+  const first = cidr && offset(networkOf(cidr).address, 1n)
+  return first && contains(cidr, first) ? formatAddress(first) : undefined
+}
+
 /** Whether the network of `cidr` holds the address; never across families. */
 export function contains(cidr: Cidr, address: Address): boolean {
   const bits = hostBits(cidr)

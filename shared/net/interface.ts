@@ -13,20 +13,26 @@ export interface Addressing {
   readonly routes: readonly Route[]
   /** Settings under net/, in slash form, to write before the link is up; those the kernel lacks are skipped. */
   readonly settings?: Readonly<Record<string, string>>
+  /** IPv6 addresses are usable at once, without duplicate address detection. */
+  readonly nodad?: boolean
+  /** What the routes rely on, run once the link is up. */
+  readonly beforeRoutes?: readonly Operation[]
 }
 
 /**
  * Gives the container's interface everything an IPAM result says, in the official order: settings, addresses, link up,
  * routes; each attribute of a route is applied, also those the official suite only echoes (mtu, advmss).
  */
-export function configureInterface({ netns, ifName, ips, routes, settings = {} }: Addressing): readonly Operation[] {
+export function configureInterface(addressing: Addressing): readonly Operation[] {
+  const { netns, ifName, ips, routes, settings = {}, nodad = false, beforeRoutes = [] } = addressing
   const at: At = { link: ifName, netns }
   const has6 = ips.some(({ address }) => address.includes(':'))
   return [
     ...containerSettings(at, settings),
     ...(has6 ? enableIPv6(at) : []),
-    ...ips.map(({ address }) => addAddress(at, address)),
+    ...ips.map(({ address }) => addAddress(at, address, nodad && address.includes(':') ? ['nodad'] : [])),
     setUp(at),
+    ...beforeRoutes,
     ...routes.map((route) => routeOperation(at, route, ips)),
   ]
 }
@@ -50,6 +56,11 @@ export function effectiveGateway(route: Route, ips: readonly IpConfiguration[]):
 export function dnsOf(configured: Dns | undefined, leased: Dns): Dns {
   const { nameservers, domain, search, options } = configured ?? {}
   return nameservers || domain || search || options ? (configured as Dns) : leased
+}
+
+/** The addresses that a result gives one interface, with their prefix lengths. */
+export function addressesOf({ ips, interfaces }: Result, ifName: string): readonly string[] {
+  return ips.filter((one) => interfaces[one.interface ?? -1]?.name === ifName).map(({ address }) => address)
 }
 
 /** What differs between a container's interface and prevResult: its presence, kind, MAC, addresses and routes. */

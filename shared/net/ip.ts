@@ -109,6 +109,16 @@ export function refuseRouterAdvertisements({ link, netns }: At): Operation {
   return sysctl({ key: `net/ipv6/conf/${link}/accept_ra`, value: '0', netns }, { ifSupported: true })
 }
 
+/** The host forwards packets of each family that the addresses are of. */
+export function forwarding(addresses: readonly string[]): readonly Operation[] {
+  const has6 = addresses.some((address) => address.includes(':'))
+  const has4 = addresses.some((address) => !address.includes(':'))
+  return [
+    ...(has4 ? [sysctl({ key: 'net/ipv4/ip_forward', value: '1' })] : []),
+    ...(has6 ? [sysctl({ key: 'net/ipv6/conf/all/forwarding', value: '1' })] : []),
+  ]
+}
+
 /** An `ip` operation of any kind. */
 export function ip(netns: string | undefined, argv: readonly string[], why: string): Operation {
   return { tool: 'ip', argv, ...(netns === undefined ? {} : { netns }), why }

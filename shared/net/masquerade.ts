@@ -49,6 +49,11 @@ export function unmasquerade(host: Host, attachment: Attachment): readonly Opera
   ]
 }
 
+/** True where a record says so; an attachment of the official suite has none. */
+export function isMasqueraded(attachment: Attachment): boolean {
+  return readRecord<Made>(recordKind, attachment) !== undefined
+}
+
 /** Forgets the record, after the operations of `unmasquerade` have run. */
 export function forgetMasquerade(host: Host, attachment: Attachment): void {
   removeRecord(host, recordKind, attachment)

@@ -58,7 +58,7 @@ export function parseDelegateResult(text: string, version: Version, who: string)
 
 /** The result as text in the asked version: four spaces, no newline at the end, members in the official order. */
 export function printResult(result: Result, version: Version): string {
-  return goJson(printers[familyOf(version)](result, version))
+  return goJson(printers[familyOf(version)]({ ...result, dns: withoutEmpty(result.dns) }, version))
 }
 
 /**

@@ -1,0 +1,73 @@
+import { attemptAll, type Host } from '../plan/host.js'
+import type { Operation } from '../plan/operation.js'
+import { removeRecord, staleRecords } from '../plan/records.js'
+import { collectLeases, release } from '../protocol/ipam.js'
+import type { Attachment, Call } from '../protocol/plugin.js'
+import { deleteLink } from './ip.js'
+import { forgetMasquerade, isMasqueraded, staleMasquerades, unmasquerade } from './masquerade.js'
+import { attachmentHash, hostVethName, macFrom } from './names.js'
+import { livingNetns } from './netns.js'
+import { bootID, hostLinkNames } from './observe.js'
+
+/**
+ * The MAC addresses of an attachment's veth pair, ours from the creation on: nothing changes them later (udev) and nothing has to be
+ * read back. They hold the boot ID: two nodes with the same names must not meet on one wire.
+ */
+export function vethMacs(host: Host, attachment: Attachment): { host: string; container: string } {
+  const seed = (end: string) => `${bootID(host)}/${end}/${attachmentHash(attachment)}`
+  return { host: macFrom(seed('host')), container: macFrom(seed('container')) }
+}
+
+/**
+ * DEL of a plugin that gives containers a veth pair: first what is in the kernel, so that no one else can be given an
+ * address that still answers, then the lease, then the records. `kind` is the plugin's name, `more` what it made besides.
+ */
+export function detachVeth(call: Call, kind: string, more: More = () => []): void {
+  const { config, host, environment, attachment } = call
+  const netns = livingNetns(environment.netns)
+  const isMasked = config.ipMasq || isMasqueraded(attachment)
+  attemptAll(
+    () =>
+      host.sweep([
+        ...disconnect(call, netns),
+        ...more(attachment),
+        ...(isMasked ? unmasquerade(host, attachment) : []),
+      ]),
+    () => release(call),
+  )
+  forgetMasquerade(host, attachment)
+  removeRecord(host, kind, attachment)
+}
+
+/** GC of such a plugin: takes down the attachments of the network that are on record and not valid any more. */
+export function collectVeths(call: Call, kind: string, more: More = () => []): void {
+  const { config, host, validAttachments } = call
+  attemptAll(
+    ...staleAttachments(kind, config.name, validAttachments).map((attachment) => () => {
+      const link = hostVethName(attachment)
+      host.sweep([deleteLink({ link }), ...more(attachment), ...unmasquerade(host, attachment)])
+      forgetMasquerade(host, attachment)
+      removeRecord(host, kind, attachment)
+    }),
+    () => collectLeases(call),
+  )
+}
+
+// --- internal
+
+/** What undoes the rest of an attachment, planned in the moment it is undone. */
+type More = (attachment: Attachment) => readonly Operation[]
+
+/** Our host end by its name; what the official plugin made only by the container's end. */
+function disconnect({ host, environment, attachment }: Call, netns: string | undefined): readonly Operation[] {
+  const link = hostVethName(attachment)
+  if (hostLinkNames(host).has(link)) return [deleteLink({ link })]
+  return netns === undefined ? [] : [deleteLink({ link: environment.ifName, netns })]
+}
+
+function staleAttachments(kind: string, network: string, valid: Call['validAttachments']): readonly Attachment[] {
+  if (valid === undefined) return []
+  const connected = staleRecords(kind, network, valid).map(({ attachment }) => attachment)
+  const all = [...connected, ...staleMasquerades(network, valid)]
+  return [...new Map(all.map((attachment) => [attachmentHash(attachment), attachment])).values()]
+}
