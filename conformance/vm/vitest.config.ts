@@ -1,0 +1,20 @@
+import { fileURLToPath } from 'node:url'
+import { defineConfig } from 'vitest/config'
+import { virtualModulesPlugin } from '../../shared/build/vite.js'
+import { ReportFile } from './report.js'
+
+// The conformance tests as one run among others: in the guest, or here on a full kernel. Outside stays what starts
+// the machine. Two workers, because tests wait for plugins most of the time; vitest would take one.
+export default defineConfig({
+  plugins: [virtualModulesPlugin()],
+  test: {
+    root: fileURLToPath(new URL('../..', import.meta.url)),
+    include: ['conformance/**/*.test.ts'],
+    exclude: ['conformance/vm/guest.test.ts'],
+    globalSetup: 'conformance/setup/global.ts',
+    reporters: ['verbose', new ReportFile()],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    maxWorkers: 2,
+  },
+})
