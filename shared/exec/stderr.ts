@@ -30,7 +30,7 @@ export function failedBatchLine(stderr: string): number | undefined {
 // --- internal
 
 const phrasesByReason: readonly [Reason, readonly string[]][] = [
-  ['exists', ['File exists', 'already exists', 'EEXIST', 'Address already assigned']],
+  ['exists', ['File exists', 'already exists', 'EEXIST', 'Address already assigned', 'address already assigned']],
   [
     'absent',
     [
@@ -38,6 +38,8 @@ const phrasesByReason: readonly [Reason, readonly string[]][] = [
       'No such file or directory',
       'No such process',
       'No such device',
+      'Directory nonexistent',
+      'nonexistent directory',
       'does not exist',
       'Cannot assign requested address',
       'No chain/target/match by that name',

@@ -2,9 +2,10 @@ import type { Run } from '../exec/run.js'
 import type { Operation } from '../plan/operation.js'
 import { CniError, codes } from '../protocol/errors.js'
 
-export type IptablesTool = 'iptables' | 'ip6tables'
+/** The `-legacy` ones name the older of two kernel interfaces where the plain ones speak to the newer. */
+export type IptablesTool = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
 
-export function iptablesTool(address: string): IptablesTool {
+export function iptablesTool(address: string): 'iptables' | 'ip6tables' {
   return address.includes(':') ? 'ip6tables' : 'iptables'
 }
 
@@ -18,8 +19,13 @@ export type SavedRules = readonly (readonly string[])[]
 
 /** Reads a table; empty where the tool or the table is absent. */
 export function savedRules(run: Run, tool: IptablesTool, table: string): SavedRules {
+  return readRules(run, tool, table) ?? []
+}
+
+/** Reads a table; undefined where the tool is not installed, empty where the table is absent. */
+export function readRules(run: Run, tool: IptablesTool, table: string): SavedRules | undefined {
   const outcome = run({ argv: [`${tool}-save`, '-t', table] })
-  if (outcome.failure === 'ENOENT') return []
+  if (outcome.failure === 'ENOENT') return undefined
   if (outcome.status !== 0) {
     throw new CniError(codes.operationFailed, `cannot read the ${table} table of ${tool}`, {
       details: `stderr: ${outcome.stderr.trim()}`,

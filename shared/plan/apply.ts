@@ -3,7 +3,7 @@ import type { Outcome, Run } from '../exec/run.js'
 import { failedBatchLine, firstLine, type Reason, reasonOf } from '../exec/stderr.js'
 import { CniError, codes } from '../protocol/errors.js'
 import type { Operation, Tool } from './operation.js'
-import { batchLine, renderOne } from './render.js'
+import { batchLine, renderOne, unquoted } from './render.js'
 
 /** What applying needs of the world. */
 export interface Hands {
@@ -18,12 +18,13 @@ export interface Hands {
  */
 export function apply(plan: readonly Operation[], hands: Hands, done: (operation: Operation) => void): void {
   for (let rest = plan; rest.length > 0; ) {
-    const group = firstGroup(rest)
-    const { ran, refused } = runGroup(group, hands, false)
-    ran.forEach(done)
-    const [first] = refused
-    if (first && !isTolerated(first)) throw operationError(first)
-    rest = rest.slice(ran.length + refused.length)
+    const reports = runNext(rest, hands, false)
+    for (const { ran } of reports) ran.forEach(done)
+    const refused = reports.flatMap((report) => report.refused)
+    const fatal = refused.find((one) => !isTolerated(one))
+    if (fatal) throw operationError(fatal)
+    const settled = new Set([...reports.flatMap(({ ran }) => ran), ...refused.map(({ operation }) => operation)])
+    rest = rest.filter((operation) => !settled.has(operation))
   }
 }
 
@@ -31,10 +32,10 @@ export function apply(plan: readonly Operation[], hands: Hands, done: (operation
 export function sweep(plan: readonly Operation[], hands: Hands): readonly CniError[] {
   const failures: CniError[] = []
   for (let rest = plan; rest.length > 0; ) {
-    const group = firstGroup(rest)
-    const { refused } = runGroup(group, hands, true)
+    const reports = runNext(rest, hands, true)
+    const refused = reports.flatMap((report) => report.refused)
     failures.push(...refused.filter((one) => !isTolerated(one)).map(operationError))
-    rest = rest.slice(group.length)
+    rest = rest.slice(reports.reduce((sum, { ran, refused }) => sum + ran.length + refused.length, 0))
   }
   return failures
 }
@@ -54,21 +55,23 @@ interface Report {
   readonly refused: readonly Refusal[]
 }
 
-type RunGroup = (group: readonly Operation[], hands: Hands, keepGoing: boolean) => Report
-
-const runners: Record<Tool, RunGroup> = {
-  ip: runBatch,
-  bridge: runBatch,
-  tc: runBatch,
-  nft: runTransaction,
-  iptables: runRestore,
-  ip6tables: runRestore,
-  sysctl: runSysctl,
-  conntrack: runSingle,
+/** Neighbours of one tool: run in a process of their own, or as a part of one, whose outcome is then read. */
+interface Tool_ {
+  readonly part?: (group: readonly Operation[], keepGoing: boolean) => Part
+  readonly read?: (group: readonly Operation[], outcome: Outcome, hands: Hands, keepGoing: boolean) => Report
+  readonly run?: (group: readonly Operation[], hands: Hands, keepGoing: boolean) => Report
 }
 
-function runGroup(group: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
-  return runners[(group[0] as Operation).tool](group, hands, keepGoing)
+const batch: Tool_ = { part: batchPart, read: readBatch }
+const tools: Record<Tool, Tool_> = {
+  ip: batch,
+  bridge: batch,
+  tc: batch,
+  nft: { part: transactionPart, read: readTransaction },
+  iptables: { run: runRestore },
+  ip6tables: { run: runRestore },
+  sysctl: { run: runSysctl },
+  conntrack: { run: runSingle },
 }
 
 /** The longest run of neighbours that one process can do. */
@@ -132,12 +135,7 @@ function runTransaction(group: readonly Operation[], hands: Hands, keepGoing: bo
   }
   if (outcome.status === 0) return { ran: group, refused: [] }
   if (!keepGoing || group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome, 'nft')] }
-  const half = group.length >> 1
-  const [left, right] = [group.slice(0, half), group.slice(half)].map((part) => runTransaction(part, hands, true)) as [
-    Report,
-    Report,
-  ]
-  return { ran: [...left.ran, ...right.ran], refused: [...left.refused, ...right.refused] }
+  return inHalves(group, (half) => runTransaction(half, hands, true))
 }
 
 /** What to send first when the kernel refuses a transaction for a reason that can be mended. */
@@ -150,21 +148,33 @@ function distinct(operations: readonly Operation[]): readonly Operation[] {
   return [...new Map(operations.map((one) => [batchLine(one), one])).values()]
 }
 
-/** iptables-restore takes a table's lines as one transaction; a sweep runs the lines one by one. */
-function runRestore(group: readonly Operation[], { run }: Hands, keepGoing: boolean): Report {
-  const parts = keepGoing ? group.map((one) => [one]) : tables(group)
+function runRestore(group: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
   const ran: Operation[] = []
   const refused: Refusal[] = []
-  for (const part of parts) {
-    const [{ tool, netns, argv }] = part as [Operation]
-    const rules = part.map((one) => batchLine({ ...one, argv: one.argv.slice(2) }))
-    const stdin = [`*${argv[1]}`, ...rules, 'COMMIT', ''].join('\n')
-    const outcome = run({ argv: within(netns, `${tool}-restore`, '--noflush', '--wait'), stdin })
-    if (outcome.status === 0) ran.push(...part)
-    else refused.push(refusal(part[0] as Operation, outcome, `${tool}-restore`))
+  for (const part of tables(group)) {
+    const report = restoreTable(part, hands, keepGoing)
+    ran.push(...report.ran)
+    refused.push(...report.refused)
     if (refused.length > 0 && !keepGoing) break
   }
   return { ran, refused }
+}
+
+/** iptables-restore takes a table's lines as one transaction; a sweep that fails is split as for nft. */
+function restoreTable(part: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
+  const [{ tool, netns, argv }] = part as [Operation]
+  const rules = part.map((one) => batchLine({ ...one, argv: one.argv.slice(2) }))
+  const stdin = [`*${argv[1]}`, ...rules, 'COMMIT', ''].join('\n')
+  const outcome = hands.run({ argv: within(netns, `${tool}-restore`, '--noflush', '--wait'), stdin })
+  if (outcome.status === 0) return { ran: part, refused: [] }
+  if (keepGoing && part.length > 1) return inHalves(part, (half) => restoreTable(half, hands, true))
+  return { ran: [], refused: [refusal(part[0] as Operation, outcome, `${tool}-restore`)] }
+}
+
+function inHalves(group: readonly Operation[], runHalf: (half: readonly Operation[]) => Report): Report {
+  const middle = group.length >> 1
+  const [left, right] = [runHalf(group.slice(0, middle)), runHalf(group.slice(middle))]
+  return { ran: [...left.ran, ...right.ran], refused: [...left.refused, ...right.refused] }
 }
 
 /** Neighbours of one table; every iptables operation begins with `-t TABLE`. */
@@ -184,11 +194,11 @@ function runSysctl(group: readonly Operation[], hands: Hands, keepGoing: boolean
   if (first.netns === undefined) return writeSysctl(first, hands)
   const settings = group.filter(({ tool }) => tool === 'sysctl')
   const batch = group.slice(settings.length)
-  if (keepGoing) return runSysctlsOneByOne(settings, batch, hands)
-  const words = settings.map(({ argv, tolerate }) => `${tolerate?.includes('absent') ? '?' : '!'}${argv[1]}`)
+  const words = settings.map((one) => `${one.tolerate?.includes('absent') ? '?' : '!'}${assignmentOf(one)}`)
   const argv = within(first.netns, 'sh', '-c', settingsThenBatch, 'sh', ...words)
   const outcome = hands.run({ argv, stdin: text(batch) })
   if (outcome.status === 0) return { ran: group, refused: [] }
+  if (keepGoing && group.length > 1) return runSysctlsOneByOne(settings, batch, hands)
   const index = (outcome.status ?? 0) - firstSettingStatus
   const setting = settings[index]
   if (setting) return { ran: settings.slice(0, index), refused: [refusal(setting, outcome, 'sh')] }
@@ -214,8 +224,13 @@ function runSysctlsOneByOne(settings: readonly Operation[], batch: readonly Oper
   return { ran: reports.flatMap(({ ran }) => ran), refused: reports.flatMap(({ refused }) => refused) }
 }
 
+/** "key=value" of an operation; in quotes where the value has spaces. */
+function assignmentOf({ argv }: Operation): string {
+  return unquoted(argv[1] ?? '')
+}
+
 function writeSysctl(operation: Operation, { files }: Hands): Report {
-  const assignment = operation.argv[1] ?? ''
+  const assignment = assignmentOf(operation)
   const equals = assignment.indexOf('=')
   const [path, value] = [`/proc/sys/${assignment.slice(0, equals)}`, assignment.slice(equals + 1)]
   try {

@@ -1,7 +1,17 @@
 import type { Reason } from '../exec/stderr.js'
 import type { Code } from '../protocol/errors.js'
 
-export type Tool = 'ip' | 'bridge' | 'tc' | 'nft' | 'sysctl' | 'iptables' | 'ip6tables' | 'conntrack'
+export type Tool =
+  | 'ip'
+  | 'bridge'
+  | 'tc'
+  | 'nft'
+  | 'sysctl'
+  | 'iptables'
+  | 'ip6tables'
+  | 'iptables-legacy'
+  | 'ip6tables-legacy'
+  | 'conntrack'
 
 /**
  * One change to the system, as data. It prints as what a person would type (render.ts), runs together with its

@@ -30,8 +30,7 @@ export function batchLine({ argv }: Operation): string {
   return argv.join(' ')
 }
 
-// --- internal
-
-function unquoted(token: string): string {
+/** The text a token stands for. */
+export function unquoted(token: string): string {
   return token.startsWith('"') ? token.slice(1, -1).replaceAll('\\"', '"') : token
 }
