@@ -72,14 +72,18 @@ export async function observeHost(host: Host): Promise<Record<string, RawNamespa
 
 const named = (container: Container): [string, Container] => [container.name, container]
 
-/** Every file below a directory of the host with its content, by relative path; empty when there is no directory. */
+/**
+ * Every file below a directory of the host with its content, by relative path; empty when there is no directory.
+ * Namespaces have names in the file system and no content.
+ */
 export function readFiles(host: Host, directory: string): Record<string, string> {
   const top = host.path(directory)
   if (!existsSync(top)) return {}
   const files = readdirSync(top, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
   const contents = files.map((file) => {
     const path = join(file.parentPath, file.name)
-    return [path.slice(top.length + 1), readFileSync(path, 'utf8')] as const
+    const content = file.parentPath.endsWith('/netns') ? '' : readFileSync(path, 'utf8')
+    return [path.slice(top.length + 1), content] as const
   })
   return Object.fromEntries(contents.sort(([a], [b]) => (a < b ? -1 : 1)))
 }

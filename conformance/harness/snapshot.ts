@@ -51,11 +51,13 @@ function without(lines: Snapshot, removed: Snapshot): Snapshot {
 
 /** Replaces random host interface names by their number in order of creation, and MACs that nobody asked for. */
 export function normalise(lines: Snapshot, linkNames: string[], options: SnapshotOptions = {}): Snapshot {
-  const random = linkNames.filter((name) => /^veth[0-9a-f]{8}$/.test(name))
+  const random = linkNames.filter((name) => /^veth[0-9a-f]{8,11}$/.test(name))
   const known = new Set(options.knownMacs)
   const replaced = lines.map((line) =>
     line
-      .replace(/\bveth[0-9a-f]{8}\b/g, (name) => (random.includes(name) ? `veth#${random.indexOf(name)}` : 'veth#gone'))
+      .replace(/\bveth[0-9a-f]{8,11}\b/g, (name) =>
+        random.includes(name) ? `veth#${random.indexOf(name)}` : 'veth#gone',
+      )
       .replace(/\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b/g, (mac) => (known.has(mac) ? mac : '<mac>')),
   )
   return replaced.sort()
@@ -96,8 +98,10 @@ function linkLines(raw: Record<string, unknown>): string[] {
   const settings = pick(data ?? {}, ['vlan_filtering', 'mode', 'id', 'protocol'])
   const portState = pick(port ?? {}, ['state', 'hairpin', 'isolated', 'learning', 'flood'])
   const flags = link.flags.includes('UP') ? 'up' : 'down'
-  // A bridge notices its ports' carrier some milliseconds late: of a bridge only the wish to be up is a fact.
-  const carrier = kind === 'bridge' ? '' : `operstate ${link['operstate']}`
+  // A bridge notices its ports' carrier some milliseconds late: of a bridge only the wish to be up is a fact. A port
+  // without a peer is DOWN first and LOWERLAYERDOWN a moment later.
+  const carrier =
+    kind === 'bridge' ? '' : `operstate ${link['operstate'] === 'LOWERLAYERDOWN' ? 'DOWN' : link['operstate']}`
   return [
     `link ${link.ifname} ${kind ?? ''} ${flags} ${carrier} ${words(state)} ${words(settings)}`
       .trim()

@@ -117,7 +117,7 @@ describe('the result tells the truth', () => {
     expect(hostLinks.find(({ ifname }) => ifname === 'br0')).toMatchObject({ address: bridge?.mac, mtu: 1400 })
     expect(hostLinks.find(({ ifname }) => ifname === port?.name)).toMatchObject({ address: port?.mac, master: 'br0' })
     expect(containerLinks.find(({ ifname }) => ifname === 'eth0')).toMatchObject({ address: inside?.mac, mtu: 1400 })
-    expect(port?.name).toMatch(/^veth[0-9a-f]{8}$/)
+    expect(port?.name).toMatch(/^veth[0-9a-f]{8,11}$/)
     expect([bridge?.name, inside?.name, inside?.sandbox]).toEqual(['br0', 'eth0', container.netns])
     expect(port).not.toHaveProperty('sandbox')
   })

@@ -20,11 +20,17 @@ export const differences: Difference[] = [
     podwire: /^container\d: sysctl ipv6\/conf\/eth0\/accept_ra 0$/,
   },
   {
+    what: 'the IPv6 address of the bridge is usable at once (no duplicate address detection)',
+    reason: 'the network owns the subnet; the official suite answers a second or two before its gateway does',
+    official: /^host: address br0 local \S+ prefixlen \d+ scope global$/,
+    podwire: /^host: address br0 local [0-9a-f:]+ prefixlen \d+ scope global nodad true$/,
+  },
+  {
     what: 'mtu and advmss of a route are applied',
     reason: 'they are in the specification and in the result; the official plugin prints them and does not set them',
     cases: /^bridge-routes$/,
-    official: /^container\d: route type unicast dst (10\.7\.0\.0\/16|fd07::\/32) [^{]*$/,
-    podwire: /^container\d: route type unicast dst (10\.7\.0\.0\/16|fd07::\/32) .*"mtu":1300/,
+    official: /^container\d: route (family inet6 )?type unicast dst (10\.7\.0\.0\/16|fd07::\/32) [^{]*$/,
+    podwire: /^container\d: route (family inet6 )?type unicast dst (10\.7\.0\.0\/16|fd07::\/32) .*"mtu":1300/,
   },
   {
     what: 'nftables is the masquerade backend unless the configuration names one',
@@ -33,10 +39,18 @@ export const differences: Difference[] = [
     official: /^host: iptables (nat|filter) /,
   },
   {
-    what: 'masquerade by nftables has a table of its own, "inet podwire"',
-    reason: 'a table has one owner, who may change its layout',
+    what: 'masquerade by nftables has tables of its own, "ip podwire" and "ip6 podwire", with one map element an address',
+    reason:
+      'a table has one owner, who may change its layout; a map keeps ADD and packets at one cost however many there are',
     cases: /^bridge-masquerade-(default|nftables)$/,
     official: /^host: nft table inet cni_plugins_masquerade( |:|$)/,
-    podwire: /^host: nft table inet podwire( |:|$)/,
+    podwire: /^host: nft table ip6? podwire( |:|$)/,
+  },
+  {
+    what: 'macspoofchk has a table of its own, "bridge podwire", with one set element a port',
+    reason: 'ebtables-nft owns "bridge nat"; a set keeps ADD and packets at one cost however many ports there are',
+    cases: /^bridge-macspoof$/,
+    official: /^host: nft table bridge nat( |:|$)/,
+    podwire: /^host: nft table bridge podwire( |:|$)/,
   },
 ]

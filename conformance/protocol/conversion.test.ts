@@ -1,13 +1,12 @@
-import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { test } from '../harness/fixture.js'
 import { Host } from '../harness/host.js'
 import { hasPlugin, type Suite } from '../harness/locations.js'
 import { runPlugin } from '../harness/plugin.js'
+import { installScripts, scriptDirectory } from '../harness/scripts.js'
 import { normalise } from '../harness/snapshot.js'
 import { type Family, familyOf, type Version, versions } from './versions.js'
 
-const directory = '/run/delegates'
 const dns = { nameservers: ['10.1.0.1'], options: ['o'] }
 
 // What a delegate answers, by the family of the version it was built for.
@@ -38,12 +37,9 @@ let host: Host
 beforeAll(async () => {
   host = await Host.create()
   await host.container('x')
-  mkdirSync(host.path(directory))
   for (const version of versions) {
     const answer = JSON.stringify({ cniVersion: version, ...answers[familyOf(version)] })
-    const path = host.path(`${directory}/speaks-${version}`)
-    writeFileSync(path, `#!/bin/sh\n[ "$CNI_COMMAND" = ADD ] && echo '${answer}' || exit 0\n`)
-    chmodSync(path, 0o755)
+    installScripts(host, { [`speaks-${version}`]: `[ "$CNI_COMMAND" = ADD ] && echo '${answer}' || exit 0` })
   }
 })
 
@@ -51,7 +47,7 @@ afterAll(() => host.dispose())
 
 async function converted(suite: Suite, from: Version, to: Version): Promise<string[]> {
   const config = { cniVersion: to, name: 'n', type: 'bridge', bridge: suite, ipam: { type: `speaks-${from}` } }
-  const call = { suite, plugin: 'bridge', config, path: directory, netns: '/run/netns/x' } as const
+  const call = { suite, plugin: 'bridge', config, path: scriptDirectory, netns: '/run/netns/x' } as const
   const { stdout, stderr, status } = await runPlugin(host, { ...call, command: 'ADD' })
   expect(status, stdout + stderr).toBe(0)
   const links = await host.output(['ip', '-br', 'link'])

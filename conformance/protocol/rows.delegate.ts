@@ -1,10 +1,11 @@
 import type { Call } from '../harness/plugin.js'
+import { scriptDirectory } from '../harness/scripts.js'
 import { type Answer, differing, own, type Row } from './row.js'
 
 /** IPAM delegates that misbehave: shell scripts by name, put into a directory of CNI_PATH. */
 export const delegates: Record<string, string> = {
   ok: 'exit 0',
-  later: `echo '{"code":11,"msg":"later"}'; exit 3`,
+  later: `[ "$CNI_COMMAND" = DEL ] || { echo '{"code":11,"msg":"later"}'; exit 3; }`,
   text: 'echo plain text; exit 1',
   mute: 'exit 2',
   stderr: 'echo serr >&2; exit 1',
@@ -17,12 +18,9 @@ export const delegates: Record<string, string> = {
   noPrefix: `[ "$CNI_COMMAND" = DEL ] || echo '{"cniVersion":"1.1.0","ips":[{"address":"10.78.0.5"}]}'`,
 }
 
-/** Where the test puts the delegates, inside its host. */
-export const delegateDirectory = '/run/delegates'
-
 const call = (type: string): Partial<Call> => ({
   plugin: 'bridge',
-  path: delegateDirectory,
+  path: scriptDirectory,
   config: { cniVersion: '1.1.0', name: 'n', type: 'bridge', bridge: 'br0', ipam: { type } },
 })
 
@@ -40,7 +38,7 @@ export const delegateRows: Row[] = [
   own(
     'delegate not found',
     call('nosuch'),
-    `failed to find plugin "nosuch" in path [${delegateDirectory}]`,
+    `failed to find plugin "nosuch" in path [${scriptDirectory}]`,
     [7, 107],
     'nosuch',
   ),
@@ -61,7 +59,7 @@ export const delegateRows: Row[] = [
   death('killed', 'netplugin failed with no error message: signal: killed', 'SIGKILL'),
   death(
     'notExecutable',
-    `netplugin failed with no error message: fork/exec ${delegateDirectory}/notExecutable: permission denied`,
+    `netplugin failed with no error message: fork/exec ${scriptDirectory}/notExecutable: permission denied`,
     'notExecutable',
   ),
   own('delegate empty', call('empty'), 'failed to unmarshal raw result: unexpected end of JSON input', [107]),

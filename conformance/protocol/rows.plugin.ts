@@ -1,6 +1,6 @@
 import type { Call } from '../harness/plugin.js'
+import { scriptDirectory } from '../harness/scripts.js'
 import { differing, literal, own, type Row, result, same, silence } from './row.js'
-import { delegateDirectory } from './rows.delegate.js'
 
 const bridge = (more: object = {}): object => ({
   cniVersion: '1.1.0',
@@ -9,7 +9,7 @@ const bridge = (more: object = {}): object => ({
   bridge: 'br0',
   ...more,
 })
-const staticIpam = { ipam: { type: 'static', addresses: [{ address: '10.1.2.3/24' }] } }
+const addressed = { ipam: { type: 'host-local', subnet: '10.1.2.0/24' } }
 const portmap = (more: object = {}): Partial<Call> => ({
   plugin: 'portmap',
   config: { cniVersion: '1.1.0', name: 'n', type: 'portmap', ...more },
@@ -54,24 +54,24 @@ const namespaceRows: Row[] = [
   same('DEL of addresses without a namespace', { command: 'DEL', netns: nowhere }, silence),
   own(
     'bridge ADD, no such namespace',
-    onBridge(staticIpam, { netns: nowhere }),
+    onBridge(addressed, { netns: nowhere }),
     `failed to open netns "${nowhere}": failed to Statfs "${nowhere}": no such file or directory`,
     [104],
     nowhere,
   ),
   own(
     'bridge ADD, a file that is no namespace',
-    onBridge(staticIpam, { netns: '/etc/passwd' }),
+    onBridge(addressed, { netns: '/etc/passwd' }),
     'failed to open netns "/etc/passwd": unknown FS magic on "/etc/passwd": ef53',
     [104],
     '/etc/passwd',
   ),
-  same('bridge DEL, no such namespace', onBridge(staticIpam, { command: 'DEL', netns: nowhere }), silence),
-  same('bridge DEL, CNI_NETNS unset', onBridge(staticIpam, { command: 'DEL', env: { CNI_NETNS: '' } }), silence),
-  same('bridge DEL of what never was', onBridge(staticIpam, { command: 'DEL' }), silence),
+  same('bridge DEL, no such namespace', onBridge(addressed, { command: 'DEL', netns: nowhere }), silence),
+  same('bridge DEL, CNI_NETNS unset', onBridge(addressed, { command: 'DEL', env: { CNI_NETNS: '' } }), silence),
+  same('bridge DEL of what never was', onBridge(addressed, { command: 'DEL' }), silence),
   own(
     'bridge DEL, a file that is no namespace',
-    onBridge(staticIpam, { command: 'DEL', netns: '/etc/passwd' }),
+    onBridge(addressed, { command: 'DEL', netns: '/etc/passwd' }),
     'unknown FS magic on "/etc/passwd": ef53',
     [104],
     '/etc/passwd',
@@ -90,13 +90,13 @@ const checkRows: Row[] = [
   ),
   own(
     'bridge CHECK without prevResult',
-    onBridge({ ipam: { type: 'ok' } }, { command: 'CHECK', path: delegateDirectory }),
+    onBridge({ ipam: { type: 'ok' } }, { command: 'CHECK', path: scriptDirectory }),
     'Required prevResult missing',
     [7],
   ),
   own(
     'bridge CHECK, empty prevResult',
-    onBridge({ ipam: { type: 'ok' }, prevResult: {} }, { command: 'CHECK', path: delegateDirectory }),
+    onBridge({ ipam: { type: 'ok' }, prevResult: {} }, { command: 'CHECK', path: scriptDirectory }),
     'Interface name missing ',
     [7, 105],
   ),
@@ -128,10 +128,10 @@ const argumentRows: Row[] = [
     'ignoreunknown=1',
   ),
   same('unknown arguments that may be ignored', { args: 'A=B;IgnoreUnknown=TRUE' }, result),
-  own('bridge ADD, unknown argument', onBridge(staticIpam, { args: 'A=B' }), unknownArgs, [4, 7], 'A=B'),
+  own('bridge ADD, unknown argument', onBridge(addressed, { args: 'A=B' }), unknownArgs, [4, 7], 'A=B'),
   differing(
     'bridge DEL, unknown argument',
-    onBridge(staticIpam, { command: 'DEL', args: 'A=B' }),
+    onBridge(addressed, { command: 'DEL', args: 'A=B' }),
     'DEL never fails on CNI_ARGS: nothing of an attachment is left because of a label',
     { official: { is: 'error', code: 999, msg: unknownArgs }, podwire: silence },
   ),
