@@ -7,6 +7,10 @@ export interface Command {
   readonly stdin?: string
   /** Descriptors the child gets as 3, 4, ... */
   readonly fds?: readonly number[]
+  /** Or pipes it gets there: a text is one to read it from, null one whose output comes back in `extra`. */
+  readonly pipes?: readonly (string | null)[]
+  /** For the trace: the commands this one runs in turn. */
+  readonly parts?: readonly Pick<Command, 'argv' | 'stdin'>[]
   /** The child's whole environment; absent means the small fixed one that tools get. */
   readonly env?: Readonly<Record<string, string>>
 }
@@ -18,6 +22,8 @@ export interface Outcome {
   readonly stdout: string
   readonly stderr: string
   readonly failure?: string
+  /** What came out of each of `pipes`; empty for those it read. */
+  readonly extra?: readonly string[]
 }
 
 /** The one seam below everything: tests put a fake here, production the runner below. */
@@ -47,16 +53,24 @@ export function pasteable({ argv }: { readonly argv: readonly string[] }): strin
 function traced(run: Run, file: string, command: Command): Outcome {
   const began = performance.now()
   const outcome = run(command)
-  const line = {
-    time: new Date().toISOString(),
-    ms: Math.round((performance.now() - began) * 1000) / 1000,
-    argv: command.argv,
-    stdin: command.stdin ?? '',
-    status: outcome.status ?? outcome.signal ?? outcome.failure,
-    stderr: outcome.stderr,
+  const time = new Date().toISOString()
+  const ms = Math.round((performance.now() - began) * 1000) / 1000
+  const processes = command.parts?.map((part, index) => ({ ...part, ...partOutcome(outcome, index) })) ?? [
+    { ...command, status: outcome.status ?? outcome.signal ?? outcome.failure, stderr: outcome.stderr },
+  ]
+  for (const { argv, stdin = '', status, stderr } of processes) {
+    appendFileSync(file, `${JSON.stringify({ time, ms, argv, stdin, status, stderr })}\n`, { mode: 0o600 })
   }
-  appendFileSync(file, `${JSON.stringify(line)}\n`, { mode: 0o600 })
   return outcome
+}
+
+/** How one of several commands in a process ended (together.ts); its milliseconds are those of all. */
+function partOutcome({ stdout, extra = [] }: Outcome, index: number) {
+  const status = stdout.split('\n').find((line) => line.startsWith(`${index} `))
+  return {
+    status: status === undefined ? 'not tried' : Number(status.split(' ')[1]),
+    stderr: extra[index * 2 + 1] ?? '',
+  }
 }
 
 function shellWord(word: string): string {

@@ -19,7 +19,13 @@ export function spawnProcess(
     file,
     args: [...command.argv],
     envPairs: Object.entries(command.env).map(([key, value]) => `${key}=${value}`),
-    stdio: [stdin, pipe(false), pipe(false), ...(command.fds ?? []).map((fd) => ({ type: 'fd', fd }))],
+    stdio: [
+      stdin,
+      pipe(false),
+      pipe(false),
+      ...(command.fds ?? []).map((fd) => ({ type: 'fd', fd })),
+      ...(command.pipes ?? []).map((text) => (text === null ? pipe(false) : pipe(true, Buffer.from(text)))),
+    ],
   })
   const [stdout, stderr] = [1, 2].map((index) => result.output?.[index]?.toString() ?? '') as [string, string]
   // A process that ends without reading its input (a delegate may) has done nothing wrong: its status counts.
@@ -32,7 +38,9 @@ export function spawnProcess(
       failure: errnoNames[-result.error] ?? `errno ${-result.error}`,
     }
   }
-  return { status: result.signal ? null : result.status, signal: result.signal, stdout, stderr }
+  const extra = command.pipes?.map((_, index) => result.output?.[index + 3]?.toString() ?? '')
+  const ended = { status: result.signal ? null : result.status, signal: result.signal, stdout, stderr }
+  return extra ? { ...ended, extra } : ended
 }
 
 // --- internal

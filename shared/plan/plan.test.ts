@@ -23,16 +23,27 @@ const sysctl = (setting: string, more: Partial<Operation> = {}): Operation => ({
 /** A machine whose tools answer from a list, one a process; it keeps what was asked. */
 function machine(answers: Partial<Outcome>[] = [], values: Record<string, string> = {}) {
   const asked: string[] = []
+  const processes: number[] = []
   const written: string[] = []
   const files: Files = {
     read: (path) => values[path] ?? fail(`ENOENT: no such file or directory, open '${path}'`),
     write: (path, text) => void written.push(`${path}=${text}`),
   }
-  const run = ({ argv, stdin }: Command): Outcome => {
+  const one = ({ argv, stdin }: Pick<Command, 'argv' | 'stdin'>): Outcome => {
     asked.push([argv.join(' '), ...(stdin ? [stdin.trimEnd()] : [])].join('\n'))
     return { status: 0, signal: null, stdout: '', stderr: '', ...answers[asked.length - 1] }
   }
-  return { asked, written, hands: { run, files } satisfies Hands }
+  /** Several commands of one process end as the shell of together.ts reports them. */
+  const run = (command: Command): Outcome => {
+    if (!command.parts) return one(command)
+    processes.push(command.parts.length)
+    const outcomes = command.parts.map(one)
+    const fatal = outcomes.findIndex(({ status }, index) => status !== 0 && command.parts?.[index]?.argv[0] !== 'nft')
+    const tried = fatal < 0 || command.argv[2]?.includes('exit') === false ? outcomes : outcomes.slice(0, fatal + 1)
+    const stdout = tried.map(({ status }, index) => `${index} ${status}\n`).join('')
+    return { status: 0, signal: null, stdout, stderr: '', extra: outcomes.flatMap(({ stderr }) => ['', stderr]) }
+  }
+  return { asked, processes, written, hands: { run, files } satisfies Hands }
 }
 
 function fail(message: string): never {
@@ -124,8 +135,8 @@ describe('rendering', () => {
 })
 
 describe('apply', () => {
-  test('neighbours of one tool and namespace share a process', () => {
-    const { asked, hands } = machine()
+  test('neighbours of one tool and namespace share a command, and up to three commands a process', () => {
+    const { asked, processes, hands } = machine()
     const netns = '/run/netns/c'
     expect(
       ranBy([ip('a'), ip('b'), ip('c', { netns }), ip('d', { netns }), nft('e'), nft('f'), ip('g')], hands),
@@ -136,6 +147,16 @@ describe('apply', () => {
       'nft -f -\ne\nf',
       'ip -batch -\ng',
     ])
+    expect(processes).toEqual([3])
+  })
+
+  test('a refusal among several commands stops those behind it and counts what ran beside', () => {
+    const { hands } = machine([{ status: 1, stderr: 'Invalid argument\nCommand failed -:1\n' }, {}])
+    const ran: string[] = []
+    const plan = [ip('a'), nft('b'), ip('c', { netns: '/run/netns/c' })]
+    const error = thrownBy(() => apply(plan, hands, ({ argv }) => ran.push(argv.join(' '))))
+    expect(error.message).toBe('cannot do a: Invalid argument')
+    expect(ran).toEqual([])
   })
 
   test('stops at the refused line and reports what ran before it', () => {

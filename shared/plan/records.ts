@@ -59,6 +59,17 @@ export function allRecords<Data>(kind: string, network: string): readonly Entry<
     .filter((entry) => entry !== undefined)
 }
 
+/** Every record of a kind, whatever its network: for what attachments of different networks compete for. */
+export function recordsOfAllNetworks<Data>(kind: string): readonly Entry<Data>[] {
+  return namesIn(`${root}/${kind}`).flatMap((network) => allRecords<Data>(kind, network))
+}
+
+/** Makes the directory that records of a kind, and a lock beside them, lie in. @throws code 5 */
+export function recordsDirectory(): string {
+  makeDirectory(root)
+  return root
+}
+
 // --- internal
 
 function fileOf(kind: string, attachment: Attachment): string {
@@ -67,16 +78,28 @@ function fileOf(kind: string, attachment: Attachment): string {
 
 /** Written beside and renamed, so that a reader sees all of it or nothing. */
 function put(file: string, entry: Entry<unknown>): void {
+  makeDirectory(file.slice(0, file.lastIndexOf('/')))
   try {
-    mkdirSync(file.slice(0, file.lastIndexOf('/')), { recursive: true, mode: 0o700 })
     writeFileSync(`${file}.new`, JSON.stringify(entry), { mode: 0o600 })
     renameSync(`${file}.new`, file)
   } catch (thrown) {
-    throw new CniError(codes.ioFailure, `cannot write ${file}`, {
-      details: (thrown as Error).message,
-      fix: `make ${root} writable: it keeps what DEL has to remove`,
-    })
+    throw unwritable(file, thrown)
   }
+}
+
+function makeDirectory(path: string): void {
+  try {
+    mkdirSync(path, { recursive: true, mode: 0o700 })
+  } catch (thrown) {
+    throw unwritable(path, thrown)
+  }
+}
+
+function unwritable(path: string, thrown: unknown): CniError {
+  return new CniError(codes.ioFailure, `cannot write ${path}`, {
+    details: (thrown as Error).message,
+    fix: `make ${root} writable: it keeps what DEL has to remove`,
+  })
 }
 
 function namesIn(directory: string): readonly string[] {
