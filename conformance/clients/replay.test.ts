@@ -37,6 +37,8 @@ describe('comparison of results', () => {
     ],
     ['the same error in other words', { code: 7, msg: 'a' }, { cniVersion: '1.0.0', code: 7, msg: 'b' }, []],
     ['another error', { code: 7, msg: 'a' }, { code: 999, msg: 'a' }, ['$.code: 999, not 7']],
+    ['an own code where there was none', { code: 999, msg: 'a' }, { code: 108, msg: 'a' }, []],
+    ['a specified code where there was none', { code: 999, msg: 'a' }, { code: 7, msg: 'a' }, ['$.code: 7, not 999']],
     ['an error without words', { code: 7, msg: 'a' }, { code: 7 }, ['$.msg: missing']],
   ] as const)('%s', ([, expected, actual, found]) => {
     expect(differences(structuredClone(expected) as never, structuredClone(actual) as never, given)).toEqual(found)

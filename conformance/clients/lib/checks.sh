@@ -66,7 +66,7 @@ fetch() { curl --globoff --silent --show-error --max-time 3 "$@"; }
 udp_ask() { echo ping | socat -t 1 -T 1 - "UDP:$1"; }
 
 # Answers every datagram with the address it came from. Runs until the cell ends. udp_server PORT, in the current namespace.
-udp_server() { socat -T 2 "UDP4-RECVFROM:$1,fork" 'SYSTEM:echo source=$SOCAT_PEERADDR'; }
+udp_server() { socat -T 2 "UDP4-RECVFROM:$1,fork" 'SYSTEM:read -r question; echo source=$SOCAT_PEERADDR'; }
 export -f fetch udp_ask udp_server
 
 # A web server on the neighbour whose /cgi-bin/who tells the source address it saw.

@@ -51,12 +51,18 @@ check 'egress after reload of all' contains '^source=10.99.0.1$' within client f
 
 check 'remove a running container' podman rm -f -t 0 web
 refuse 'a removed container does not answer' outside fetch http://10.99.0.1:8080/
-check 'its port can be published again' podman run -d --name again -p 8080:80 $image "${web[@]}"
+check 'its port can be published again' podman run -d --name again --ip 10.88.0.50 -p 8080:80 $image "${web[@]}"
 answers 'after publishing again'
-check 'port of one host address' podman run -d --name bound -p 127.0.0.1:8090:80 $image "${web[@]}"
+check 'another container reaches it' contains hello within client fetch http://10.88.0.50/
+check 'port of one host address' podman run -d --name bound --ip 10.88.0.51 -p 127.0.0.1:8090:80 $image "${web[@]}"
 check 'port bound to 127.0.0.1 answers there' contains hello eventually fetch http://127.0.0.1:8090/
 refuse 'port bound to 127.0.0.1 is not seen from outside' outside fetch http://10.99.0.1:8090/
 
+# The host and the other containers still know the hardware address that the last owner of this address had.
+podman rm -f -t 0 again >/dev/null
+check 'an address is used again at once' podman run -d --name heir --ip 10.88.0.50 $image "${web[@]}"
+beyond 'the host reaches the new owner' contains hello eventually fetch http://10.88.0.50/
+beyond 'another container reaches the new owner' contains hello within client fetch http://10.88.0.50/
 check 'remove all' podman rm -f -t 0 --all
 nothing_left 'default network' '10\.88\.0\.([2-9]|[0-9]{2,})'
 finish
