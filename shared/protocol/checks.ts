@@ -26,6 +26,10 @@ export const checks = {
     expected: 'an address with its prefix length, such as "10.1.2.0/24"',
   },
   identifier: { test: isIdentifier, expected: 'letters, digits, ".", "_" and "-", the first one a letter or digit' },
+  identifierOrEmpty: {
+    test: (text) => text === '' || isIdentifier(text),
+    expected: 'letters, digits, ".", "_" and "-", the first one a letter or digit, or nothing',
+  },
   linkName: { test: isLinkName, expected: 'a link name of 1 to 15 bytes without white space, "/", ":", "%" or quotes' },
   linkNameOrEmpty: {
     test: (text) => text === '' || isLinkName(text),
@@ -35,6 +39,14 @@ export const checks = {
   macOrEmpty: {
     test: (text) => text === '' || macOf(text) !== undefined,
     expected: 'a MAC address such as "02:00:5e:10:00:01", or nothing',
+  },
+  chainName: {
+    test: isChainName,
+    expected: 'the name of an iptables chain: 1 to 28 letters, digits, ".", "_" and "-", not beginning with "-"',
+  },
+  chainNameOrEmpty: {
+    test: (text) => text === '' || isChainName(text),
+    expected: 'the name of an iptables chain: up to 28 letters, digits, ".", "_" and "-", or nothing',
   },
   absolutePath: {
     test: (text) => text.startsWith('/') && !text.includes('\0') && !text.split('/').includes('..'),
@@ -51,6 +63,12 @@ export function isLinkName(text: string): boolean {
     if (char <= ' ' || char === '\x7f' || char === '%' || char === '"' || char === "'" || char === '\\') return false
   }
   return !text.startsWith('-') && !text.startsWith('#')
+}
+
+/** True for a name that iptables takes for a chain, and that is one word of its batch file. */
+function isChainName(text: string): boolean {
+  const rest = text.startsWith('_') ? `x${text.slice(1)}` : text
+  return isIdentifier(rest) && text.length <= 28
 }
 
 /** A 48-bit MAC address in lower-case colon form, from any form Go's net.ParseMAC takes (`:`, `-` or `.` between). */
