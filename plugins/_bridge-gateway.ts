@@ -1,5 +1,5 @@
 import { contains, firstOf, parseCidr } from '../shared/net/address.js'
-import { deleteAddress, ensureAddress, forwarding } from '../shared/net/ip.js'
+import { deleteAddress, ensureAddress } from '../shared/net/ip.js'
 import type { ObservedLink } from '../shared/net/observe.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
@@ -30,7 +30,7 @@ export function withGateways(config: GatewayKeys, leased: Result, index: number)
 }
 
 /**
- * The gateways' addresses on the host's link, and forwarding. Other addresses of the link are in the way: always those
+ * The gateways' addresses on the host's link. Other addresses of the link are in the way: always those
  * of IPv4, of IPv6 only overlapping ones.
  * @throws code 110 unless `forceAddress` lets them be replaced
  */
@@ -46,7 +46,6 @@ export function gatewayOperations(
   return [
     ...inTheWay.map((address) => deleteAddress({ link }, address)),
     ...missing.map((address) => ensureAddress({ link }, address, address.includes(':') ? ['nodad'] : [])),
-    ...forwarding(wanted),
   ]
 }
 

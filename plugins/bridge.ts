@@ -6,7 +6,7 @@ import {
   interfaceDifferences,
   throwDifferences,
 } from '../shared/net/interface.js'
-import { addVethPair, ensureLink, refuseRouterAdvertisements, setLink, setUp } from '../shared/net/ip.js'
+import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLink, setUp } from '../shared/net/ip.js'
 import { masquerade, masqueradeDifferences } from '../shared/net/masquerade.js'
 import { hostVethName, macFrom } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
@@ -71,22 +71,24 @@ export default definePlugin<BridgeConfiguration>({
     writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container })
     host.apply([...ensureBridge(config, before, macs.bridge), ...connect(call, netns, macs)])
     const bridge = before ?? observeLink(host, config.bridge)
-    host.apply(openPort(call, bridge))
-    if (config.macspoofchk) host.apply(guard(attachment, macs.container))
+    const open = openPort(call, bridge, macs.container)
+    if (call.ownDelegate === undefined) host.apply(open) // another IPAM plugin may need the wire, as dhcp does
 
     const leased = hasIpam(call) ? lease(call) : emptyResult
     const addressed = withGateways(config, leased, 2)
-    const gateway = isGateway(config) && hasIpam(call) ? applyGateway(call, addressed, bridge) : undefined
-    host.apply(containerOperations(call, netns, addressed))
-    if (config.ipMasq && addressed.ips.length > 0) {
-      const addresses = addressed.ips.map(({ address }) => address)
-      masquerade(host, { attachment, addresses, backend: config.ipMasqBackend ?? 'nftables' })
-    }
+    const gateway = isGateway(config) && hasIpam(call) ? vlanGateway(call, bridge) : undefined
+    host.apply([
+      ...(isGateway(config) ? forwarding(addressed.ips.map(({ address }) => address)) : []),
+      ...(call.ownDelegate === undefined ? [] : open),
+      ...gatewayAddresses(call, addressed, gateway ?? bridge),
+      ...containerOperations(call, netns, addressed),
+      ...masqueradeOperations(call, addressed),
+    ])
     const made = [
       { name: config.bridge, mac: bridge?.address ?? macs.bridge },
       { name: hostVethName(attachment), mac: macs.host },
       { name: environment.ifName, mac: macs.container, sandbox: netns },
-      ...(gateway ? [gateway] : []),
+      ...(gateway ? [{ name: gateway.ifname, ...(gateway.address ? { mac: gateway.address } : {}) }] : []),
     ]
     return { ...addressed, interfaces: made, dns: dnsOf(config.dns, leased.dns) }
   },
@@ -188,27 +190,51 @@ function connect({ config, environment, attachment }: BridgeCall, netns: string,
   ]
 }
 
-/** The port gets its VLANs before it is up, and is up before the container's end: its first packets find the way. */
-function openPort({ config, attachment }: BridgeCall, bridge: ObservedLink | undefined): readonly Operation[] {
+/** The port gets its VLANs and its guard before it is up, and is up before the container's end: first packets find the way. */
+function openPort(
+  { config, attachment }: BridgeCall,
+  bridge: ObservedLink | undefined,
+  mac: string,
+): readonly Operation[] {
   const link = hostVethName(attachment)
-  return [...portVlans(link, config, defaultVlanOf(bridge)), refuseRouterAdvertisements({ link }), setUp({ link })]
+  return [
+    refuseRouterAdvertisements({ link }),
+    ...(config.macspoofchk ? guard(attachment, mac) : []),
+    ...portVlans(link, config, defaultVlanOf(bridge)),
+    setUp({ link }),
+  ]
 }
 
 function defaultVlanOf(bridge: ObservedLink | undefined): number {
   return Number(bridge?.linkinfo?.info_data?.['vlan_default_pvid'] ?? 1)
 }
 
-/** Puts the gateway's addresses on the bridge, or with a VLAN on the host's link into it, which is returned. */
-function applyGateway({ config, host }: BridgeCall, { ips }: Pick<Result, 'ips'>, bridge: ObservedLink | undefined) {
-  if (config.vlan === 0) {
-    host.apply(gatewayOperations(config, { link: config.bridge, observed: bridge, ips }))
-    return undefined
-  }
+/** With a VLAN the gateway is the host's link into it: made here if absent. */
+function vlanGateway({ config, host }: BridgeCall, bridge: ObservedLink | undefined): ObservedLink | undefined {
+  if (config.vlan === 0) return undefined
   const { link } = gatewayLink(config)
   if (!hostLinkNames(host).has(link)) host.apply(addGatewayLink(config, bridge?.mtu ?? 1500, defaultVlanOf(bridge)))
-  const observed = observeLink(host, link)
-  host.apply(gatewayOperations(config, { link, observed, ips }))
-  return { name: link, ...(observed?.address ? { mac: observed.address } : {}) }
+  return observeLink(host, link)
+}
+
+function gatewayAddresses(
+  call: BridgeCall,
+  { ips }: Pick<Result, 'ips'>,
+  observed: ObservedLink | undefined,
+): readonly Operation[] {
+  const { config } = call
+  if (!isGateway(config) || !hasIpam(call)) return []
+  const link = config.vlan === 0 ? config.bridge : gatewayLink(config).link
+  return gatewayOperations(config, { link, observed, ips })
+}
+
+function masqueradeOperations(
+  { config, host, attachment }: BridgeCall,
+  { ips }: Pick<Result, 'ips'>,
+): readonly Operation[] {
+  if (!config.ipMasq || ips.length === 0) return []
+  const addresses = ips.map(({ address }) => address)
+  return masquerade(host, { attachment, addresses, backend: config.ipMasqBackend ?? 'nftables' })
 }
 
 function containerOperations(

@@ -25,16 +25,17 @@ export type MasqueradeBackend = 'nftables' | 'iptables'
  * the host's address. In nftables a map from source address to the chain of its subnet, so that neither a packet's
  * path nor an ADD depends on how many containers there are; in iptables the chains of the official plugin.
  *
- * `addresses` are with prefix lengths. The record of the addresses is what lets DEL work without being told them.
+ * `addresses` are with prefix lengths. Notes them first: the record is what lets DEL work without being told them.
+ * @returns the operations to apply
  */
 export function masquerade(
   host: Host,
   options: { attachment: Attachment; addresses: readonly string[]; backend: MasqueradeBackend },
-): void {
+): readonly Operation[] {
   const { attachment, addresses, backend } = options
   writeRecord<Made>(host, recordKind, attachment, { addresses, backend })
-  if (backend === 'iptables') host.apply(addresses.flatMap((address) => officialChain(attachment, address)))
-  else host.apply(addresses.map((address) => mapElement(attachment, address)))
+  if (backend === 'iptables') return addresses.flatMap((address) => officialChain(attachment, address))
+  return addresses.map((address) => mapElement(attachment, address))
 }
 
 /** The operations that undo `masquerade`, found by the record, or without one by the owner's name in our rules and the official suite's. */
