@@ -130,12 +130,13 @@ function qdiscLine(qdisc: Record<string, unknown>): string[] {
   return qdisc['kind'] === 'noqueue' ? [] : [`qdisc ${words(rest)}`]
 }
 
+// The built-in chains come with the first look at a table: a policy that accepts is no fact.
 function iptablesLines(text: string): string[] {
   let table = ''
   return text.split('\n').flatMap((line) => {
     if (line.startsWith('*')) table = line.slice(1)
     const fact = line.replace(/ ?\[\d+:\d+\]/, '')
-    return /^[-:]/.test(line) ? [`iptables ${table} ${fact}`] : []
+    return /^-|^:(?!\S+ ACCEPT)/.test(line) ? [`iptables ${table} ${fact}`] : []
   })
 }
 

@@ -53,4 +53,18 @@ export const differences: Difference[] = [
     official: /^host: nft table bridge nat( |:|$)/,
     podwire: /^host: nft table bridge podwire( |:|$)/,
   },
+  {
+    what: 'nftables is the firewall backend unless the configuration names one or firewalld runs',
+    reason:
+      'the cost of an ADD and the path of a packet do not grow with the containers; iptables may not be installed',
+    cases: /^firewall-default$/,
+    official: /^host: iptables filter (-A|:)(CNI-FORWARD|CNI-ADMIN| FORWARD .*-j CNI-FORWARD$| CNI-FORWARD )/,
+    podwire: /^host: nft table ip6? podwire( set firewall_addresses| chain firewall_(first|last)|$)/,
+  },
+  {
+    what: 'the rules of an ingress policy go with the last attachment that wants them',
+    reason: 'the official plugin never removes them: a bridge of that name stays cut off until the next boot',
+    cases: /^firewall-(same-bridge|isolated)$/,
+    official: /^host: iptables filter -A CNI-ISOLATION-STAGE-[12] -[io] br0 /,
+  },
 ]

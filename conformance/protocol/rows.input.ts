@@ -116,7 +116,11 @@ export const inputRows: Row[] = [
     },
     { is: 'result' },
   ),
-  same('CHECK that is fine', { command: 'CHECK', config: { ...versioned('1.1.0'), prevResult: {} } }, silence),
+  same(
+    'CHECK that is fine',
+    { command: 'CHECK', config: { ...versioned('1.1.0'), prevResult: { ips: [{ address: '10.1.2.3/24' }] } } },
+    silence,
+  ),
   same('GC with no list', { command: 'GC', config: versioned('1.1.0') }, silence),
   same(
     'GC with null',

@@ -110,7 +110,7 @@ const argumentRows: Row[] = [
       { args },
       `ARGS: invalid pair "${args.endsWith(';') ? '' : args}"`,
       [4, 7],
-      args.endsWith(';') ? 'CNI_ARGS' : args,
+      args.endsWith(';') ? 'ARGS' : args,
     ),
   ),
   own(
