@@ -15,8 +15,8 @@ export interface Addressing {
   readonly settings?: Readonly<Record<string, string>>
   /** IPv6 addresses are usable at once, without duplicate address detection. */
   readonly nodad?: boolean
-  /** What the routes rely on, run once the link is up. */
-  readonly beforeRoutes?: readonly Operation[]
+  /** Direct routes to the gateways; without them a gateway outside all own subnets is reached by `onlink`. */
+  readonly gatewayRoutes?: readonly Operation[]
 }
 
 /**
@@ -24,7 +24,7 @@ export interface Addressing {
  * routes; each attribute of a route is applied, also those the official suite only echoes (mtu, advmss).
  */
 export function configureInterface(addressing: Addressing): readonly Operation[] {
-  const { netns, ifName, ips, routes, settings = {}, nodad = false, beforeRoutes = [] } = addressing
+  const { netns, ifName, ips, routes, settings = {}, nodad = false, gatewayRoutes = [] } = addressing
   const at: At = { link: ifName, netns }
   const has6 = ips.some(({ address }) => address.includes(':'))
   return [
@@ -32,8 +32,8 @@ export function configureInterface(addressing: Addressing): readonly Operation[]
     ...(has6 ? enableIPv6(at) : []),
     ...ips.map(({ address }) => addAddress(at, address, nodad && address.includes(':') ? ['nodad'] : [])),
     setUp(at),
-    ...beforeRoutes,
-    ...routes.map((route) => routeOperation(at, route, ips)),
+    ...gatewayRoutes,
+    ...routes.map((route) => routeOperation(at, route, { ips, onlink: gatewayRoutes.length === 0 })),
   ]
 }
 
@@ -113,7 +113,11 @@ function enableIPv6({ link, netns }: At): readonly Operation[] {
 }
 
 /** A gateway outside all own subnets (a /32 address, say) is reached on the link itself. */
-function routeOperation(at: At, route: Route, ips: readonly IpConfiguration[]): Operation {
+function routeOperation(
+  at: At,
+  route: Route,
+  { ips, onlink }: { ips: readonly IpConfiguration[]; onlink: boolean },
+): Operation {
   const gw = effectiveGateway(route, ips)
   const complete = gw === undefined ? route : { ...route, gw }
   const gateway = gw === undefined ? undefined : parseAddress(gw)
@@ -122,7 +126,7 @@ function routeOperation(at: At, route: Route, ips: readonly IpConfiguration[]): 
     return cidr && gateway && contains(cidr, gateway)
   })
   const isOwnGateway = ips.some((one) => one.gateway === gw)
-  const extra = gateway && !isLocal && isOwnGateway ? ['onlink'] : []
+  const extra = gateway && onlink && !isLocal && isOwnGateway ? ['onlink'] : []
   return addRoute(at, complete, extra)
 }
 

@@ -86,6 +86,11 @@ export function addRoute(at: At, route: Route, extra: readonly string[] = []): O
   return routeOperation('prepend', at, route, extra)
 }
 
+/** A route that must be the only one to its destination: another is refused as "exists". */
+export function addOnlyRoute(at: At, route: Route, extra: readonly string[] = []): Operation {
+  return routeOperation('add', at, route, extra)
+}
+
 export function deleteRoute(at: At, route: Route): Operation {
   return { ...routeOperation('del', at, route, []), tolerate: ['absent'] }
 }

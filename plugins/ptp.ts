@@ -1,0 +1,106 @@
+import { addressesOf, dnsOf, interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
+import { addVethPair, forwarding } from '../shared/net/ip.js'
+import { masquerade, masqueradeDifferences } from '../shared/net/masquerade.js'
+import { hostVethName } from '../shared/net/names.js'
+import { requireNetns } from '../shared/net/netns.js'
+import { probeKernel } from '../shared/net/probe.js'
+import { collectVeths, detachVeth, vethMacs } from '../shared/net/veth.js'
+import type { Operation } from '../shared/plan/operation.js'
+import { writeRecord } from '../shared/plan/records.js'
+import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
+import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../shared/protocol/ipam.js'
+import { type Call, definePlugin } from '../shared/protocol/plugin.js'
+import { emptyResult, type Result } from '../shared/protocol/result.js'
+import { containerEnd, hostEnd, hostEndDifferences, withGateways } from './_ptp-ends.js'
+import type { PtpConfiguration } from './ptp.schema.js'
+
+type PtpCall = Call<PtpConfiguration>
+
+/** A veth pair between host and container, routed: each end has one address and a route to the other's. */
+export default definePlugin<PtpConfiguration>({
+  name: 'ptp',
+  prevResult: { CHECK: 'required' },
+  refuse: ipamProblems,
+
+  add(call) {
+    const { config, host, environment, attachment } = call
+    const netns = requireNetns(environment.netns)
+    requireIpam(call)
+    const leased = lease(call)
+    const ips = withGateways(leased)
+    const [link, macs] = [hostVethName(attachment), vethMacs(host, attachment)]
+    writeRecord(host, 'ptp', attachment, {})
+    host.apply([
+      ...forwarding(ips.map(({ address }) => address)),
+      addVethPair({
+        host: link,
+        hostMac: macs.host,
+        container: environment.ifName,
+        containerMac: macs.container,
+        netns,
+        mtu: config.mtu,
+      }),
+      ...hostEnd(link, ips),
+      ...containerEnd({ link: environment.ifName, netns }, ips, leased.routes),
+      ...masqueradeIf(call, ips),
+    ])
+    const interfaces = [
+      { name: link, mac: macs.host },
+      { name: environment.ifName, mac: macs.container, sandbox: netns },
+    ]
+    return { interfaces, ips, routes: leased.routes, dns: dnsOf(config.dns, leased.dns) }
+  },
+
+  check(call) {
+    checkLease(call)
+    throwDifferences(differences(call))
+  },
+
+  del(call) {
+    detachVeth(call, 'ptp')
+  },
+
+  status(call) {
+    const { config, host } = call
+    const problems = ipamProblems(call)
+    if (problems.length > 0) throw invalidConfiguration(problems)
+    probeKernel(host, config.ipMasq && config.ipMasqBackend !== 'iptables' ? ['veth', 'nftables'] : ['veth'])
+    ipamStatus(call)
+  },
+
+  gc(call) {
+    collectVeths(call, 'ptp')
+  },
+})
+
+// --- internal
+
+function masqueradeIf({ config, host, attachment }: PtpCall, ips: Result['ips']): readonly Operation[] {
+  if (!config.ipMasq) return []
+  const addresses = ips.map(({ address }) => address)
+  return masquerade(host, { attachment, addresses, backend: config.ipMasqBackend ?? 'nftables' })
+}
+
+function ipamProblems(call: PtpCall): readonly Problem[] {
+  const { ipam } = call.config
+  if (hasIpam(call)) return []
+  return [
+    {
+      path: 'ipam.type',
+      value: ipam?.type,
+      expected: 'the name of an IPAM plugin: the link is all addresses and routes',
+    },
+  ]
+}
+
+function differences({ config, host, environment, attachment, prevResult = emptyResult }: PtpCall): readonly Problem[] {
+  const { ifName } = environment
+  const netns = requireNetns(environment.netns)
+  const { link, problems } = interfaceDifferences(host, { netns, ifName, prevResult, kind: 'veth' })
+  const own = addressesOf(prevResult, ifName)
+  return [
+    ...problems,
+    ...(link ? hostEndDifferences(host, { prevResult, addresses: own, link }) : []),
+    ...(config.ipMasq ? masqueradeDifferences(host, attachment, own) : []),
+  ]
+}
