@@ -46,7 +46,9 @@ const phrasesByReason: readonly [Reason, readonly string[]][] = [
       'Bad rule (does a matching rule exist in that chain?)',
       'Invalid handle',
       'Cannot find specified qdisc',
+      'Cannot delete qdisc with handle of zero',
       'ENOENT',
+      ': 0 flow entries have been deleted',
     ],
   ],
   [

@@ -37,7 +37,26 @@ const route = z.looseObject({
   prefsrc: z.string().optional(),
 })
 
-export const schemas = { links: z.array(link), routes: z.array(route) }
+/** What we read of `tc -j -r qdisc show`: sizes in bytes, the rate in bytes a second. */
+const qdisc = z.looseObject({
+  kind: z.string(),
+  root: z.boolean().optional(),
+  options: z.looseObject({ rate: z.int().optional(), burst: z.int().optional(), limit: z.int().optional() }).optional(),
+})
+
+const action = z.looseObject({ mirred_action: z.string().optional(), to_dev: z.string().optional() })
+
+/** What we read of `tc -j filter show`. */
+const filter = z.looseObject({ options: z.looseObject({ actions: z.array(action).optional() }).optional() })
+
+export const schemas = {
+  links: z.array(link),
+  routes: z.array(route),
+  qdiscs: z.array(qdisc),
+  filters: z.array(filter),
+}
 
 export type ObservedLink = z.infer<typeof link>
 export type ObservedRoute = z.infer<typeof route>
+export type ObservedQdisc = z.infer<typeof qdisc>
+export type ObservedFilter = z.infer<typeof filter>

@@ -4,9 +4,9 @@ import type { Outcome, Run } from '../exec/run.js'
 import { firstLine, reasonOf } from '../exec/stderr.js'
 import { accept } from '../protocol/accept.js'
 import { CniError, codes } from '../protocol/errors.js'
-import type { ObservedLink, ObservedRoute } from './observe.schema.js'
+import type { ObservedFilter, ObservedLink, ObservedQdisc, ObservedRoute } from './observe.schema.js'
 
-export type { ObservedLink, ObservedRoute }
+export type { ObservedLink, ObservedQdisc, ObservedRoute }
 
 /** What looking needs of the world. */
 export interface Eyes {
@@ -30,6 +30,22 @@ export function observeRoutes({ run }: Eyes, netns?: string): readonly ObservedR
     query<ObservedRoute[]>(run, netns, [family, 'route', 'show', 'table', 'all'], 'routes'),
   )
   return both.flatMap((routes) => routes ?? [])
+}
+
+/** The queueing disciplines of a link, or undefined when there is none of that name; limits with all their numbers. */
+export function observeQdiscs({ run }: Eyes, link: string): readonly ObservedQdisc[] | undefined {
+  return queryTool<ObservedQdisc[]>(run, ['tc', '-j', '-r', 'qdisc', 'show', 'dev', link], 'qdiscs')
+}
+
+/** The links that what comes in at a link is redirected to. */
+export function observeRedirects({ run }: Eyes, link: string): readonly string[] {
+  const words = ['tc', '-j', 'filter', 'show', 'dev', link, 'parent', 'ffff:']
+  const actions = (queryTool<ObservedFilter[]>(run, words, 'filters') ?? []).flatMap(
+    ({ options }) => options?.actions ?? [],
+  )
+  return actions.flatMap(({ mirred_action: action, to_dev: target }) =>
+    action === 'redirect' && target ? [target] : [],
+  )
 }
 
 /** The names of the host's links, from /proc: no process needed. */
@@ -56,24 +72,28 @@ export function bootID({ files }: Eyes): string {
 
 function query<T>(run: Run, netns: string | undefined, words: readonly string[], shape: string): T | undefined {
   const enter = netns === undefined ? [] : ['nsenter', `--net=${netns}`]
-  const outcome = run({ argv: [...enter, 'ip', '-j', ...words] as unknown as [string] })
+  return queryTool(run, [...enter, 'ip', '-j', ...words], shape)
+}
+
+function queryTool<T>(run: Run, words: readonly string[], shape: string): T | undefined {
+  const outcome = run({ argv: words as [string] })
   if (outcome.status !== 0) {
     if (reasonOf(outcome.stderr) === 'absent') return undefined
     throw lookError(words, outcome)
   }
   const { value, problems } = accept(JSON.parse(outcome.stdout.trim() || '[]'), shapes[`observe.${shape}`] as never)
   if (problems.length > 0)
-    throw new CniError(codes.operationFailed, `cannot read the answer of "ip ${words.join(' ')}"`, { problems })
+    throw new CniError(codes.operationFailed, `cannot read the answer of "${words.join(' ')}"`, { problems })
   return value as T
 }
 
 function lookError(words: readonly string[], outcome: Outcome): CniError {
   if (outcome.failure === 'ENOENT') {
-    return new CniError(codes.toolMissing, 'the program "ip" (or "nsenter") is not installed', {
+    return new CniError(codes.toolMissing, `the program "${words[0]}" is not installed`, {
       fix: 'install the packages iproute2 and util-linux',
     })
   }
-  return new CniError(codes.operationFailed, `cannot ask "ip ${words.join(' ')}": ${firstLine(outcome.stderr)}`, {
+  return new CniError(codes.operationFailed, `cannot ask "${words.join(' ')}": ${firstLine(outcome.stderr)}`, {
     details: `stderr: ${outcome.stderr.trim()}`,
   })
 }

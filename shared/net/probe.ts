@@ -9,8 +9,11 @@ const probes = {
   macvlan: ['ip', 'link', 'add', 'probe', 'link', 'lo', 'type', 'macvlan'],
   dummy: ['ip', 'link', 'add', 'probe', 'type', 'dummy'],
   ifb: ['ip', 'link', 'add', 'probe', 'type', 'ifb'],
+  tbf: ['tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '8mbit', 'burst', '10000', 'limit', '35000'],
+  mirred: ['tc', 'actions', 'add', 'action', 'mirred', 'egress', 'redirect', 'dev', 'lo'],
   vrf: ['ip', 'link', 'add', 'probe', 'type', 'vrf', 'table', '10'],
   nftables: ['nft', 'add', 'table', 'ip', 'probe'],
+  iptables: ['iptables', '-t', 'nat', '-N', 'probe'],
 } as const
 
 export type KernelFeature = keyof typeof probes
@@ -23,6 +26,6 @@ export function probeKernel({ run }: { readonly run: Run }, features: readonly K
   })
   if (missing.length === 0) return
   throw new CniError(codes.notAvailable, `the kernel or a program is missing for ADD: ${missing.join(', ')}`, {
-    fix: 'load the kernel module, or install iproute2, nftables and util-linux',
+    fix: 'load the kernel module, or install iproute2, nftables (or iptables, where that is the backend) and util-linux',
   })
 }
