@@ -7,4 +7,6 @@ describe('podman 4', () => {
   scenario('podman-published', commands)
   scenario('podman-networks', commands)
   scenario('podman-dual-stack', commands)
+  scenario('podman-build', [...commands, 'buildah'])
+  scenario('podman-rootless', [...commands, 'slirp4netns', 'newuidmap', 'setpriv'])
 })
