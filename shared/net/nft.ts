@@ -104,6 +104,17 @@ export function askNft(run: Run, words: readonly string[]): readonly Record<stri
   })
 }
 
+/** A table of nftables, whoever made it. */
+export interface RuleTable {
+  readonly family: string
+  readonly name: string
+}
+
+/** Every table there is: a look before tables are listed whole, which nft refuses for one that is absent. */
+export function ruleTables(run: Run): readonly RuleTable[] {
+  return askNft(run, ['list', 'tables']).flatMap((one) => (one['table'] as RuleTable | undefined) ?? [])
+}
+
 // --- internal
 
 function listedKey(listed: unknown): ListedElement {

@@ -1,0 +1,210 @@
+import { statSync } from 'node:fs'
+import { withLock } from '../shared/exec/lock.js'
+import { attachmentHash } from '../shared/net/names.js'
+import { ruleTables } from '../shared/net/nft.js'
+import { bootID } from '../shared/net/observe.js'
+import type { Host } from '../shared/plan/host.js'
+import {
+  type Entry,
+  readRecord,
+  recordsDirectory,
+  recordsOfAllNetworks,
+  removeRecord,
+  writeRecord,
+} from '../shared/plan/records.js'
+import { CniError, codes } from '../shared/protocol/errors.js'
+import type { Attachment } from '../shared/protocol/plugin.js'
+import { publishChains, unpublishChains } from './_portmap-iptables.js'
+import { isSpecial, publish, unpublish, unpublishByOwner } from './_portmap-nftables.js'
+import { mountsOf, networkOf, openFiles, processIDs } from './_portmap-processes.js'
+import { type Backend, nameOf, type Port, type Publication, portText, sharedPort } from './_portmap-publication.js'
+
+/** What is known of an attachment's published ports: enough to remove them, and to tell whether their owner is dead. */
+export interface Published {
+  readonly backend: Backend
+  readonly publications: readonly Publication[]
+  readonly netns: { readonly path: string; readonly inode: number }
+  readonly boot: string
+  /** iptables: the mark that asks for masquerade. */
+  readonly mark?: { readonly bit: number } | { readonly chain: string }
+  /** Other interfaces of the same container that wait for the same ports. */
+  readonly heirs?: readonly Attachment[]
+}
+
+/** What a record says about the owner, taken now. */
+export function ownerState(host: Host, netns: string): Pick<Published, 'netns' | 'boot'> {
+  return { netns: { path: netns, inode: statSync(netns).ino }, boot: bootID(host) }
+}
+
+export function publishedBy(attachment: Attachment): Published | undefined {
+  return readRecord<Published>(kind, attachment)?.data
+}
+
+/**
+ * Publishes what the record says. A port of a container that is provably dead is taken over; of another interface of
+ * the same container it is waited for.
+ * @returns what became of it: some of it may be waiting
+ * @throws code 106 naming the holder of a port
+ */
+export function claim(host: Host, attachment: Attachment, wanted: Published): Published {
+  writeRecord(host, kind, attachment, wanted)
+  if (wanted.backend === 'iptables' || wanted.publications.some(isSpecial))
+    return claimSpecial(host, attachment, wanted)
+  settleSpecial(host, attachment, wanted)
+  const made = make(host, attachment, wanted)
+  if (specialHolders(attachment, made).length > 0) locked(host, () => settleSpecial(host, attachment, made))
+  return made
+}
+
+/** Removes what a record says is published, and the record, and gives the ports to who waits for them. */
+export function release(host: Host, attachment: Attachment, published: Published): void {
+  withdraw(host, attachment, published)
+  for (const heir of published.heirs ?? []) inherit(host, heir)
+}
+
+// --- internal
+
+function withdraw(host: Host, attachment: Attachment, { backend, publications }: Published): void {
+  const made = publications.filter(({ waiting }) => !waiting)
+  if (backend === 'iptables') unpublishChains(host, attachment)
+  else if (made.length > 0) unpublishOwn(host, attachment, made)
+  removeRecord(host, specialKind, attachment)
+  removeRecord(host, kind, attachment)
+}
+
+const kind = 'portmap'
+/**
+ * The records, too, of those who have ports for one address, ranges, or iptables chains: with a lock they see each
+ * other, and because they are few all others can look at them. Two plain mappings meet in the kernel.
+ */
+const specialKind = 'portmap-special'
+
+/** Runs `body` while no other process claims what the kernel alone cannot decide about. */
+function locked<T>(host: Host, body: () => T): T {
+  return host.dryRun ? body() : withLock(`${recordsDirectory()}/portmap.lock`, body, { run: host.run })
+}
+
+function claimSpecial(host: Host, attachment: Attachment, wanted: Published): Published {
+  return locked(host, () => {
+    settleSpecial(host, attachment, wanted)
+    writeRecord(host, specialKind, attachment, wanted)
+    if (wanted.backend === 'nftables') return make(host, attachment, wanted)
+    const settled = settle(host, attachment, wanted)
+    publishChains(host, attachment, settled)
+    return settled
+  })
+}
+
+/** How often the elements are tried: once, once after settling, once more for who came in between. */
+const attempts = 3
+
+function make(host: Host, attachment: Attachment, wanted: Published): Published {
+  let published = wanted
+  for (let attempt = 1; ; attempt++) {
+    try {
+      host.apply(published.publications.flatMap((one) => (one.waiting ? [] : publish(attachment, one))))
+      return published
+    } catch (thrown) {
+      if (!hasCode(thrown, codes.portTaken) || attempt === attempts) throw thrown
+      published = settle(host, attachment, published)
+      host.sweep(unpublishByOwner(host, attachment, ruleTables(host.run)))
+    }
+  }
+}
+
+/** Looks who has what we want: evicts the dead, waits for our own container. @throws code 106 naming one that lives */
+function settle(host: Host, attachment: Attachment, wanted: Published): Published {
+  let { publications } = wanted
+  for (const entry of recordsOfAllNetworks<Published>(kind)) {
+    if (attachmentHash(entry.attachment) === attachmentHash(attachment)) continue
+    const disputed = publications.filter(
+      (one) => !one.waiting && entry.data.publications.some((its) => collide(one, its)),
+    )
+    if (disputed.length === 0) continue
+    if (entry.attachment.containerID === attachment.containerID) {
+      publications = publications.map((one) => (disputed.includes(one) ? { ...one, waiting: true } : one))
+      waitFor(host, attachment, entry)
+    } else evict(host, entry, disputed)
+  }
+  const settled = { ...wanted, publications }
+  if (publications !== wanted.publications) writeRecord(host, kind, attachment, settled)
+  return settled
+}
+
+function collide(one: Publication, its: Publication): boolean {
+  if (its.waiting) return false
+  return (one.family === its.family && one.address === its.address) || sharedPort(one, its) !== undefined
+}
+
+function settleSpecial(host: Host, attachment: Attachment, wanted: Published): void {
+  for (const entry of specialHolders(attachment, wanted)) evict(host, entry, wanted.publications)
+}
+
+function specialHolders(attachment: Attachment, { publications }: Published): readonly Entry<Published>[] {
+  return recordsOfAllNetworks<Published>(specialKind).filter(
+    ({ attachment: other, data }) =>
+      other.containerID !== attachment.containerID &&
+      publications.some((one) => data.publications.some((its) => !its.waiting && sharedPort(one, its))),
+  )
+}
+
+function waitFor(host: Host, attachment: Attachment, { attachment: holder, data }: Entry<Published>): void {
+  const others = (data.heirs ?? []).filter((heir) => attachmentHash(heir) !== attachmentHash(attachment))
+  writeRecord(host, kind, holder, { ...data, heirs: [...others, attachment] })
+}
+
+/** Removes what a dead container left. @throws code 106 when it is not provably dead */
+function evict(host: Host, { attachment, data }: Entry<Published>, disputed: readonly Publication[]): void {
+  if (!isDead(host, data)) throw taken(attachment, data, disputed)
+  host.warn(`portmap: took over what ${nameOf(attachment)} published: its network namespace is gone`)
+  withdraw(host, attachment, data)
+}
+
+function taken(holder: Attachment, { publications }: Published, disputed: readonly Publication[]): CniError {
+  const pairs = disputed.flatMap((one) => publications.map((its) => ({ one, port: sharedPort(one, its) })))
+  const port: Port | undefined = pairs.find(({ port }) => port)?.port
+  const what = port ? `host port ${portText(port)}: it is` : `${disputed[0]?.address}: that address is already`
+  return new CniError(codes.portTaken, `cannot publish ${what} published by ${nameOf(holder)}`, {
+    fix: 'choose another host port, or DEL that attachment: it counts as alive as long as its network namespace exists',
+  })
+}
+
+function unpublishOwn(host: Host, attachment: Attachment, made: readonly Publication[]): void {
+  try {
+    host.sweep([unpublish(attachment, made)])
+  } catch (thrown) {
+    if (!hasCode(thrown, codes.unknownContainer)) throw thrown
+    host.sweep(unpublishByOwner(host, attachment, ruleTables(host.run)))
+  }
+}
+
+/** Publishes what an interface of the same container has waited for. */
+function inherit(host: Host, heir: Attachment): void {
+  const published = publishedBy(heir)
+  if (!published?.publications.some(({ waiting }) => waiting)) return
+  const publications = published.publications.map(({ waiting: _, ...one }) => one)
+  const waited = {
+    ...published,
+    publications: publications.filter((_, index) => published.publications[index]?.waiting),
+  }
+  writeRecord(host, kind, heir, { ...published, publications })
+  if (published.backend === 'iptables') locked(host, () => publishChains(host, heir, waited))
+  else host.apply(waited.publications.flatMap((one) => publish(heir, one)))
+}
+
+/**
+ * True when the owner's network namespace is provably gone: nothing at its path is it any more, in the boot that
+ * made the record, and no process, mount or open file of any process holds it.
+ */
+function isDead(host: Host, { netns: { path, inode }, boot }: Published): boolean {
+  if (boot !== bootID(host)) return true
+  if (statSync(path, { throwIfNoEntry: false })?.ino === inode) return false
+  const name = `net:[${inode}]`
+  const holds = (pid: string) =>
+    networkOf(pid) === name || mountsOf(pid).includes(name) || openFiles(pid).includes(name)
+  return !processIDs().some(holds)
+}
+
+function hasCode(thrown: unknown, code: number): boolean {
+  return thrown instanceof CniError && thrown.code === code
+}

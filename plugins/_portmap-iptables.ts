@@ -1,0 +1,260 @@
+import { formatCidr, networkOf, parseCidr } from '../shared/net/address.js'
+import {
+  hasChain,
+  type IptablesTool,
+  iptables,
+  iptablesTool,
+  removeChain,
+  type SavedRules,
+  savedRules,
+} from '../shared/net/iptables.js'
+import { officialComment, officialName } from '../shared/net/names.js'
+import type { Host } from '../shared/plan/host.js'
+import { type Operation, quoted } from '../shared/plan/operation.js'
+import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
+import type { Attachment } from '../shared/protocol/plugin.js'
+import type { Published } from './_portmap-claim.js'
+import { type Port, type Publication, portText } from './_portmap-publication.js'
+
+// The chains, rules, marks and comments of the official plugin, as tools know them (nerdctl reads CNI-HOSTPORT-DNAT and
+// CNI-DN-* to see which ports are taken): what is missing is found in one iptables-save and made in one
+// iptables-restore a family. The caller holds the lock, so that what all share is made once.
+
+/** Makes the chains of what is not waiting. @throws code 106 when chains of the official plugin have a port */
+export function publishChains(host: Host, attachment: Attachment, { publications, mark }: Published): void {
+  const made = publications.filter(({ waiting }) => !waiting)
+  for (const publication of made) {
+    const tool = iptablesTool(publication.address)
+    const saved = savedRules(host.run, tool, 'nat')
+    refuseTaken(saved, attachment, publication)
+    const own = ownRules(attachment, publication, mark)
+    const why = `publish ${portText(publication.ports[0] as Port)} as ${publication.address}`
+    host.apply(
+      withUndo(
+        missingRules(saved, tool, [...sharedRules(publication, mark), ...own], why),
+        removal(tool, attachment, own),
+      ),
+    )
+  }
+  if (made.some(({ family, masquerade }) => family === 'ip' && masquerade !== 'none')) host.apply(guard(host))
+}
+
+/** Removes the chains of a network's container, ours or the official plugin's, with what leads into them. */
+export function unpublishChains(host: Host, attachment: Attachment): void {
+  for (const tool of ['iptables', 'ip6tables'] as const) {
+    const saved = savedRules(host.run, tool, 'nat')
+    // CNI-SN chains are what versions before 0.6 of the official plugin made for masquerade.
+    host.apply(
+      ['CNI-DN-', 'CNI-SN-'].flatMap((prefix) => {
+        return removeChain(saved, { tool, table: 'nat', chain: officialName(prefix, attachment, 28) })
+      }),
+    )
+  }
+}
+
+/** What CHECK finds missing of the chains: every rule, also of the shared ones. */
+export function chainProblems(
+  host: Host,
+  attachment: Attachment,
+  { publications, mark }: Published,
+): readonly Problem[] {
+  return publications
+    .filter(({ waiting }) => !waiting)
+    .flatMap((publication) => {
+      const tool = iptablesTool(publication.address)
+      const saved = savedRules(host.run, tool, 'nat')
+      const rules = [...sharedRules(publication, mark), ...ownRules(attachment, publication, mark)]
+      return rules
+        .filter((rule) => !isThere(saved, rule))
+        .map(({ words }) => ({
+          path: `${tool} table nat`,
+          value: 'no such rule',
+          expected: words.join(' '),
+          fix: 'DEL and ADD the attachment: something flushed or changed its rules',
+        }))
+    })
+}
+
+/** The attachments of a network that have chains of the official plugin, and are not among the valid. */
+export function staleChains(host: Host, network: string, valid: ReadonlySet<string>): readonly string[] {
+  const start = `"dnat name: \\"${network}\\" id: \\"`
+  const comments = (['iptables', 'ip6tables'] as const).flatMap((tool) =>
+    savedRules(host.run, tool, 'nat').flatMap((rule) => rule.filter((token) => token.startsWith(start))),
+  )
+  const ids = comments.map((comment) => comment.slice(start.length, comment.indexOf('\\"', start.length)))
+  return [...new Set(ids)].filter((id) => id !== '' && !valid.has(id))
+}
+
+// --- internal
+
+interface Rule {
+  readonly chain: string
+  /** The rule as it is written, its chain in front. */
+  readonly words: readonly string[]
+  /** Before all others of its chain. */
+  readonly first?: true
+}
+
+const names = { dnat: 'CNI-HOSTPORT-DNAT', mark: 'CNI-HOSTPORT-SETMARK', masquerade: 'CNI-HOSTPORT-MASQ' } as const
+const defaultBit = 13
+
+/** What all containers share: it stays when one goes. */
+function sharedRules({ masquerade }: Publication, mark: Published['mark']): readonly Rule[] {
+  const toDnat = ['-m', 'addrtype', '--dst-type', 'LOCAL', '-j', names.dnat]
+  const capture = ['PREROUTING', 'OUTPUT'].map((chain) => rule(chain, toDnat))
+  if (masquerade === 'none' || (mark && 'chain' in mark)) return capture
+  const value = `0x${(2 ** (mark?.bit ?? defaultBit)).toString(16)}`
+  const marks = [
+    '-m',
+    'comment',
+    '--comment',
+    '"CNI portfwd masquerade mark"',
+    '-j',
+    'MARK',
+    '--set-xmark',
+    `${value}/${value}`,
+  ]
+  const requiring = ['-m', 'comment', '--comment', '"CNI portfwd requiring masquerade"', '-j', names.masquerade]
+  return [
+    rule(names.mark, marks),
+    rule(names.masquerade, ['-m', 'mark', '--mark', `${value}/${value}`, '-j', 'MASQUERADE']),
+    { ...rule('POSTROUTING', requiring), first: true },
+    ...capture,
+  ]
+}
+
+function rule(chain: string, words: readonly string[]): Rule {
+  return { chain, words: [chain, ...words] }
+}
+
+/** The container's chain and what leads into it. */
+function ownRules(attachment: Attachment, publication: Publication, mark: Published['mark']): readonly Rule[] {
+  const chain = officialName('CNI-DN-', attachment, 28)
+  const setMark = mark && 'chain' in mark ? mark.chain : names.mark
+  const { address, family, ports, conditions } = publication
+  const inChain = ports.flatMap((port) => {
+    const match = ['-p', port.protocol, '--dport', String(port.host), ...(port.address ? ['-d', port.address] : [])]
+    const target = `${family === 'ip6' ? `[${address}]` : address}:${port.container}`
+    const marked = sources(publication).map((source) => [...match, '-s', source, '-j', setMark])
+    return [...marked, [...match, '-j', 'DNAT', '--to-destination', target]].map((words) => rule(chain, words))
+  })
+  const comment = ['-m', 'comment', '--comment', quoted(cut(`dnat ${officialComment(attachment)}`))]
+  const entries = chunks(ports).map(({ protocol, numbers }) => {
+    const match = ['-m', 'multiport', '-p', protocol, '--destination-ports', numbers.join(',')]
+    return rule(names.dnat, [...comment, ...match, ...conditions, '-j', chain])
+  })
+  return [...inChain, ...entries]
+}
+
+/** Whose packets are masqueraded: the container's own network's and the host's loopback, or everybody's. */
+function sources({ family, cidr, masquerade }: Publication): readonly string[] {
+  if (masquerade === 'none') return []
+  if (masquerade === 'all') return [family === 'ip' ? '0.0.0.0/0' : '::/0']
+  return [cidr, ...(family === 'ip' ? ['127.0.0.1'] : [])]
+}
+
+/** Comments have at most 255 bytes; names and IDs are ASCII. */
+function cut(comment: string): string {
+  return comment.length <= 255 ? comment : `${comment.slice(0, 253)}...`
+}
+
+/** The ports of each protocol, at most 15 at a time, which is what multiport takes. */
+function chunks(ports: readonly Port[]): readonly { protocol: string; numbers: readonly number[] }[] {
+  return ['sctp', 'tcp', 'udp'].flatMap((protocol) => {
+    const numbers = ports.filter((port) => port.protocol === protocol).map(({ host }) => host)
+    const starts = Array.from({ length: Math.ceil(numbers.length / 15) }, (_, index) => index * 15)
+    return starts.map((start) => ({ protocol, numbers: numbers.slice(start, start + 15) }))
+  })
+}
+
+/** The chains and rules that are not there yet, as one transaction. */
+function missingRules(
+  saved: SavedRules,
+  tool: IptablesTool,
+  rules: readonly Rule[],
+  why: string,
+): readonly Operation[] {
+  const chains = [...new Set(rules.map(({ chain }) => chain))].filter((chain) => !hasChain(saved, chain))
+  const absent = rules.filter((one) => !isThere(saved, one))
+  return [
+    ...chains.map((chain) => iptables(tool, 'nat', ['-N', chain], why)),
+    ...absent.map(({ words, first }) => {
+      const [chain = '', ...rest] = words
+      return iptables(tool, 'nat', first ? ['-I', chain, '1', ...rest] : ['-A', ...words], why)
+    }),
+  ]
+}
+
+/** The whole transaction is taken back by what takes back its first part. */
+function withUndo(plan: readonly Operation[], undo: readonly Operation[]): readonly Operation[] {
+  return plan.map((operation, index) => (index === 0 ? { ...operation, undo } : operation))
+}
+
+function removal(tool: IptablesTool, attachment: Attachment, own: readonly Rule[]): readonly Operation[] {
+  const chain = officialName('CNI-DN-', attachment, 28)
+  const entries = own.filter((one) => one.chain !== chain).map(({ words }) => ['-D', ...words])
+  const remove = [...entries, ['-F', chain], ['-X', chain]]
+  const tolerate = ['absent'] as const
+  return remove.map((words) => ({ ...iptables(tool, 'nat', words, `remove the chain ${chain}`), tolerate }))
+}
+
+/** iptables-save writes a rule's words in an order and a form of its own. */
+function isThere(saved: SavedRules, { words }: Rule): boolean {
+  const shown = shownWords(words)
+  return saved.some(
+    ([dash, ...rule]) => dash === '-A' && rule[0] === words[0] && shown.every((one) => rule.includes(one)),
+  )
+}
+
+function shownWords(words: readonly string[]): readonly string[] {
+  return words
+    .flatMap((word, index) => {
+      const option = words[index - 1]
+      if (word === '--destination-ports') return ['--dports']
+      if (option !== '-s' && option !== '-d') return [word]
+      const cidr = parseCidr(word.includes('/') ? word : `${word}/${word.includes(':') ? 128 : 32}`)
+      if (!cidr || cidr.prefix === 0) return []
+      return [formatCidr(networkOf(cidr))]
+    })
+    .filter((word, index, all) => !(word === '-s' && all[index + 1] === '-j'))
+}
+
+/** Chains of attachments that no record tells of: the official plugin made them, and cannot be asked whether they live. */
+function refuseTaken(saved: SavedRules, attachment: Attachment, { ports }: Publication): void {
+  const own = officialName('CNI-DN-', attachment, 28)
+  for (const [dash, chain = '', ...words] of saved) {
+    if (dash !== '-A' || chain === own || !chain.startsWith('CNI-DN-') || !words.includes('DNAT')) continue
+    const after = (option: string) => words[words.indexOf(option) + 1]
+    const [protocol, host] = [after('-p'), Number(after('--dport'))]
+    const address = words.includes('-d') ? after('-d')?.split('/')[0] : undefined
+    const port = ports.find((one) => {
+      const meets = one.address === undefined || address === undefined || one.address === address
+      return one.protocol === protocol && one.host === host && meets
+    })
+    const holder = port && ownerOf(saved, chain)
+    if (!port || holder?.includes(`id: \\"${attachment.containerID}\\"`)) continue
+    throw new CniError(codes.portTaken, `cannot publish host port ${portText(port)}: the chain ${chain} has it`, {
+      details: `its owner: ${holder ?? 'unknown'}`,
+      fix: 'choose another host port, or DEL that attachment',
+    })
+  }
+}
+
+/** The comment of the rule that leads into a chain. */
+function ownerOf(saved: SavedRules, chain: string): string | undefined {
+  const entry = saved.find((words) => words[1] === names.dnat && words[words.indexOf('-j') + 1] === chain)
+  return entry?.find((word) => word.startsWith('"dnat name:'))
+}
+
+/** Drops packets to and from 127/8 that did not come from lo, which `route_localnet` would let in (CVE-2020-8558). */
+function guard({ run }: Host): readonly Operation[] {
+  const saved = savedRules(run, 'iptables', 'raw')
+  const chain = 'PODWIRE-GUARD'
+  if (hasChain(saved, chain)) return []
+  const why = 'guard 127.0.0.0/8 against packets from outside'
+  const rules = [
+    ...['-d', '-s'].map((side) => ['-A', chain, '!', '-i', 'lo', side, '127.0.0.0/8', '-j', 'DROP']),
+    ['-A', 'PREROUTING', '-j', chain],
+  ]
+  return [['-N', chain], ...rules].map((words) => iptables('iptables', 'raw', words, why))
+}

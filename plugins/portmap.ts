@@ -1,0 +1,137 @@
+import { throwDifferences } from '../shared/net/interface.js'
+import { sysctl } from '../shared/net/ip.js'
+import { requireNetns } from '../shared/net/netns.js'
+import { ruleTables } from '../shared/net/nft.js'
+import { probeKernel } from '../shared/net/probe.js'
+import { linkTowards } from '../shared/net/route.js'
+import type { Host } from '../shared/plan/host.js'
+import { attemptAll } from '../shared/plan/host.js'
+import { staleRecords } from '../shared/plan/records.js'
+import type { Problem } from '../shared/protocol/errors.js'
+import { type Attachment, definePlugin } from '../shared/protocol/plugin.js'
+import { emptyResult } from '../shared/protocol/result.js'
+import { claim, ownerState, type Published, publishedBy, release } from './_portmap-claim.js'
+import { forgetOldFlows } from './_portmap-flows.js'
+import { chainProblems, staleChains, unpublishChains } from './_portmap-iptables.js'
+import { refuseListeners } from './_portmap-listeners.js'
+import { elementProblems, unpublishByOwner } from './_portmap-nftables.js'
+import { officialRules } from './_portmap-official.js'
+import {
+  backendOf,
+  type PortmapCall,
+  type Publication,
+  publicationProblems,
+  publicationsOf,
+} from './_portmap-publication.js'
+import type { PortmapConfiguration } from './portmap.schema.js'
+
+/** Ports of the host that lead to a container. */
+export default definePlugin<PortmapConfiguration>({
+  name: 'portmap',
+  prevResult: { ADD: 'required', CHECK: 'required', DEL: 'optional' },
+
+  refuse: publicationProblems,
+
+  add(call) {
+    const { host, attachment } = call
+    const before = publishedBy(attachment)
+    if (before) release(host, attachment, before)
+    const publications = publicationsOf(call)
+    if (publications.length > 0) publishAll(call, publications)
+    return call.prevResult ?? emptyResult
+  },
+
+  check(call) {
+    throwDifferences(differences(call))
+  },
+
+  del(call) {
+    const { host, attachment } = call
+    const published = publishedBy(attachment)
+    attemptAll(
+      () => (published ? release(host, attachment, published) : releaseUnknown(host, attachment, addressesOf(call))),
+      () => forgetOldFlows(host, 'DEL', published?.publications ?? publicationsOf(call)),
+    )
+  },
+
+  status({ config, host }) {
+    probeKernel(host, [backendOf(config)])
+  },
+
+  gc({ config, host, validAttachments }) {
+    if (validAttachments === undefined) return
+    const stale = staleRecords<Published>('portmap', config.name, validAttachments)
+    attemptAll(
+      ...stale.map(({ attachment, data }) => () => {
+        release(host, attachment, data)
+        forgetOldFlows(host, 'DEL', data.publications)
+      }),
+      () => collectChains(host, config.name, new Set(validAttachments.map(({ containerID }) => containerID))),
+    )
+  },
+})
+
+// --- internal
+
+function publishAll(call: PortmapCall, publications: readonly Publication[]): void {
+  const { config, host, attachment, environment } = call
+  const { externalSetMarkChain: chain, markMasqBit: bit } = config
+  const mark = chain !== undefined ? { chain } : bit !== undefined ? { bit } : undefined
+  refuseListeners(host, attachment, publications)
+  const wanted = {
+    backend: backendOf(config),
+    publications,
+    ...ownerState(host, requireNetns(environment.netns)),
+    ...(mark ? { mark } : {}),
+  }
+  const made = claim(host, attachment, wanted).publications
+  for (const publication of made) if (!publication.waiting) letLoopbackOut(host, publication)
+  forgetOldFlows(host, 'ADD', made)
+}
+
+/** Packets from 127.0.0.1 may leave by the container's link: the kernel has such a switch for IPv4 only. */
+function letLoopbackOut(host: Host, { family, address, masquerade }: Publication): void {
+  if (family === 'ip6' || masquerade === 'none') return
+  const link = linkTowards(host, address)
+  if (link !== undefined) host.apply([sysctl({ key: `net/ipv4/conf/${link}/route_localnet`, value: '1' })])
+}
+
+/** Without a record: what bears the owner's name, and what the official plugin made in either backend. */
+function releaseUnknown(host: Host, attachment: Attachment, addresses: readonly string[]): void {
+  const tables = ruleTables(host.run)
+  attemptAll(
+    () =>
+      host.sweep([
+        ...unpublishByOwner(host, attachment, tables),
+        ...officialRules(host, attachment, { tables, addresses }),
+      ]),
+    () => unpublishChains(host, attachment),
+  )
+}
+
+/** The container's addresses on this network, as far as DEL is told them. */
+function addressesOf({ prevResult }: PortmapCall): readonly string[] {
+  return (prevResult?.ips ?? []).map(({ address }) => address.slice(0, address.indexOf('/')))
+}
+
+/** Chains of the official plugin whose comments name this network and a container that is no longer valid. */
+function collectChains(host: Host, network: string, valid: ReadonlySet<string>): void {
+  const stale = staleChains(host, network, valid)
+  attemptAll(...stale.map((containerID) => () => unpublishChains(host, { network, containerID, ifName: '' })))
+}
+
+function differences(call: PortmapCall): readonly Problem[] {
+  const { host, attachment } = call
+  const wanted = publicationsOf(call)
+  if (wanted.length === 0) return []
+  const published = publishedBy(attachment)
+  if (!published) {
+    const expected = 'the ports of runtimeConfig.portMappings published by an ADD'
+    return [{ path: 'portmap', value: 'nothing', expected, fix: 'ADD the attachment' }]
+  }
+  const { backend, publications } = published
+  const waiting = publications.filter(({ waiting }) => waiting).map(({ family }) => family)
+  const expected = wanted.filter(({ family }) => !waiting.includes(family))
+  if (backend === 'iptables') return chainProblems(host, attachment, { ...published, publications: expected })
+  return expected.flatMap((publication) => elementProblems(host, attachment, publication))
+}

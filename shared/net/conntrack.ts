@@ -1,0 +1,56 @@
+import type { Run } from '../exec/run.js'
+import type { Operation } from '../plan/operation.js'
+import { CniError, codes } from '../protocol/errors.js'
+
+/** A tracked UDP flow: where its first packet was sent, and who answers: somebody else when the destination was changed. */
+export interface Flow {
+  readonly destination: string
+  readonly destinationPort: number
+  readonly answerer: string
+  readonly answererPort: number
+}
+
+/**
+ * The UDP flows the kernel tracks in a family.
+ * @returns undefined where the program conntrack is not installed
+ */
+export function udpFlows(run: Run, family: 'ip' | 'ip6'): readonly Flow[] | undefined {
+  const outcome = run({ argv: ['conntrack', '-L', '-f', conntrackFamily[family], '-p', 'udp'] })
+  if (outcome.failure === 'ENOENT') return undefined
+  if (outcome.status !== 0) {
+    const details = `stderr: ${outcome.stderr.trim()}`
+    throw new CniError(codes.operationFailed, 'cannot ask which UDP flows are tracked', { details })
+  }
+  return outcome.stdout.split('\n').flatMap(flowOf)
+}
+
+/** Forgets flows, those to one destination and answered by one answerer together; one that is gone already is fine. */
+export function forgetFlows(family: 'ip' | 'ip6', flows: readonly Flow[]): readonly Operation[] {
+  const distinct = new Map(flows.map((flow) => [Object.values(flow).join(' '), flow]))
+  return [...distinct.values()].map(({ destination, destinationPort, answerer, answererPort }) => ({
+    tool: 'conntrack',
+    argv: [
+      ...['-D', '-f', conntrackFamily[family], '-p', 'udp'],
+      ...['--orig-dst', destination, '--orig-port-dst', String(destinationPort)],
+      ...['--reply-src', answerer, '--reply-port-src', String(answererPort)],
+    ],
+    why: `forget the UDP flows to ${destination} port ${destinationPort}`,
+    tolerate: ['absent'],
+  }))
+}
+
+// --- internal
+
+const conntrackFamily = { ip: 'ipv4', ip6: 'ipv6' } as const
+
+/** "udp 17 29 src=A dst=B sport=1 dport=2 [UNREPLIED] src=B dst=A sport=2 dport=1 ...": first there, then back. */
+function flowOf(line: string): readonly Flow[] {
+  const values = (name: string) =>
+    line.split(' ').flatMap((word) => (word.startsWith(`${name}=`) ? [word.slice(name.length + 1)] : []))
+  const [, answerer] = values('src')
+  const [destination] = values('dst')
+  const [, answererPort] = values('sport')
+  const [destinationPort] = values('dport')
+  if (!answerer || !destination || !answererPort || !destinationPort) return []
+  return [{ destination, destinationPort: Number(destinationPort), answerer, answererPort: Number(answererPort) }]
+}
