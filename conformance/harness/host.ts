@@ -31,6 +31,7 @@ export class Host {
   readonly containers: Container[] = []
   readonly #started = new Set<Started>()
   readonly #holder: Started
+  #made = 0
 
   private constructor(holder: Started) {
     this.#holder = holder
@@ -80,7 +81,7 @@ export class Host {
   }
 
   /** Makes a container: a named network namespace with loopback up, as a runtime prepares it. */
-  async container(name = `container${this.containers.length}`): Promise<Container> {
+  async container(name = `container${this.#made++}`): Promise<Container> {
     await this.output(['ip', 'netns', 'add', name])
     const container = new Container(this, name)
     await container.output(['ip', 'link', 'set', 'lo', 'up'])
