@@ -30,10 +30,18 @@ export const checks = {
     test: (text) => text === '' || isIdentifier(text),
     expected: 'letters, digits, ".", "_" and "-", the first one a letter or digit, or nothing',
   },
+  cidrOrEmpty: {
+    test: (text) => text === '' || parseCidr(text) !== undefined,
+    expected: 'a subnet such as "10.1.2.0/24", or nothing',
+  },
   linkName: { test: isLinkName, expected: 'a link name of 1 to 15 bytes without white space, "/", ":", "%" or quotes' },
   linkNameOrEmpty: {
     test: (text) => text === '' || isLinkName(text),
     expected: 'a link name of 1 to 15 bytes without white space, "/", ":", "%" or quotes, or nothing',
+  },
+  linkPattern: {
+    test: isLinkPattern,
+    expected: 'a link name, or a pattern of names with "*" and "?", without white space, "/", ":", "%" or quotes',
   },
   mac: { test: (text) => macOf(text) !== undefined, expected: 'a MAC address such as "02:00:5e:10:00:01"' },
   macOrEmpty: {
@@ -58,11 +66,19 @@ export type CheckName = keyof typeof checks
 
 /** True where the kernel takes the name for a link and it is safe as one word of a tool's batch file. */
 export function isLinkName(text: string): boolean {
-  if (ifNameFault(text)) return false
+  return ifNameFault(text) === undefined && isOneWord(text)
+}
+
+function isOneWord(text: string): boolean {
   for (const char of text) {
     if (char <= ' ' || char === '\x7f' || char === '%' || char === '"' || char === "'" || char === '\\') return false
   }
   return !text.startsWith('-') && !text.startsWith('#')
+}
+
+/** Also an alternative name, of at most 127 bytes, is one; empty is allowed. */
+function isLinkPattern(text: string): boolean {
+  return text === '' || (text.length <= 127 && !text.includes('/') && !text.includes(':') && isOneWord(text))
 }
 
 /** True for a name that iptables takes for a chain, and that is one word of its batch file. */

@@ -1,0 +1,71 @@
+import { interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
+import { addLink } from '../shared/net/ip.js'
+import { attachmentHash, macFrom } from '../shared/net/names.js'
+import { requireNetns } from '../shared/net/netns.js'
+import { bootID } from '../shared/net/observe.js'
+import { probeKernel } from '../shared/net/probe.js'
+import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
+import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/protocol/ipam.js'
+import { type Call, definePlugin } from '../shared/protocol/plugin.js'
+import { emptyResult } from '../shared/protocol/result.js'
+import { configureLan, detachChild } from './_child-link.js'
+import type { DummyConfiguration } from './dummy.schema.js'
+
+type DummyCall = Call<DummyConfiguration>
+
+/** An interface that leads nowhere: addresses that are always there, and a sink for what is routed to it. */
+export default definePlugin<DummyConfiguration>({
+  name: 'dummy',
+  prevResult: { CHECK: 'required' },
+  refuse: ipamProblems,
+
+  add(call) {
+    const { config, host, environment, attachment } = call
+    const { ifName } = environment
+    requireIpam(call)
+    const netns = requireNetns(environment.netns)
+    const mac = macFrom(`${bootID(host)}/dummy/${attachmentHash(attachment)}`)
+    const at = { link: ifName, netns }
+    host.apply([addLink(at, ['address', mac, 'type', 'dummy'], `create the dummy interface ${ifName}`)])
+    const leased = lease(call)
+    host.apply(configureLan({ ifName, netns, keepIPv6: config.keepIPv6 }, leased))
+    const ips = leased.ips.map((one) => ({ ...one, interface: 0 }))
+    return { ...leased, interfaces: [{ name: ifName, mac, sandbox: netns }], ips }
+  },
+
+  check(call) {
+    checkLease(call)
+    throwDifferences(differences(call))
+  },
+
+  del(call) {
+    detachChild(call)
+  },
+
+  status(call) {
+    const problems = ipamProblems(call)
+    if (problems.length > 0) throw invalidConfiguration(problems)
+    probeKernel(call.host, ['dummy'])
+    ipamStatus(call)
+  },
+
+  gc(call) {
+    collectLeases(call)
+  },
+})
+
+// --- internal
+
+function ipamProblems(call: DummyCall): readonly Problem[] {
+  if (hasIpam(call)) return []
+  const expected = 'the name of an IPAM plugin: dummy interface requires an IPAM configuration'
+  return [{ path: 'ipam.type', value: call.config.ipam?.type, expected }]
+}
+
+function differences({ host, environment, prevResult = emptyResult }: DummyCall): readonly Problem[] {
+  const { ifName } = environment
+  const netns = requireNetns(environment.netns)
+  const { link, problems } = interfaceDifferences(host, { netns, ifName, prevResult, kind: 'dummy' })
+  if (!link || link.flags.includes('UP')) return problems
+  return [...problems, { path: `interface ${ifName}`, value: link.flags, expected: 'the flag UP' }]
+}

@@ -1,0 +1,63 @@
+import { throwDifferences } from '../shared/net/interface.js'
+import { probeKernel } from '../shared/net/probe.js'
+import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
+import { checkLease, collectLeases, hasIpam, ipamStatus } from '../shared/protocol/ipam.js'
+import { type Call, definePlugin } from '../shared/protocol/plugin.js'
+import { attachChild, type ChildLink, childDifferences, detachChild } from './_child-link.js'
+import { masterProblems, namesMaster } from './_master.js'
+import type { VlanConfiguration } from './vlan.schema.js'
+
+type VlanCall = Call<VlanConfiguration>
+
+/** One VLAN of the master's cable, for one container alone. */
+export default definePlugin<VlanConfiguration>({
+  name: 'vlan',
+  prevResult: { CHECK: 'required' },
+
+  refuse(call) {
+    return [...masterProblems(call.config), ...missing(call)]
+  },
+
+  add(call) {
+    return attachChild(call, child(call))
+  },
+
+  check(call) {
+    checkLease(call)
+    throwDifferences(childDifferences(call, child(call)))
+  },
+
+  del(call) {
+    detachChild(call)
+  },
+
+  status(call) {
+    const problems = missing(call)
+    if (problems.length > 0) throw invalidConfiguration(problems)
+    probeKernel(call.host, ['vlan'])
+    ipamStatus(call)
+  },
+
+  gc(call) {
+    collectLeases(call)
+  },
+})
+
+// --- internal
+
+function child({ config }: VlanCall): ChildLink {
+  const id = config.vlanId
+  const taken = `remove the interface that is there, or use another VLAN: ${id} can be taken once on a master, in whatever namespace`
+  return { kind: 'vlan', attributes: { id }, taken }
+}
+
+function missing({ config }: VlanCall): readonly Problem[] {
+  const problems: Problem[] = []
+  if (!namesMaster(config)) {
+    problems.push({ path: 'master', value: config.master, expected: 'the link that carries the VLAN' })
+  }
+  if (!hasIpam({ config })) {
+    problems.push({ path: 'ipam.type', value: config.ipam?.type, expected: 'the name of an IPAM plugin' })
+  }
+  return problems
+}
