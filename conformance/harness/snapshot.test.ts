@@ -23,9 +23,7 @@ describe('a snapshot', () => {
     await host.output(['sh', '-c', 'mkdir -p /run/leases && printf c1 >/run/leases/10.1.2.3'])
 
     const seen = difference(before, await takeSnapshot(host, { directories: ['/run/leases'] })).split('\n')
-    expect(seen).toContain(
-      '+ host: link veth#0 veth up operstate UP mtu 1500 txqlen 1000 promiscuity 0 allmulti 0 address <mac>',
-    )
+    expect(seen).toContain('+ host: link veth#0 veth up mtu 1500 txqlen 1000 promiscuity 0 allmulti 0 address <mac>')
     expect(seen).toContain('+ host: nft table inet t chain c: iifname "veth#0" counter drop')
     expect(seen).toContain('+ host: sysctl ipv6/conf/veth#0/accept_ra 1')
     expect(seen).toContain('+ container0: address eth0 local 10.1.2.3 prefixlen 24 scope global')

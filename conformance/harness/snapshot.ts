@@ -98,10 +98,9 @@ function linkLines(raw: Record<string, unknown>): string[] {
   const settings = pick(data ?? {}, ['vlan_filtering', 'mode', 'id', 'protocol'])
   const portState = pick(port ?? {}, ['state', 'hairpin', 'isolated', 'learning', 'flood'])
   const flags = link.flags.includes('UP') ? 'up' : 'down'
-  // A bridge notices its ports' carrier some milliseconds late: of a bridge only the wish to be up is a fact. A port
-  // without a peer is DOWN first and LOWERLAYERDOWN a moment later.
-  const carrier =
-    kind === 'bridge' ? '' : `operstate ${link['operstate'] === 'LOWERLAYERDOWN' ? 'DOWN' : link['operstate']}`
+  // The kernel reports the carrier of a bridge and of a veth pair up to a second late: of them only the wish to be up is a
+  // fact, and of a pair both ends' wishes are in the snapshot.
+  const carrier = kind === 'bridge' || kind === 'veth' ? '' : `operstate ${link['operstate']}`
   return [
     `link ${link.ifname} ${kind ?? ''} ${flags} ${carrier} ${words(state)} ${words(settings)}`
       .trim()

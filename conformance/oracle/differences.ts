@@ -26,6 +26,22 @@ export const differences: Difference[] = [
     podwire: /^host: address br0 local [0-9a-f:]+ prefixlen \d+ scope global nodad true$/,
   },
   {
+    what: 'ptp: IPv6 addresses of both ends are usable at once (no duplicate address detection)',
+    reason: 'nobody else is on the link; the official plugin waits about two seconds for each ADD',
+    cases: /^ptp-/,
+    official:
+      /^(container\d|host): (address (eth0|veth#\d) local fd\S+ prefixlen \d+ scope global|sysctl ipv6\/conf\/(eth0|veth#\d)\/accept_dad 1)$/,
+    podwire:
+      /^(container\d|host): (address (eth0|veth#\d) local fd\S+ prefixlen \d+ scope global nodad true|sysctl ipv6\/conf\/(eth0|veth#\d)\/accept_dad 0)$/,
+  },
+  {
+    what: 'bandwidth: a burst at more than 4 GB/s reads back up to a thousandth smaller',
+    reason: 'the kernel gets it in bytes, not in 32 bits of time, which wrap for long bursts; the reading is rounded',
+    cases: /^bandwidth-huge$/,
+    official: /^host: qdisc kind tbf .*"rate":(5|10)000000000,"burst":10+,"lat":25000}$/,
+    podwire: /^host: qdisc kind tbf .*"rate":(5|10)000000000,"burst":999\d+,"lat":25001}$/,
+  },
+  {
     what: 'mtu and advmss of a route are applied',
     reason: 'they are in the specification and in the result; the official plugin prints them and does not set them',
     cases: /^bridge-routes$/,
@@ -42,7 +58,7 @@ export const differences: Difference[] = [
     what: 'masquerade by nftables has tables of its own, "ip podwire" and "ip6 podwire", with one map element an address',
     reason:
       'a table has one owner, who may change its layout; a map keeps ADD and packets at one cost however many there are',
-    cases: /^bridge-masquerade-(default|nftables)$/,
+    cases: /^(bridge-masquerade-(default|nftables)|ptp-masquerade-nftables)$/,
     official: /^host: nft table inet cni_plugins_masquerade( |:|$)/,
     podwire: /^host: nft table ip6? podwire( |:|$)/,
   },
