@@ -37,12 +37,29 @@ export async function join(host: Host, network: Conflist, more: object = {}): Pr
   return { container, chain, v4: addressOf(result, 4), v6 }
 }
 
-/** Only the firewall plugin's part of a chain, with the result the whole chain had. */
-export function onlyFirewall(host: Host, { chain, container }: Member, network: Conflist, more: object = {}): Chain {
-  const list = { ...network, plugins: network.plugins.filter(({ type }) => type === 'firewall') }
-  const alone = new Chain(host, list, { containerID: container.name, netns: container.netns, ...more })
-  alone.result = chain.result
-  return alone
+/** Only the firewall plugin's part of a chain, given the result the whole chain had. */
+export function onlyFirewall(host: Host, { chain, container }: Member, network: Conflist, more: object = {}) {
+  const attachment = { containerID: container.name, netns: container.netns, ...more }
+  const plugins = network.plugins.filter(({ type }) => type === 'firewall')
+  const informed = plugins.map((plugin) => ({ ...plugin, prevResult: chain.result }))
+  const [given, bare] = [informed, plugins].map(
+    (list) => new Chain(host, { ...network, plugins: list }, attachment),
+  ) as [Chain, Chain]
+  return {
+    add: () => given.add(),
+    check: () => given.check(),
+    del: (isBare = false) => (isBare ? bare : given).del(isBare),
+    gc: (valid?: { containerID: string; ifname: string }[]) => bare.gc(valid),
+  }
+}
+
+/** Puts scripts where every plugin looks for its tools first. */
+export async function fakeTools(host: Host, tools: Record<string, string>): Promise<void> {
+  await host.output(['mount', '-t', 'tmpfs', 'tmpfs', '/usr/local/sbin'])
+  for (const [tool, script] of Object.entries(tools)) {
+    await host.output(['tee', `/usr/local/sbin/${tool}`], { stdin: `#!/bin/sh\n${script}\n` })
+    await host.output(['chmod', '+x', `/usr/local/sbin/${tool}`])
+  }
 }
 
 /** Ways in which hosts drop what nobody let through, with the commands that make one do so. */
