@@ -96,6 +96,7 @@ test-vm: test-setup build
 	PODWIRE_ALL_IN_VM=1 $(VITEST) run conformance/vm/guest.test.ts
 
 bench: test-setup build
+	@conformance/setup/debian bench
 	bench/run
 
 profile: build

@@ -65,12 +65,8 @@ export default definePlugin<BridgeConfiguration>({
     requireIpam(call)
     const netns = requireNetns(environment.netns)
     const macs = chooseMacs(call)
-    const before = hostLinkNames(host).has(config.bridge)
-      ? requireBridge(observeLink(host, config.bridge), config)
-      : undefined
     writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container })
-    host.apply([...ensureBridge(config, before, macs.bridge), ...connect(call, netns, macs)])
-    const bridge = before ?? observeLink(host, config.bridge)
+    const bridge = requireBridge(host.applyThenLook(connect(call, netns, macs), config.bridge), config.bridge)
     const open = openPort(call, bridge, macs.container)
     if (call.ownDelegate === undefined) host.apply(open) // another IPAM plugin may need the wire, as dhcp does
 
@@ -85,7 +81,7 @@ export default definePlugin<BridgeConfiguration>({
       ...masqueradeOperations(call, addressed),
     ])
     const made = [
-      { name: config.bridge, mac: bridge?.address ?? macs.bridge },
+      { name: config.bridge, mac: bridge?.address ?? bridgeMac(call) },
       { name: hostVethName(attachment), mac: macs.host },
       { name: environment.ifName, mac: macs.container, sandbox: netns },
       ...(gateway ? [{ name: gateway.ifname, ...(gateway.address ? { mac: gateway.address } : {}) }] : []),
@@ -123,71 +119,68 @@ interface Made {
 }
 
 interface Macs {
-  readonly bridge: string
   readonly host: string
   readonly container: string
 }
 
-/** Also the bridge's is ours from the creation on: it does not follow ports that come or go. */
 function chooseMacs({ config, args, attachment, host }: BridgeCall): Macs {
   const pair = vethMacs(host, attachment)
   const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.get('MAC') || ''
-  return {
-    bridge: macFrom(`${bootID(host)}/${config.bridge}`),
-    host: pair.host,
-    container: macOf(asked) ?? pair.container,
-  }
+  return { host: pair.host, container: macOf(asked) ?? pair.container }
 }
 
-function requireBridge(link: ObservedLink | undefined, { bridge }: BridgeConfiguration): ObservedLink | undefined {
-  const kind = link?.linkinfo?.info_kind
-  if (!link || kind === 'bridge') return link
-  throw new CniError(codes.nameTaken, `"${bridge}" already exists but is not a bridge`, {
-    problems: [{ path: 'bridge', value: bridge, expected: `the name of a bridge, not of a ${kind ?? 'plain link'}` }],
-    fix: 'give the network another bridge name, or remove that link',
-  })
+/** The bridge's address is ours from its creation on: it does not follow ports that come or go. */
+function bridgeMac({ config, host }: BridgeCall): string {
+  return macFrom(`${bootID(host)}/${config.bridge}`)
 }
 
-/** The bridge as the configuration wants it; shared, so created if absent and never taken away. */
-function ensureBridge(
-  config: BridgeConfiguration,
-  before: ObservedLink | undefined,
-  mac: string,
-): readonly Operation[] {
+/**
+ * The bridge and the pair of links. The bridge is shared: made if absent, never taken away, and set up again and again, which
+ * changes nothing where it is so already.
+ */
+function connect(call: BridgeCall, netns: string, macs: Macs): readonly Operation[] {
+  const { config, environment, attachment } = call
   const link = config.bridge
+  const isThere = hostLinkNames(call.host).has(link)
   const size = config.mtu > 0 ? ['mtu', String(config.mtu)] : []
   const filtering = filtersVlans(config) ? ['vlan_filtering', '1'] : []
-  const isFiltering = before?.linkinfo?.info_data?.['vlan_filtering'] === 1
-  return [
-    ...(before ? [] : [ensureLink({ link }, ['address', mac, ...size, 'type', 'bridge', ...filtering])]),
-    ...(before && filtersVlans(config) && !isFiltering
-      ? [setLink({ link }, ['type', 'bridge', ...filtering], `make ${link} look at VLAN tags`)]
-      : []),
-    ...(config.promiscMode && !before?.flags.includes('PROMISC')
-      ? [setLink({ link }, ['promisc', 'on'], `make ${link} promiscuous`)]
-      : []),
-    refuseRouterAdvertisements({ link }),
-    ...(before?.flags.includes('UP') ? [] : [setUp({ link })]),
-  ]
-}
-
-function connect({ config, environment, attachment }: BridgeCall, netns: string, macs: Macs): readonly Operation[] {
   const port = hostVethName(attachment)
   const flags = [...(config.hairpinMode ? ['hairpin', 'on'] : []), ...(config.portIsolation ? ['isolated', 'on'] : [])]
+  const pair = addVethPair({
+    host: port,
+    hostMac: macs.host,
+    container: environment.ifName,
+    containerMac: macs.container,
+    netns,
+    mtu: config.mtu,
+    master: link,
+  })
   return [
-    addVethPair({
-      host: port,
-      hostMac: macs.host,
-      container: environment.ifName,
-      containerMac: macs.container,
-      netns,
-      mtu: config.mtu,
-      master: config.bridge,
-    }),
+    ...(isThere ? [] : [ensureLink({ link }, ['address', bridgeMac(call), ...size, 'type', 'bridge', ...filtering])]),
+    ...(isThere ? [] : [refuseRouterAdvertisements({ link })]),
+    isThere ? { ...pair, meaning: { ...pair.meaning, unsupported: noBridge(link) } } : pair,
     ...(flags.length > 0
       ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
       : []),
+    ...(isThere && filtering.length > 0
+      ? [setLink({ link }, ['type', 'bridge', ...filtering], `make ${link} look at VLAN tags`)]
+      : []),
+    ...(config.promiscMode ? [setLink({ link }, ['promisc', 'on'], `make ${link} promiscuous`)] : []),
+    setUp({ link }),
   ]
+}
+
+/** A bond, say, takes the port too, but is no bridge. In a dry run the bridge may not be there. */
+function requireBridge(link: ObservedLink | undefined, name: string): ObservedLink | undefined {
+  const kind = link?.linkinfo?.info_kind ?? 'plain link'
+  if (!link || kind === 'bridge') return link
+  const { code, says, fix } = noBridge(name)
+  throw new CniError(code, says, { problems: [{ path: 'bridge', value: kind, expected: 'a bridge' }], fix })
+}
+
+function noBridge(link: string) {
+  const fix = `give the network another bridge name, or remove the link ${link}`
+  return { code: codes.nameTaken, says: `"${link}" already exists but is not a bridge`, fix }
 }
 
 /** The port gets its VLANs and its guard before it is up, and is up before the container's end: first packets find the way. */
@@ -198,6 +191,7 @@ function openPort(
 ): readonly Operation[] {
   const link = hostVethName(attachment)
   return [
+    refuseRouterAdvertisements({ link: config.bridge }),
     refuseRouterAdvertisements({ link }),
     ...(config.macspoofchk ? guard(attachment, mac) : []),
     ...portVlans(link, config, defaultVlanOf(bridge)),

@@ -44,13 +44,13 @@ function sealBase(home: string, arch: string): void {
   }
 }
 
-/** Bakes the bundle into the base of ARCH as OUTPUT. The code cache belongs to the architecture that made it: x64 only. */
-async function main(arch: string, output: string): Promise<void> {
+/** Bakes BUNDLE into the base of ARCH as OUTPUT. The code cache belongs to the architecture that made it: x64 only. */
+async function main(arch: string, output: string, bundle: string): Promise<void> {
   const home = path.resolve('dist/pkg')
   process.env['HOME'] = home
   sealBase(home, arch)
   const unfinished = path.resolve(`${output}.new`)
-  await loadPkg()(path.resolve('dist/podwire.cjs'), {
+  await loadPkg()(path.resolve(bundle), {
     targets: [{ nodeRange: `node${process.version.slice(1)}`, platform: 'linux', arch, output: unfinished }],
     seaConfig: {
       disableExperimentalSEAWarning: true,
@@ -63,5 +63,5 @@ async function main(arch: string, output: string): Promise<void> {
   renameSync(unfinished, output)
 }
 
-const [arch = process.arch, output = 'dist/podwire'] = process.argv.slice(2)
-await main(arch, output)
+const [arch = process.arch, output = 'dist/podwire', bundle = 'dist/podwire.cjs'] = process.argv.slice(2)
+await main(arch, output, bundle)

@@ -19,17 +19,23 @@ export function observeLink({ run }: Eyes, link: string, netns?: string): Observ
   return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show', 'dev', link], 'links')?.[0]
 }
 
+/** Links as `ip -j -d addr show` prints them. @throws code 100 when the text is something else */
+export function readLinks(text: string): readonly ObservedLink[] {
+  return readAnswer(text, 'links')
+}
+
 /** Every link of a namespace with its addresses. */
 export function observeLinks({ run }: Eyes, netns?: string): readonly ObservedLink[] {
   return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show'], 'links') ?? []
 }
 
-/** The routes of every table, both families. */
-export function observeRoutes({ run }: Eyes, netns?: string): readonly ObservedRoute[] {
-  const both = ['-4', '-6'].map((family) =>
-    query<ObservedRoute[]>(run, netns, [family, 'route', 'show', 'table', 'all'], 'routes'),
-  )
-  return both.flatMap((routes) => routes ?? [])
+/** The routes of every table, both families; `ip` calls the default route of either "default". */
+export function observeRoutes({ run }: Eyes, netns?: string): readonly (ObservedRoute & { family: 4 | 6 })[] {
+  return ([4, 6] as const).flatMap((family) => {
+    const words = [`-${family}`, 'route', 'show', 'table', 'all']
+    const routes = query<ObservedRoute[]>(run, netns, words, 'routes') ?? []
+    return routes.map((route) => ({ ...route, family }))
+  })
 }
 
 /** The queueing disciplines of a link, or undefined when there is none of that name; limits with all their numbers. */
@@ -81,10 +87,13 @@ function queryTool<T>(run: Run, words: readonly string[], shape: string): T | un
     if (reasonOf(outcome.stderr) === 'absent') return undefined
     throw lookError(words, outcome)
   }
-  const { value, problems } = accept(JSON.parse(outcome.stdout.trim() || '[]'), shapes[`observe.${shape}`] as never)
-  if (problems.length > 0)
-    throw new CniError(codes.operationFailed, `cannot read the answer of "${words.join(' ')}"`, { problems })
-  return value as T
+  return readAnswer(outcome.stdout, shape)
+}
+
+function readAnswer<T>(text: string, shape: string): T {
+  const { value, problems } = accept(JSON.parse(text.trim() || '[]'), shapes[`observe.${shape}`] as never)
+  if (problems.length === 0) return value as T
+  throw new CniError(codes.operationFailed, `cannot read an answer about ${shape}`, { problems })
 }
 
 function lookError(words: readonly string[], outcome: Outcome): CniError {

@@ -1,7 +1,7 @@
 import { mostParts, runTogether } from '../exec/together.js'
 import type { CniError } from '../protocol/errors.js'
 import type { Operation } from './operation.js'
-import { type Hands, handlingOf, isTolerated, operationError, type Report } from './tools.js'
+import { asks, type Hands, handlingOf, isTolerated, operationError, type Report } from './tools.js'
 
 export type { Hands }
 
@@ -60,7 +60,7 @@ function leadingGroups(plan: readonly Operation[]): readonly (readonly Operation
   for (let rest = plan; rest.length > 0 && groups.length < mostParts; ) {
     const group = firstGroup(rest)
     const isNft = group[0]?.tool === 'nft'
-    const fits = 'part' in handlingOf(group) && !(isNft && groups.some(([one]) => one?.tool === 'nft'))
+    const fits = 'part' in handlingOf(group) && !asks(group) && !(isNft && groups.some(([one]) => one?.tool === 'nft'))
     if (groups.length > 0 && !fits) break
     groups.push(group)
     if (!fits) break

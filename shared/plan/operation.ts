@@ -34,7 +34,9 @@ export interface Operation {
   /** nft only: what must go first when the kernel says it exists: the leftover of an owner that is gone. */
   readonly displaces?: readonly Operation[]
   /** What a refusal means to the user, where it means more than "operation failed". */
-  readonly meaning?: Partial<Record<Reason, { readonly code: Code; readonly fix: string }>>
+  readonly meaning?: Partial<Record<Reason, { readonly code: Code; readonly fix: string; readonly says?: string }>>
+  /** `ip` only: a question among changes. It is asked in JSON, and its answer's text handed over. */
+  readonly answer?: (text: string) => void
 }
 
 /** A text as one quoted token for nft and iptables-restore. @throws when it could end the quotes or the line */
@@ -56,26 +58,31 @@ export function assertToken(token: string): void {
 
 // --- internal
 
-const structural = [';', '{', '}']
+/** Character codes that end a word, or begin something else, in a batch file of ip, nft or iptables-restore. */
+const separators = new Set(['"', "'", '\\', '#', ';', '{', '}', '`'].map((char) => char.charCodeAt(0)))
 
 function wordFault(token: string): string | undefined {
   if (token === '') return 'it is empty'
-  if (structural.includes(token)) return undefined
-  for (const char of token) {
-    if (char <= ' ' || char === '\x7f' || char === '\u0085') return 'white space or a control character'
-    if ('"\'\\#;{}`'.includes(char)) return `the character ${char}`
+  if (token === ';' || token === '{' || token === '}') return undefined
+  for (let at = 0; at < token.length; at++) {
+    const code = token.charCodeAt(at)
+    if (code <= 0x20 || code === 0x7f || code === 0x85) return 'white space or a control character'
+    if (separators.has(code)) return `the character ${token[at]}`
   }
   return undefined
 }
 
 function quotedFault(token: string): string | undefined {
-  if (token.length < 2 || !token.endsWith('"')) return 'its quotes are not closed'
-  const inner = token.slice(1, -1)
-  for (let index = 0; index < inner.length; index++) {
-    const char = inner[index] as string
-    if (char < ' ' || char === '\x7f') return 'a control character'
-    if (char === '\\' && inner[++index] !== '"') return 'an escape'
-    else if (char === '"') return 'quotes within quotes'
+  const last = token.length - 1
+  if (last < 1 || token.charCodeAt(last) !== quote) return 'its quotes are not closed'
+  for (let at = 1; at < last; at++) {
+    const code = token.charCodeAt(at)
+    if (code < 0x20 || code === 0x7f) return 'a control character'
+    if (code === quote) return 'quotes within quotes'
+    if (code === backslash && (++at >= last || token.charCodeAt(at) !== quote)) return 'an escape'
   }
   return undefined
 }
+
+const quote = 0x22
+const backslash = 0x5c

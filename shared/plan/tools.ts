@@ -38,6 +38,11 @@ export function handlingOf(group: readonly Operation[]): Handling {
   return tool === 'sysctl' && netns === undefined ? { run: writeSysctl } : handlings[tool]
 }
 
+/** True where the group's output is wanted: then it needs a process of its own. */
+export function asks(group: readonly Operation[]): boolean {
+  return group.some(({ answer }) => answer !== undefined)
+}
+
 export function isTolerated({ operation, reason, missingTool }: Refusal): boolean {
   return missingTool === undefined && (operation.tolerate?.includes(reason) ?? false)
 }
@@ -52,7 +57,7 @@ export function operationError({ operation, reason, stderr, missingTool }: Refus
   }
   const meaning = operation.meaning?.[reason]
   const code = meaning?.code ?? (reason === 'unsupported' ? codes.featureMissing : codes.operationFailed)
-  return new CniError(code, `cannot ${operation.why}: ${firstLine(stderr)}`, {
+  return new CniError(code, meaning?.says ?? `cannot ${operation.why}: ${firstLine(stderr)}`, {
     details: `command: ${renderOne(operation)}\nstderr: ${stderr.trim()}`,
     ...(meaning ? { fix: meaning.fix } : {}),
   })
@@ -63,10 +68,15 @@ export function operationError({ operation, reason, stderr, missingTool }: Refus
 const batch = {
   part: (group: readonly Operation[], keepGoing: boolean): Part => {
     const [{ tool, netns }] = group as [Operation]
-    return { argv: within(netns, tool, ...(keepGoing ? ['-force'] : []), '-batch', '-'), stdin: text(group) }
+    const options = [...(asks(group) ? ['-j', '-d'] : []), ...(keepGoing ? ['-force'] : [])]
+    return { argv: within(netns, tool, ...options, '-batch', '-'), stdin: text(group) }
   },
-  read: (group: readonly Operation[], outcome: Outcome, _: Hands, keepGoing: boolean): Report =>
-    (keepGoing ? everyFailure : firstFailure)(group, outcome),
+  read: (group: readonly Operation[], outcome: Outcome, _: Hands, keepGoing: boolean): Report => {
+    const answers = outcome.stdout.split('\n').filter((line) => line !== '')
+    const questions = group.filter(({ answer }) => answer)
+    for (const [index, text] of answers.entries()) questions[index]?.answer?.(text)
+    return (keepGoing ? everyFailure : firstFailure)(group, outcome)
+  },
 }
 
 const handlings: Record<Tool, Handling> = {

@@ -1,0 +1,75 @@
+import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { type Growth, growth, plot } from './growth.js'
+import { type Section, sections } from './sections.js'
+
+function table({ title, lines }: Section): string {
+  const ms = (value: number) => (value < 10 ? value.toFixed(1) : value.toFixed(0))
+  const rows = lines.map(({ what, podwire, official, ratio, cpu }) => {
+    const spent = cpu ? `${ms(cpu.podwire)} / ${ms(cpu.official)}` : ''
+    return `| ${what} | ${ms(podwire)} | ${ms(official)} | **${ratio.toFixed(2)}** | ${spent} |`
+  })
+  const head = ['| what | podwire ms | official ms | ratio | CPU ms, podwire / official |', '|---|---|---|---|---|']
+  return [`## ${title}`, '', ...head, ...rows, ''].join('\n')
+}
+
+function growthTable(points: readonly Growth[]): string {
+  const rows = points.map(
+    ({ attachments, podwire, official }) =>
+      `| ${attachments} | ${podwire.add.toFixed(0)} / ${podwire.del.toFixed(0)} | ${official.add.toFixed(0)} / ${official.del.toFixed(0)} | ` +
+      `**${(podwire.add / official.add).toFixed(2)} / ${(podwire.del / official.del).toFixed(2)}** |`,
+  )
+  const head = ['| attachments present | podwire ADD / DEL ms | official ADD / DEL ms | ratio |', '|---|---|---|---|']
+  return [
+    '## The same chain with attachments present (two published ports each)',
+    '',
+    ...head,
+    ...rows,
+    '',
+    '![cost against attachments](attachments.svg)',
+    '',
+  ].join('\n')
+}
+
+function machine(): string {
+  const tools = [
+    ['ip', '-V'],
+    ['nft', '-v'],
+    ['iptables', '-V'],
+  ].map(([command = '', flag = '']) => execFileSync(command, [flag], { encoding: 'utf8' }).trim())
+  const { version } = JSON.parse(readFileSync('package.json', 'utf8')) as { version: string }
+  return [
+    '# Results',
+    '',
+    `podwire ${version} against the official suite v1.9.1, side by side in one run of \`make bench\`: calls in turn, medians of wall milliseconds`,
+    'as the caller sees them, and the median of the ratios pair by pair (below 1: podwire is faster). The machine is small and shared: trust the ratios.',
+    '',
+    `${cpus().length} cores, Linux ${execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()}; ${tools.join('; ')}.`,
+    '',
+  ].join('\n')
+}
+
+/** Shows each part as soon as it is there. */
+function said(text: string): string {
+  console.log(text)
+  return text
+}
+
+const asked = process.argv.slice(2)
+const wanted = asked.length > 0 ? asked : [...Object.keys(sections), 'growth']
+execFileSync('ip', ['netns', 'add', 'bench'])
+const parts = [said(machine())]
+for (const name of wanted) {
+  if (name === 'growth') {
+    const points = growth()
+    parts.push(said(growthTable(points)))
+    if (asked.length === 0) writeFileSync('bench/attachments.svg', plot(points))
+    continue
+  }
+  const section = sections[name]
+  if (!section)
+    throw new Error(`no section is named ${name}; there are ${[...Object.keys(sections), 'growth'].join(', ')}`)
+  parts.push(said(table(await section())))
+}
+if (asked.length === 0) writeFileSync('bench/RESULTS.md', parts.join('\n'))

@@ -1,0 +1,261 @@
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { type Call, descendantsCpu, median, peakMemory, ratio, type Suite, timed, timedTogether } from './measure.js'
+import { bridge, type Config, chained, hostLocal, portmap, prevResult } from './networks.js'
+
+/** One line of the report: wall milliseconds (medians) of both suites, and the median of the pairwise ratios. */
+export interface Line {
+  readonly what: string
+  readonly podwire: number
+  readonly official: number
+  readonly ratio: number
+  /** CPU milliseconds a call, all its processes included; absent where calls ran side by side. */
+  readonly cpu?: { readonly podwire: number; readonly official: number }
+}
+
+export interface Section {
+  readonly title: string
+  readonly lines: readonly Line[]
+}
+
+const suites: readonly Suite[] = ['podwire', 'official']
+const netns = '/run/netns/bench'
+const rounds = Number(process.env['BENCH_ROUNDS'] ?? 21)
+
+type Configs = Record<Suite, Config>
+const both = (make: (suite: Suite) => Config): Configs => ({ podwire: make('podwire'), official: make('official') })
+
+/** ADD and DEL of one plugin or chain in turn: podwire, official, podwire, official, ... */
+function addAndDel(what: string, chain: readonly Configs[], options: { rounds?: number } = {}): readonly Line[] {
+  const times: Record<string, number[]> = {}
+  const cpu: Record<string, number> = {}
+  const count = options.rounds ?? rounds
+  for (let round = -2; round < count; round++) {
+    for (const suite of suites) {
+      const id = `${suite}-${round + 2}`
+      for (const verb of ['ADD', 'DEL'] as const) {
+        const before = descendantsCpu()
+        const ms = runChain(suite, verb, chain, id)
+        if (round < 0) continue
+        times[`${suite} ${verb}`] = [...(times[`${suite} ${verb}`] ?? []), ms]
+        cpu[`${suite} ${verb}`] = (cpu[`${suite} ${verb}`] ?? 0) + descendantsCpu() - before
+      }
+    }
+  }
+  return (['ADD', 'DEL'] as const).map((verb) => {
+    const [ours, theirs] = [times[`podwire ${verb}`] ?? [], times[`official ${verb}`] ?? []]
+    return {
+      what: `${what}: ${verb}`,
+      podwire: median(ours),
+      official: median(theirs),
+      ratio: ratio(ours, theirs),
+      cpu: { podwire: (cpu[`podwire ${verb}`] ?? 0) / count, official: (cpu[`official ${verb}`] ?? 0) / count },
+    }
+  })
+}
+
+/** The plugins of a chain one after the other, as a runtime calls them; wall milliseconds of all. */
+export function runChain(
+  suite: Suite,
+  verb: 'ADD' | 'DEL',
+  chain: readonly Configs[],
+  containerID: string,
+  namespace = netns,
+): number {
+  const configs = chain.map((one) => one[suite])
+  let total = 0
+  let previous: unknown
+  for (const config of verb === 'ADD' ? configs : configs.toReversed()) {
+    const input = previous === undefined ? config : { ...config, prevResult: previous }
+    const { ms, stdout } = timed({ suite, verb, config: input, containerID, netns: namespace })
+    total += ms
+    if (verb === 'ADD') previous = JSON.parse(stdout)
+  }
+  return total
+}
+
+/** The whole chain a default Podman network runs. */
+export function podmanChain(ports: number, first: (suite: Suite) => number, backend: object = {}): readonly Configs[] {
+  return [
+    both((suite) => bridge(suite, { ipMasq: true, hairpinMode: true })),
+    both((suite) => portmap(suite, { ports, first: first(suite), more: suite === 'official' ? backend : {} })),
+    both((suite) => chained(suite, 'firewall')),
+    both((suite) => chained(suite, 'tuning')),
+  ]
+}
+
+/** The host ports of the two suites never meet. */
+export const firstPort = (suite: Suite) => (suite === 'podwire' ? 20_000 : 20_001)
+
+export const sections: Readonly<Record<string, () => Promise<Section> | Section>> = {
+  start: () => {
+    const times = { bare: [] as number[], podwire: [] as number[], official: [] as number[] }
+    for (let round = -2; round < rounds * 2; round++) {
+      const one = { bare: bareStart(), podwire: version('podwire'), official: version('official') }
+      if (round >= 0) for (const key of ['bare', 'podwire', 'official'] as const) times[key].push(one[key])
+    }
+    const line = (what: string, theirs: readonly number[]) => ({
+      what,
+      podwire: median(times.podwire),
+      official: median(theirs),
+      ratio: ratio(times.podwire, theirs),
+    })
+    return {
+      title: 'Start: VERSION',
+      lines: [
+        line('against the official bridge', times.official),
+        line('against a bare program on the same Node', times.bare),
+      ],
+    }
+  },
+
+  bridge: () => ({
+    title: 'bridge with host-local',
+    lines: [
+      ...addAndDel('no masquerade', [both((suite) => bridge(suite))]),
+      ...addAndDel('ipMasq, each with its default backend', [both((suite) => bridge(suite, { ipMasq: true }))]),
+      ...addAndDel('ipMasq, both on nftables', [
+        both((suite) => bridge(suite, { ipMasq: true, ipMasqBackend: 'nftables' })),
+      ]),
+      ...addAndDel('ipMasq, both on iptables', [
+        both((suite) => bridge(suite, { ipMasq: true, ipMasqBackend: 'iptables' })),
+      ]),
+    ],
+  }),
+
+  leases: () => {
+    const lines: Line[] = []
+    for (const count of [0, 1_000, 10_000, 100_000]) {
+      for (const suite of suites) fillLeases(suite, count)
+      const configs = both((suite) =>
+        hostLocal(suite, { dataDir: `/run/bench/${suite}-${count}`, subnet: leaseSubnet }),
+      )
+      const title = `host-local, ${count.toLocaleString('en')} leases`
+      lines.push(...addAndDel(title, [configs], { rounds: count > 10_000 ? 7 : rounds }))
+    }
+    return { title: 'host-local alone', lines }
+  },
+
+  portmap: () => {
+    const lines: Line[] = []
+    for (const present of [0, 1_000, 10_000]) {
+      fillMappings('podwire', present)
+      for (const ports of [2, 100]) {
+        for (const backend of ['iptables', 'nftables']) {
+          const configs = both((suite) =>
+            portmap(suite, {
+              ports,
+              first: firstPort(suite),
+              more: { prevResult: prevResult(suite, 9), ...(suite === 'official' ? { backend } : {}) },
+            }),
+          )
+          const title = `${ports} ports, ${present.toLocaleString('en')} mappings of ours present, official on ${backend}`
+          lines.push(...addAndDel(title, [configs], { rounds: ports === 100 ? 3 : 9 }))
+        }
+      }
+    }
+    return { title: 'portmap alone (the official suite works on an empty table throughout)', lines }
+  },
+
+  chain: () => ({
+    title: 'bridge (ipMasq), portmap (2 ports), firewall, tuning: the default chain of Podman',
+    lines: [
+      ...addAndDel('official on its default backends', podmanChain(2, firstPort)),
+      ...addAndDel('official portmap on nftables', podmanChain(2, firstPort, { backend: 'nftables' })),
+    ],
+  }),
+
+  parallel: async () => {
+    const lines: Line[] = []
+    for (const count of [20, 100]) {
+      for (const [what, more] of [
+        ['no masquerade', {}],
+        ['ipMasq', { ipMasq: true }],
+      ] as const) {
+        lines.push(...(await addAndDelTogether(`${count} at once, bridge, ${what}`, count, more)))
+      }
+    }
+    return { title: 'Many at once (milliseconds until all are done)', lines }
+  },
+
+  memory: () => {
+    const calls = suites.map(
+      (suite): Call => ({ suite, verb: 'ADD', config: bridge(suite), containerID: 'memory', netns }),
+    )
+    const [ours = 0, theirs = 0] = calls.map((call) => {
+      const peak = peakMemory(call)
+      timed({ ...call, verb: 'DEL' })
+      return peak
+    })
+    const line = {
+      what: 'bridge ADD, peak of the largest process, MiB',
+      podwire: ours,
+      official: theirs,
+      ratio: ours / theirs,
+    }
+    return { title: 'Memory', lines: [line] }
+  },
+}
+
+// --- internal
+
+function version(suite: Suite): number {
+  return timed({ suite, verb: 'VERSION', config: { type: 'bridge' }, containerID: 'x', netns }).ms
+}
+
+function bareStart(): number {
+  const began = performance.now()
+  execFileSync('dist/bench/bare', { input: '', env: {} })
+  return performance.now() - began
+}
+
+const leaseSubnet = '10.128.0.0/15'
+
+/** Leases as a suite leaves them: the files of the first `count` addresses, and the cursor behind them. */
+function fillLeases(suite: Suite, count: number): void {
+  const folder = `/run/bench/${suite}-${count}/bench-${suite}`
+  mkdirSync(folder, { recursive: true })
+  const address = (index: number) => `10.${128 + (index >> 16)}.${(index >> 8) & 255}.${index & 255}`
+  for (let index = 2; index < count + 2; index++)
+    writeFileSync(`${folder}/${address(index)}`, `held-${index}\r\neth0`, { mode: 0o600 })
+  if (count > 0) writeFileSync(`${folder}/last_reserved_ip.0`, address(count + 1), { mode: 0o600 })
+}
+
+let filled = 0
+
+/** Mappings of other containers, 100 an ADD. */
+function fillMappings(suite: Suite, count: number): void {
+  for (; filled < count; filled += 100) {
+    const more = { prevResult: prevResult(suite, 16 + filled / 100) }
+    const config = portmap(suite, { ports: 100, first: 21_000 + filled * 2, more })
+    timed({ suite, verb: 'ADD', config, containerID: `filler-${filled}`, netns })
+  }
+}
+
+async function addAndDelTogether(what: string, count: number, more: object): Promise<readonly Line[]> {
+  const names = Array.from({ length: count }, (_, index) => `many${index}`)
+  for (const name of names) execFileSync('ip', ['netns', 'add', name])
+  const times: Record<string, number[]> = {}
+  for (let round = 0; round < 3; round++) {
+    for (const suite of suites) {
+      for (const verb of ['ADD', 'DEL'] as const) {
+        const calls = names.map(
+          (name): Call => ({
+            suite,
+            verb,
+            config: bridge(suite, more),
+            containerID: name,
+            netns: `/run/netns/${name}`,
+          }),
+        )
+        const ms = await timedTogether(calls)
+        times[`${suite} ${verb}`] = [...(times[`${suite} ${verb}`] ?? []), ms]
+      }
+    }
+  }
+  for (const name of names) execFileSync('ip', ['netns', 'del', name])
+  return (['ADD', 'DEL'] as const).map((verb) => {
+    const [ours, theirs] = [times[`podwire ${verb}`] ?? [], times[`official ${verb}`] ?? []]
+    return { what: `${what}: ${verb}`, podwire: median(ours), official: median(theirs), ratio: ratio(ours, theirs) }
+  })
+}
