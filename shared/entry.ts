@@ -32,6 +32,10 @@ main({
   stdin: () => readFileSync(0, 'utf8'),
   stdout: (text) => write(1, text),
   stderr: (text) => write(2, text),
-  run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), ...(trace ? { trace } : {}) }),
+  run: createRunner({
+    ...(env['PATH'] ? { callerPath: env['PATH'] } : {}),
+    ...(trace ? { trace } : {}),
+    warn: (text) => write(2, text),
+  }),
   files: systemFiles,
 }).then(exit)

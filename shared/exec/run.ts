@@ -33,14 +33,17 @@ const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin
 
 /**
  * A runner whose tools are found in the standard directories first, then on the caller's PATH, and speak C-locale
- * English. With `trace`, each process is appended to that file as one JSON line.
+ * English. With `trace`, each process is appended to that file as one JSON line; a file that cannot be written is said
+ * to `warn` and fails nothing.
  */
-export function createRunner(options: { callerPath?: string; trace?: string } = {}): Run {
+export function createRunner(
+  options: { callerPath?: string; trace?: string; warn?: (text: string) => void } = {},
+): Run {
   const PATH = [...directories, ...(options.callerPath ? [options.callerPath] : [])].join(':')
   const toolEnvironment = { PATH, LC_ALL: 'C' }
   const run: Run = (command) => spawnProcess({ env: toolEnvironment, ...command }, PATH)
-  const { trace } = options
-  return trace === undefined ? run : (command) => traced(run, trace, command)
+  const { trace, warn = () => undefined } = options
+  return trace === undefined ? run : (command) => traced(run, { file: trace, warn }, command)
 }
 
 /** A command as a person would paste it into a shell. */
@@ -50,7 +53,12 @@ export function pasteable({ argv }: { readonly argv: readonly string[] }): strin
 
 // --- internal
 
-function traced(run: Run, file: string, command: Command): Outcome {
+interface Trace {
+  readonly file: string
+  readonly warn: (text: string) => void
+}
+
+function traced(run: Run, trace: Trace, command: Command): Outcome {
   const began = performance.now()
   const outcome = run(command)
   const time = new Date().toISOString()
@@ -59,9 +67,18 @@ function traced(run: Run, file: string, command: Command): Outcome {
     { ...command, status: outcome.status ?? outcome.signal ?? outcome.failure, stderr: outcome.stderr },
   ]
   for (const { argv, stdin = '', status, stderr } of processes) {
-    appendFileSync(file, `${JSON.stringify({ time, ms, argv, stdin, status, stderr })}\n`, { mode: 0o600 })
+    append(trace, `${JSON.stringify({ time, ms, argv, stdin, status, stderr })}\n`)
   }
   return outcome
+}
+
+/** Tracing is looking on: where it fails, the call does not. */
+function append({ file, warn }: Trace, line: string): void {
+  try {
+    appendFileSync(file, line, { mode: 0o600 })
+  } catch (thrown) {
+    warn(`PODWIRE_TRACE: ${(thrown as Error).message}\n`)
+  }
 }
 
 /** How one of several commands in a process ended (together.ts); its milliseconds are those of all. */

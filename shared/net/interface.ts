@@ -147,8 +147,10 @@ function routeDifferences(
   const missing = prevResult.routes.filter((route) => {
     const dst = printedDestination(route.dst)
     const table = tableName(route.table)
+    const family = route.dst.includes(':') ? 6 : 4
     return !actual.some(
       (one) =>
+        one.family === family &&
         one.dst === dst &&
         (one.table ?? 'main') === table &&
         (dst === 'default' || route.gw === undefined || one.gateway === undefined || one.gateway === route.gw),

@@ -4,7 +4,7 @@ import { readRecord, removeRecord, staleRecords, writeRecord } from '../plan/rec
 import type { Problem } from '../protocol/errors.js'
 import type { Attachment } from '../protocol/plugin.js'
 import { formatCidr, networkOf, parseCidr } from './address.js'
-import { hasChain, type IptablesTool, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
+import { type IptablesTool, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
 import { officialComment, officialName, ownerComment } from './names.js'
 import {
   addElement,
@@ -206,8 +206,13 @@ function removeOfficialChains({ run }: Host, attachment: Attachment): readonly O
   )
 }
 
+/** Somebody may have flushed the table: an empty chain masquerades nothing. */
 function hasOfficialChain({ run }: Host, attachment: Attachment, address: string): boolean {
-  return hasChain(savedRules(run, iptablesTool(address), 'nat'), officialName('CNI-', attachment, 28))
+  const rules = savedRules(run, iptablesTool(address), 'nat')
+  const chain = officialName('CNI-', attachment, 28)
+  const source = `${hostPart(address)}/${address.includes(':') ? 128 : 32}`
+  const jumps = rules.some((rule) => rule[1] === 'POSTROUTING' && rule.includes(source) && rule.at(-1) === chain)
+  return jumps && rules.some((rule) => rule[1] === chain && rule.at(-1) === 'MASQUERADE')
 }
 
 /** The rules of the official plugin's nftables backend for this attachment, by their comment. */
