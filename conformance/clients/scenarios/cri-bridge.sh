@@ -32,6 +32,7 @@ check 'RunPodSandbox in the host network' run_pod host "$host_network"
 check 'the host network pod has no lease' empty leases
 check 'the host network pod goes' stop_and_remove host
 pods_die
+pods_at_once 10
 
 # A pod that containerd still made with the old conflist is removed and the next one tried.
 refused_by() {

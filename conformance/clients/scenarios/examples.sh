@@ -64,7 +64,7 @@ for driver in macvlan ipvlan; do
   fi
 done
 
-untried=$(comm -23 <(ls "$EXAMPLES" | grep 'conflist$') <(printf '%s\n' podman.conflist containerd.conflist kind.conflist \
+untried=$(comm -23 <(find "$EXAMPLES" -name '*.conflist' -printf '%f\n' | sort) <(printf '%s\n' podman.conflist containerd.conflist kind.conflist \
   dual-stack.conflist macvlan-lan.conflist ipvlan-lan.conflist | sort))
 check 'every example was tried' test -z "$untried"
 finish

@@ -27,8 +27,10 @@ check 'published port from another container' contains hello within client fetch
 check 'egress carries the host address' contains '^source=10.99.0.1$' within client fetch http://10.99.0.2:8000/cgi-bin/who
 
 iptables -P FORWARD DROP
-check 'egress passes a FORWARD policy of DROP' contains hello within client fetch http://10.99.0.2:8000/
-check 'containers talk through a FORWARD policy of DROP' contains hello within client fetch http://"$(address_of web eth0 -4)"/
+check 'run where the FORWARD policy is DROP' podman run -d --name behind $image sleep 1000
+check 'its egress passes' contains hello within behind fetch http://10.99.0.2:8000/
+check 'it talks to another container' contains hello within behind fetch http://"$(address_of web eth0 -4)"/
+check 'egress of a container from before passes' contains hello within client fetch http://10.99.0.2:8000/
 iptables -P FORWARD ACCEPT
 
 check 'stop' podman stop -t 0 web
