@@ -20,14 +20,14 @@ const call = (command: Verb, { name, netns }: Container, more: object): Call => 
   netns,
 })
 
-/** Takes a command away from everything that runs in the host, whatever PATH it has. */
-async function uninstall(host: Host, command: string): Promise<void> {
-  const path = systemCommand(command)
-  const directory = dirname(path)
+/** Takes commands (of one directory) away from everything that runs in the host, whatever PATH it has. */
+async function uninstall(host: Host, ...commands: string[]): Promise<void> {
+  const paths = commands.map(systemCommand)
+  const directory = dirname(paths[0] ?? '')
   await host.output(['mkdir', '-p', '/run/over/upper', '/run/over/work'])
   const layers = `lowerdir=${directory},upperdir=/run/over/upper,workdir=/run/over/work`
   await host.output(['mount', '-t', 'overlay', 'overlay', '-o', layers, directory])
-  await host.output(['rm', path])
+  await host.output(['rm', ...paths])
 }
 
 /** The sysctl tree of a kernel that was built without IPv6. */
@@ -61,7 +61,7 @@ describe('a host that lacks something', () => {
   })
 
   test('without iptables: nothing is missed unless it is asked for', async ({ host }) => {
-    await uninstall(host, 'iptables')
+    await uninstall(host, 'iptables', 'iptables-save', 'iptables-restore')
     const container = await host.container()
     resultOf(await runPlugin(host, call('ADD', container, { ipam: four, ipMasq: true })))
     succeedSilently(await runPlugin(host, call('DEL', container, { ipam: four, ipMasq: true })))
