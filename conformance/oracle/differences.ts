@@ -83,4 +83,31 @@ export const differences: Difference[] = [
     cases: /^firewall-(same-bridge|isolated)$/,
     official: /^host: iptables filter -A CNI-ISOLATION-STAGE-[12] -[io] br0 /,
   },
+  {
+    what: 'nftables is the portmap backend unless the configuration names iptables or speaks its words',
+    reason: 'one transaction, whose cost does not grow with the mappings; iptables may not be installed',
+    cases: /^portmap-default$/,
+    official: /^host: iptables nat /,
+    podwire: /^host: nft table ip6? podwire( |:|$)/,
+  },
+  {
+    what: 'published ports have tables of their own, "ip podwire" and "ip6 podwire", with one map element a port or range',
+    reason: 'a map keeps ADD and packets at one cost however many ports there are',
+    cases: /^portmap-nftables$/,
+    official: /^host: nft table ip6? cni_hostport( |:|$)/,
+    podwire: /^host: nft table ip6? podwire( |:|$)/,
+  },
+  {
+    what: 'packets to and from 127.0.0.0/8 that come from outside are dropped where route_localnet is set',
+    reason: 'route_localnet would let neighbours reach what listens on the loopback only (the class of CVE-2020-8558)',
+    cases: /^portmap-iptables/,
+    podwire: /^host: iptables raw /,
+  },
+  {
+    what: 'a mapping for an address of one family is not in the chains of the other',
+    reason: 'the official plugin leads its packets into a chain that has no rule for them',
+    cases: /^portmap-iptables-hostip-both$/,
+    official: /^host: iptables nat -A CNI-HOSTPORT-DNAT .* --dports 8080,8444 -j /,
+    podwire: /^host: iptables nat -A CNI-HOSTPORT-DNAT .* --dports 8080 -j /,
+  },
 ]

@@ -1,13 +1,13 @@
 import { describe, expect } from 'vitest'
-import { errorOf, succeedSilently } from '../harness/answer.js'
+import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import { type Chain, ChainError } from '../harness/chain.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { runPlugin } from '../harness/plugin.js'
+import { runPlugin, type Verb } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { ask, serve } from '../harness/traffic.js'
-import { addresses, elementCount, type Mapping, publish, publishing, tcp, udp } from './setting.js'
+import { addresses, call, elementCount, type Mapping, publish, publishing, tcp, udp } from './setting.js'
 
 /** The error of an ADD that must be refused. */
 async function refused(chain: Chain) {
@@ -135,23 +135,27 @@ describe.each(['nftables', 'iptables'])('who has a port, by %s', (backend) => {
   })
 })
 
+type Run = (command: Verb) => ReturnType<typeof runPlugin>
+
 describe('deleting', () => {
   const config = { cniVersion: '1.1.0', name: 'network', type: 'portmap' }
 
   test('a DEL that was killed before it forgot, and comes again, takes nothing from the next one', async ({ host }) => {
-    const [one, two] = await pair(host)
-    const first = await publish(host, one, [tcp(8080)])
-    const keep = ['cp', '-r', '/run/podwire/portmap', '/run/podwire/kept']
-    await host.output(keep)
-    await first.del()
-    // Its record is there again, as if DEL had died between the rules and the record; the next one has the same address.
-    const next = publishing(host, two, [tcp(8080)])
-    await next.add()
+    const container = await host.container()
+    const [mine, next] = ['mine', 'next'].map((containerID) => (command: Verb) => {
+      return runPlugin(host, { ...call(command, container, [tcp(8080), tcp(8090, 80, '127.0.0.1')]), containerID })
+    }) as [Run, Run]
+    resultOf(await mine('ADD'))
+    await host.output(['cp', '-r', '/run/podwire/portmap', '/run/podwire/kept'])
+    succeedSilently(await mine('DEL'))
+    // The next one has the same ports and the same address; and then the first one's record is there again, as if its
+    // DEL had died between the rules and the record.
+    resultOf(await next('ADD'))
+    const before = await host.output(['nft', 'list', 'ruleset'])
     await host.output(['sh', '-c', 'cp -r /run/podwire/kept/network/* /run/podwire/portmap/network/'])
-    const call = { plugin: 'portmap', command: 'DEL', config, containerID: one.name } as const
-    succeedSilently(await runPlugin(host, call))
-    await next.check()
-    expect(await answers(host)).toBe(two.name)
+    succeedSilently(await mine('DEL'))
+    succeedSilently(await next('CHECK'))
+    expect(await host.output(['nft', 'list', 'ruleset'])).toBe(before)
   })
 
   test('without a record the owner in the comments is enough, and DEL may come any number of times', async ({
@@ -162,8 +166,8 @@ describe('deleting', () => {
     const other = await publish(host, two, [tcp(8888)])
     const whole = await elementCount(host)
     await host.output(['rm', '-r', '/run/podwire/portmap', '/run/podwire/portmap-special'])
-    const call = { plugin: 'portmap', command: 'DEL', config, containerID: one.name } as const
-    for (let time = 0; time < 3; time++) succeedSilently(await runPlugin(host, call))
+    const bare = { plugin: 'portmap', command: 'DEL', config, containerID: one.name } as const
+    for (let time = 0; time < 3; time++) succeedSilently(await runPlugin(host, bare))
     expect(await elementCount(host)).toBe(6)
     expect(whole).toBeGreaterThan(6)
     expect(await answers(host, 8888)).toBe(two.name)

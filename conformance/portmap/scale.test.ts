@@ -6,35 +6,11 @@ import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
-import { elementCount, type Mapping, tcp, udp } from './setting.js'
+import { call, elementCount, type Mapping, tcp, udp } from './setting.js'
 
 interface Step {
   argv: string[]
   stdin: string
-}
-
-/** portmap by itself: the address is only told, so that hundreds of attachments cost nothing but their own work. */
-function call(
-  command: Verb,
-  container: Container,
-  mappings: Mapping[],
-  more: { number?: number; portmap?: object } = {},
-): Call {
-  const { number = 2, portmap = {} } = more
-  const prevResult = {
-    cniVersion: '1.1.0',
-    interfaces: [{ name: 'eth0', sandbox: container.netns }],
-    ips: [{ address: `10.1.2.${number}/24`, interface: 0 }],
-  }
-  const config = {
-    cniVersion: '1.1.0',
-    name: 'network',
-    type: 'portmap',
-    ...portmap,
-    runtimeConfig: { portMappings: mappings },
-    prevResult,
-  }
-  return { plugin: 'portmap', command, config, containerID: `id${number}`, netns: container.netns }
 }
 
 /** Runs a call and returns the processes it started. */

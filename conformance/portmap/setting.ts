@@ -2,6 +2,7 @@ import { Chain, type Conflist } from '../harness/chain.js'
 import type { Container } from '../harness/container.js'
 import type { Host } from '../harness/host.js'
 import type { Suite } from '../harness/locations.js'
+import type { Call, Verb } from '../harness/plugin.js'
 
 export interface Mapping {
   hostPort: number
@@ -77,4 +78,28 @@ export async function elementCount(host: Host): Promise<number> {
   }
   const mine = ruleset.nftables.map((one) => one.map ?? one.set).filter((one) => one?.name.startsWith('portmap_'))
   return mine.reduce((sum, one) => sum + (one?.elem?.length ?? 0), 0)
+}
+
+/** portmap by itself: the address is only told, so that many attachments cost nothing but their own work. */
+export function call(
+  command: Verb,
+  container: Container,
+  mappings: Mapping[],
+  more: { number?: number; portmap?: object } = {},
+): Call {
+  const { number = 2, portmap = {} } = more
+  const prevResult = {
+    cniVersion: '1.1.0',
+    interfaces: [{ name: 'eth0', sandbox: container.netns }],
+    ips: [{ address: `10.1.2.${number}/24`, interface: 0 }],
+  }
+  const config = {
+    cniVersion: '1.1.0',
+    name: 'network',
+    type: 'portmap',
+    ...portmap,
+    runtimeConfig: { portMappings: mappings },
+    prevResult,
+  }
+  return { plugin: 'portmap', command, config, containerID: `id${number}`, netns: container.netns }
 }
