@@ -47,6 +47,7 @@ export function fits(pattern: string, name: string): boolean {
 
 // --- internal
 
+const childKinds = new Set(['macvlan', 'macvtap', 'ipvlan', 'ipvtap', 'vlan'])
 const keys = ['master', 'masterMAC', 'masterSubnet'] as const
 
 function givenKeys(choice: MasterChoice) {
@@ -73,8 +74,8 @@ function only(
 /** Ports and children share the MAC address of the link they belong to, which is the one that is meant. */
 function hasMac(text: string): (link: ObservedLink) => boolean {
   const mac = macOf(text)
-  return ({ address, master, link, link_index }) =>
-    address === mac && master === undefined && link === undefined && link_index === undefined
+  return ({ address, master, linkinfo }) =>
+    address === mac && master === undefined && !childKinds.has(linkinfo?.info_kind ?? '')
 }
 
 function hasAddressIn(subnet: string): (link: ObservedLink) => boolean {

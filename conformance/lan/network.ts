@@ -1,0 +1,50 @@
+import { Chain, type Conflist } from '../harness/chain.js'
+import type { Container } from '../harness/container.js'
+import type { Host } from '../harness/host.js'
+
+/** Addresses of the network that the test host's uplink leads to: the host is .1, the machine outside .2. */
+const ranges = [
+  [{ subnet: '192.0.2.0/24', rangeStart: '192.0.2.10', rangeEnd: '192.0.2.200' }],
+  [{ subnet: '2001:db8:f::/64', rangeStart: '2001:db8:f::10', rangeEnd: '2001:db8:f::ff' }],
+]
+
+/** A network of one plugin on the host's uplink, dual stack by host-local unless said otherwise. */
+export function lanNetwork(
+  type: string,
+  plugin: object = {},
+  more: { cniVersion?: string; ipam?: object; name?: string } = {},
+): Conflist {
+  const { cniVersion = '1.1.0', name = 'network', ipam = { type: 'host-local', ranges } } = more
+  return { cniVersion, name, plugins: [{ type, ...(type === 'dummy' ? {} : { master: 'uplink' }), ipam, ...plugin }] }
+}
+
+/** The same network with addresses that the configuration names. */
+export function fixedNetwork(type: string, addresses: readonly string[], plugin: object = {}): Conflist {
+  const ipam = { type: 'static', addresses: addresses.map((address) => ({ address })) }
+  return lanNetwork(type, plugin, { ipam })
+}
+
+/** Attaches a container and returns the attachment. */
+export async function join(host: Host, container: Container, network: Conflist, more: object = {}): Promise<Chain> {
+  const chain = new Chain(host, network, { containerID: container.name, netns: container.netns, ...more })
+  await chain.add()
+  return chain
+}
+
+export interface Link {
+  ifname: string
+  address: string
+  mtu: number
+  flags: string[]
+  linkinfo?: { info_kind?: string; info_data?: Record<string, unknown> }
+}
+
+/** The links of a host or container. */
+export async function linksOf(place: Pick<Host, 'output'>): Promise<Link[]> {
+  return JSON.parse(await place.output(['ip', '-j', '-d', 'link'])) as Link[]
+}
+
+/** Their names, loopback first. */
+export async function linkNames(place: Pick<Host, 'output'>): Promise<string[]> {
+  return (await linksOf(place)).map(({ ifname }) => ifname)
+}
