@@ -1,0 +1,100 @@
+import { describe, expect, test } from 'vitest'
+import { link, type Row, show } from '../shared/testing/golden.js'
+
+const lan = link('lan0', { address: '02:00:00:00:00:0a' })
+const answers = { 'ip -j -d addr show dev lan0': lan }
+const birth = (mode: string) => `ip link add name eth0 link lan0 netns /proc/self/ns/net type ipvlan mode ${mode}`
+const prevResult = {
+  cniVersion: '1.1.0',
+  interfaces: [{ name: 'lan0' }],
+  ips: [{ address: '10.1.2.3/24', gateway: '10.1.2.1', interface: 0 }],
+  routes: [{ dst: '10.0.0.0/8' }],
+}
+const add = (config: object, more: Partial<Row> = {}) =>
+  show({ plugin: 'ipvlan', verb: 'ADD', config, answers, ...more })
+
+describe('behind another plugin', () => {
+  test('prevResult brings master, addresses and routes; the interface is the whole result', async () => {
+    const { plan, json } = await add({ prevResult, mtu: 9000 })
+    const lines = plan.trim().split('\n')
+    expect(lines[0]).toBe(birth('l2').replace(' netns', ' mtu 9000 netns'))
+    expect(lines.slice(-3)).toEqual([
+      'container# ip addr add 10.1.2.3/24 brd + dev eth0',
+      'container# ip link set dev eth0 up',
+      'container# ip route prepend 10.0.0.0/8 via 10.1.2.1 dev eth0',
+    ])
+    expect(json).toEqual({
+      cniVersion: '1.1.0',
+      interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:0a', sandbox: '/proc/self/ns/net' }],
+      ips: [{ address: '10.1.2.3/24', gateway: '10.1.2.1', interface: 0 }],
+      routes: [{ dst: '10.0.0.0/8' }],
+    })
+  })
+
+  test.each<[string, string]>([
+    ['l3', 'l3'],
+    ['l3s', 'l3s'],
+    ['', 'l2'],
+  ])('mode %j is %s, and a master in the configuration counts', async (mode, words) => {
+    const named = { ...prevResult, interfaces: [{ name: 'a' }, { name: 'b' }] }
+    expect((await add({ prevResult: named, master: 'lan0', mode })).plan).toContain(birth(words))
+  })
+})
+
+describe('what is refused before anything is touched', () => {
+  test.each<[string, object, string]>([
+    [
+      'no addresses from anywhere',
+      { master: 'lan0' },
+      'ipam.type: found nothing, expected an IPAM plugin, or addresses',
+    ],
+    ['prevResult without addresses', { prevResult: { ...prevResult, ips: [] } }, 'ipam.type'],
+    [
+      'prevResult with two interfaces and no master',
+      { prevResult: { ...prevResult, interfaces: [{ name: 'a' }, { name: 'b' }] } },
+      'prevResult.interfaces: found ["a","b"], expected one interface with a name',
+    ],
+    ['an unknown mode', { prevResult, mode: 'l4' }, 'mode: found "l4", expected one of "l2", "l3", "l3s"'],
+  ])('%s', async (_, config, text) => {
+    const { plan, json } = await add(config)
+    expect({ plan, code: json.code }).toEqual({ plan: '', code: 7 })
+    expect(json.details).toContain(text)
+  })
+})
+
+describe('CHECK', () => {
+  const mine = {
+    ...prevResult,
+    interfaces: [{ name: 'eth0', mac: '02:00:00:00:00:0a', sandbox: '/proc/self/ns/net' }],
+    routes: [],
+  }
+  const check = (config: object) => {
+    const data = { info_kind: 'ipvlan', info_data: { mode: 'l3' } }
+    const child = {
+      address: '02:00:00:00:00:0a',
+      link_index: 7,
+      linkinfo: data,
+      addr_info: [{ family: 'inet', local: '10.1.2.3', prefixlen: 24 }],
+    }
+    const all = { ...answers, 'container# ip -j -d addr show dev eth0': link('eth0', child) }
+    return show({ plugin: 'ipvlan', verb: 'CHECK', config: { prevResult: mine, ...config }, answers: all })
+  }
+
+  test('is content, with the master named or not', async () => {
+    expect(await check({ mode: 'l3', master: 'lan0' })).toMatchObject({ status: 0, json: undefined })
+    expect(await check({ mode: 'l3' })).toMatchObject({ status: 0, json: undefined })
+  })
+
+  test('finds that another child has changed the mode of the master', async () => {
+    const { json } = await check({})
+    expect(json).toMatchObject({ code: 105, details: 'interface eth0 mode: found "l3", expected l2' })
+  })
+})
+
+test('DEL needs neither master nor prevResult nor addresses', async () => {
+  const { plan, status } = await show({ plugin: 'ipvlan', verb: 'DEL', config: {}, answers: {} })
+  expect({ status, plan }).toEqual({
+    status: 0,
+    plan: 'container# ip link del dev eth0\ncontainer# ip link del dev newdd6ccc806f76\n',
+  })
+})
