@@ -6,7 +6,7 @@ start_outside_web
 
 sleeper=($image sleep 1000)
 mac_of() { within "$1" ip -json link show eth0 | jq -r '.[0].address'; }
-interfaces_of() { within "$1" ip -json link | jq -c 'map(.ifname)'; }
+interfaces_of() { within "$1" ip -json link | jq -c 'map(.ifname) | sort'; }
 lease_count() { leases | wc -l; }
 
 check 'create with subnet, gateway and range' \
