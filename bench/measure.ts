@@ -19,11 +19,11 @@ export interface Call {
 }
 
 /** What a call cost: wall milliseconds as the caller sees them. */
-export function timed(call: Call): { ms: number; stdout: string } {
+export function timed(call: Call, more: Record<string, string> = {}): { ms: number; stdout: string } {
   const began = performance.now()
   const { status, stdout, stderr } = spawnSync(binaryOf(call), [], {
     input: JSON.stringify(call.config),
-    env: environmentOf(call),
+    env: { ...environmentOf(call), ...more },
     encoding: 'utf8',
   })
   const ms = performance.now() - began
