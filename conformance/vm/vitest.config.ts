@@ -16,5 +16,7 @@ export default defineConfig({
     testTimeout: 120_000,
     hookTimeout: 120_000,
     maxWorkers: 2,
+    // A fresh process and all imports again cost seconds a file there; every test has a throw-away host anyway.
+    isolate: false,
   },
 })
