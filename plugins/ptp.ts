@@ -42,8 +42,9 @@ export default definePlugin<PtpConfiguration>({
       }),
       ...hostEnd(link, ips),
       ...containerEnd({ link: environment.ifName, netns }, ips, leased.routes),
-      ...masqueradeIf(call, ips),
     ])
+    // Only now is it certain that no other container has the address: a rule of that one would be taken for a leftover.
+    host.apply(masqueradeIf(call, ips))
     const interfaces = [
       { name: link, mac: macs.host },
       { name: environment.ifName, mac: macs.container, sandbox: netns },
