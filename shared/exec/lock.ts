@@ -11,11 +11,13 @@ const HELD = 75
  * host-local does, so that both exclude each other). The lock belongs to the open file that the `flock` tool inherits
  * from us: it outlives the tool, and the kernel drops it when we close the file or die.
  * @param options.seconds how long to wait for another holder
+ * @param options.existing the file is one of somebody else's, such as a network namespace: it is neither made nor written
  * @throws code 11 at the deadline, 5 when the file cannot be opened, 100 or 101 when flock fails
  */
-export function withLock<T>(path: string, body: () => T, { run, seconds = 60 }: { run: Run; seconds?: number }): T {
+export function withLock<T>(path: string, body: () => T, options: LockOptions): T {
+  const { run, seconds = 60, existing = false } = options
   for (;;) {
-    const fd = open(path)
+    const fd = open(path, existing ? constants.O_RDONLY : constants.O_RDWR | constants.O_CREAT)
     try {
       acquire(fd, path, seconds, run)
       if (isStill(path, fd)) return body()
@@ -27,10 +29,16 @@ export function withLock<T>(path: string, body: () => T, { run, seconds = 60 }: 
 
 // --- internal
 
-/** Opened for writing: NFS refuses an exclusive lock on a file opened for reading. */
-function open(path: string): number {
+interface LockOptions {
+  readonly run: Run
+  readonly seconds?: number
+  readonly existing?: boolean
+}
+
+/** Ours is opened for writing: NFS refuses an exclusive lock on a file opened for reading. */
+function open(path: string, flags: number): number {
   try {
-    return openSync(path, constants.O_RDWR | constants.O_CREAT, 0o750)
+    return openSync(path, flags, 0o750)
   } catch (thrown) {
     const details = (thrown as Error).message
     throw new CniError(codes.ioFailure, `cannot open the lock file ${path}`, { details, cause: thrown })

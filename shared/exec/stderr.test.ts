@@ -6,6 +6,7 @@ const said: [string, ReturnType<typeof reasonOf>, string][] = [
   ['ip 6.1', 'exists', 'RTNETLINK answers: File exists\nCommand failed -:1\n'],
   ['ip 6.9', 'exists', 'Error: ipv4: Address already assigned.\nCommand failed -:3\n'],
   ['ip 6.9', 'exists', 'Error: ipv6: address already assigned.\nCommand failed -:1\n'],
+  ['ip 6.1', 'exists', 'ioctl(TUNSETIFF): Device or resource busy\nCommand failed -:1\n'],
   ['ip 6.1', 'absent', 'Cannot find device "eth9"\nCommand failed -:1\n'],
   ['ip 6.1', 'absent', 'RTNETLINK answers: No such process\n'],
   ['ip 6.1', 'absent', 'RTNETLINK answers: Cannot assign requested address\n'],

@@ -30,7 +30,17 @@ export function failedBatchLine(stderr: string): number | undefined {
 // --- internal
 
 const phrasesByReason: readonly [Reason, readonly string[]][] = [
-  ['exists', ['File exists', 'already exists', 'EEXIST', 'Address already assigned', 'address already assigned']],
+  [
+    'exists',
+    [
+      'File exists',
+      'already exists',
+      'EEXIST',
+      'Address already assigned',
+      'address already assigned',
+      'ioctl(TUNSETIFF): Device or resource busy',
+    ],
+  ],
   [
     'absent',
     [

@@ -8,6 +8,7 @@ const address = z.looseObject({
   scope: z.string().optional(),
   tentative: z.boolean().optional(),
   dadfailed: z.boolean().optional(),
+  dynamic: z.boolean().optional(),
 })
 
 const link = z.looseObject({
@@ -20,6 +21,7 @@ const link = z.looseObject({
   txqlen: z.int().optional(),
   promiscuity: z.int().optional(),
   master: z.string().optional(),
+  ifalias: z.string().optional(),
   link_index: z.int().optional(),
   link: z.string().optional(),
   linkinfo: z.looseObject({ info_kind: z.string().optional(), info_data: z.looseObject({}).optional() }).optional(),

@@ -19,6 +19,8 @@ const probes = {
   tbf: ['tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '8mbit', 'burst', '10000', 'limit', '35000'],
   mirred: ['tc', 'actions', 'add', 'action', 'mirred', 'egress', 'redirect', 'dev', 'lo'],
   vrf: ['ip', 'link', 'add', 'probe', 'type', 'vrf', 'table', '10'],
+  tap: ['ip', 'tuntap', 'add', 'mode', 'tap', 'name', 'probe'],
+  rules: ['ip', 'rule', 'add', 'from', '192.0.2.1', 'table', '100'],
   nftables: ['nft', 'add', 'table', 'ip', 'probe'],
   iptables: ['iptables', '-t', 'nat', '-N', 'probe'],
 } as const satisfies Record<string, readonly string[] | Probe>

@@ -1,7 +1,7 @@
 import { mostParts, runTogether } from '../exec/together.js'
 import type { CniError } from '../protocol/errors.js'
 import type { Operation } from './operation.js'
-import { asks, type Hands, handlingOf, isTolerated, operationError, type Report } from './tools.js'
+import { asks, familyOption, type Hands, handlingOf, isTolerated, operationError, type Report } from './tools.js'
 
 export type { Hands }
 
@@ -72,11 +72,13 @@ function leadingGroups(plan: readonly Operation[]): readonly (readonly Operation
 /** The longest run of neighbours that one process can do. */
 function firstGroup(plan: readonly Operation[]): readonly Operation[] {
   const [first] = plan as [Operation, ...Operation[]]
-  if (first.tool === 'conntrack' || (first.tool === 'sysctl' && first.netns === undefined)) return [first]
-  const end = plan.findIndex((one) => one.tool !== first.tool || one.netns !== first.netns)
+  const isAlone = first.tool === 'conntrack' || first.tool === 'runcon'
+  if (isAlone || (first.tool === 'sysctl' && first.netns === undefined)) return [first]
+  const differs = (one: Operation) => one.netns !== first.netns || familyOption(one) !== familyOption(first)
+  const end = plan.findIndex((one) => one.tool !== first.tool || differs(one))
   const group = end < 0 ? plan : plan.slice(0, end)
   if (first.tool !== 'sysctl') return group
-  const batch = plan.slice(group.length).findIndex((one) => one.tool !== 'ip' || one.netns !== first.netns)
+  const batch = plan.slice(group.length).findIndex((one) => one.tool !== 'ip' || differs(one))
   return batch < 0 ? plan : plan.slice(0, group.length + batch)
 }
 

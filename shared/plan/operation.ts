@@ -12,6 +12,7 @@ export type Tool =
   | 'iptables-legacy'
   | 'ip6tables-legacy'
   | 'conntrack'
+  | 'runcon'
 
 /**
  * One change to the system, as data. It prints as what a person would type (render.ts), runs together with its
@@ -19,7 +20,7 @@ export type Tool =
  */
 export interface Operation {
   readonly tool: Tool
-  /** The words after the tool's name. Never text to be split again: each is one token (see `assertToken`). */
+  /** The words after the tool's name; of `ip`, a first `-6` is the family that the rest cannot say. Never text to be split again: each is one token (see `assertToken`). */
   readonly argv: readonly string[]
   /** Path of the network namespace to run in; absent: the plugin's own, the host. */
   readonly netns?: string

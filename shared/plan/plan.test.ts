@@ -28,6 +28,8 @@ function machine(answers: Partial<Outcome>[] = [], values: Record<string, string
   const files: Files = {
     read: (path) => values[path] ?? fail(`ENOENT: no such file or directory, open '${path}'`),
     write: (path, text) => void written.push(`${path}=${text}`),
+    list: (path) => fail(`ENOTDIR: not a directory, scandir '${path}'`),
+    readLink: (path) => fail(`EINVAL: invalid argument, readlink '${path}'`),
   }
   const one = ({ argv, stdin }: Pick<Command, 'argv' | 'stdin'>): Outcome => {
     asked.push([argv.join(' '), ...(stdin ? [stdin.trimEnd()] : [])].join('\n'))
@@ -231,6 +233,28 @@ describe('apply', () => {
       ranBy([sysctl('net/a=1', { netns }), sysctl('net/b=0', { netns }), ip('c', { netns })], hands),
     )
     expect(error.message).toContain('cannot do -w net/b=0')
+  })
+
+  test('what is of IPv6 and does not show it is a batch of its own', () => {
+    const { asked, hands } = machine()
+    const plan = [ip('rule add a'), ip('-6 rule add b'), ip('-6 rule add c'), ip('link set d')]
+    ranBy(plan, hands)
+    expect(asked).toEqual([
+      'ip -batch -\nrule add a',
+      'ip -6 -batch -\nrule add b\nrule add c',
+      'ip -batch -\nlink set d',
+    ])
+    expect(render(plan)).toContain('ip -6 rule add b\n')
+  })
+
+  test('a command under another SELinux context is a process of its own', () => {
+    const { asked, hands } = machine()
+    const runcon: Operation = { ...ip('a:b:c:d ip tuntap add'), tool: 'runcon', netns: '/run/netns/c' }
+    ranBy([runcon, ip('e', { netns: '/run/netns/c' })], hands)
+    expect(asked).toEqual([
+      'nsenter --net=/run/netns/c runcon a:b:c:d ip tuntap add',
+      'nsenter --net=/run/netns/c ip -batch -\ne',
+    ])
   })
 
   test('a missing program is said with the package that has it', () => {

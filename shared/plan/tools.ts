@@ -47,6 +47,11 @@ export function isTolerated({ operation, reason, missingTool }: Refusal): boolea
   return missingTool === undefined && (operation.tolerate?.includes(reason) ?? false)
 }
 
+/** The family that an `ip` command is for where its words do not show it, as those of a rule: "-6" or none. */
+export function familyOption({ argv }: Operation): string | undefined {
+  return argv[0] === '-6' ? argv[0] : undefined
+}
+
 /** A refusal as the user reads it. */
 export function operationError({ operation, reason, stderr, missingTool }: Refusal): CniError {
   if (missingTool !== undefined) {
@@ -67,9 +72,15 @@ export function operationError({ operation, reason, stderr, missingTool }: Refus
 
 const batch = {
   part: (group: readonly Operation[], keepGoing: boolean): Part => {
-    const [{ tool, netns }] = group as [Operation]
-    const options = [...(asks(group) ? ['-j', '-d'] : []), ...(keepGoing ? ['-force'] : [])]
-    return { argv: within(netns, tool, ...options, '-batch', '-'), stdin: text(group) }
+    const [first] = group as [Operation]
+    const family = familyOption(first)
+    const options = [
+      ...(family ? [family] : []),
+      ...(asks(group) ? ['-j', '-d'] : []),
+      ...(keepGoing ? ['-force'] : []),
+    ]
+    const lines = family ? group.map((one) => ({ ...one, argv: one.argv.slice(1) })) : group
+    return { argv: within(first.netns, first.tool, ...options, '-batch', '-'), stdin: text(lines) }
   },
   read: (group: readonly Operation[], outcome: Outcome, _: Hands, keepGoing: boolean): Report => {
     const answers = outcome.stdout.split('\n').filter((line) => line !== '')
@@ -90,9 +101,15 @@ const handlings: Record<Tool, Handling> = {
   'ip6tables-legacy': { run: runRestore },
   sysctl: { part: settingsPart, read: readSettings },
   conntrack: { run: runSingle },
+  runcon: { run: runSingle },
 }
 
-const packages: Partial<Record<string, string>> = { nft: 'nftables', nsenter: 'util-linux', conntrack: 'conntrack' }
+const packages: Partial<Record<string, string>> = {
+  nft: 'nftables',
+  nsenter: 'util-linux',
+  conntrack: 'conntrack',
+  runcon: 'coreutils',
+}
 
 function firstFailure(group: readonly Operation[], outcome: Outcome): Report {
   if (outcome.status === 0) return { ran: group, refused: [] }

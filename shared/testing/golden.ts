@@ -17,7 +17,7 @@ export interface Row {
   readonly links?: readonly string[]
   /** Command as pasted into a shell -> stdout, or the whole outcome. A key ending in `*` answers every command that begins so. */
   readonly answers?: Readonly<Record<string, string | object | Partial<Outcome>>>
-  /** Path -> content of a file the plugin reads through the host. */
+  /** Path -> content of a file the plugin reads through the host, or target of a symbolic link. Directories hold what lies below. */
   readonly files?: Readonly<Record<string, string>>
 }
 
@@ -61,6 +61,8 @@ export async function show(row: Row): Promise<Shown> {
       '/proc/net/dev': procNetDev(row.links ?? []),
       '/proc/sys/kernel/random/boot_id': `${bootID}\n`,
       '/proc/net/if_inet6': '',
+      '/proc/1/ns/net': 'net:[1]',
+      '/proc/self/ns/net': 'net:[1]',
       ...row.files,
     }),
   })
@@ -92,11 +94,19 @@ function answering(answers: NonNullable<Row['answers']>): Run {
 }
 
 function holding(files: Readonly<Record<string, string>>): Files {
+  const absent = (path: string) => Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' })
+  const content = (path: string) => {
+    const text = files[path]
+    if (text === undefined) throw absent(path)
+    return text
+  }
   return {
-    read: (path) => {
-      const text = files[path]
-      if (text === undefined) throw Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' })
-      return text
+    read: content,
+    readLink: content,
+    list: (path) => {
+      const below = Object.keys(files).filter((one) => one.startsWith(`${path}/`))
+      if (below.length === 0) throw absent(path)
+      return [...new Set(below.map((one) => one.slice(path.length + 1).split('/')[0] as string))].sort()
     },
     write: (path) => {
       throw new Error(`a dry run wrote ${path}`)
