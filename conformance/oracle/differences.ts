@@ -110,4 +110,11 @@ export const differences: Difference[] = [
     official: /^host: iptables nat -A CNI-HOSTPORT-DNAT .* --dports 8080,8444 -j /,
     podwire: /^host: iptables nat -A CNI-HOSTPORT-DNAT .* --dports 8080 -j /,
   },
+  {
+    what: 'DEL of tuning restores sysctls, too',
+    reason: 'a namespace outlives an attachment: what tuning set for it goes with it, as the attributes of the link do',
+    cases: /^tuning-sysctl$/,
+    official: /^container0: sysctl ipv4\/ip_forward 1$/,
+    podwire: /^container0: sysctl ipv4\/ip_forward 0$/,
+  },
 ]

@@ -1,0 +1,230 @@
+import { throwDifferences } from '../shared/net/interface.js'
+import { setLink, sysctl } from '../shared/net/ip.js'
+import { livingNetns, requireNetns } from '../shared/net/netns.js'
+import { attemptAll } from '../shared/plan/host.js'
+import { type Operation, quoted } from '../shared/plan/operation.js'
+import { macOf } from '../shared/protocol/checks.js'
+import { asCniError, CniError, codes, type Problem } from '../shared/protocol/errors.js'
+import { type Call, definePlugin } from '../shared/protocol/plugin.js'
+import { emptyResult, type Result } from '../shared/protocol/result.js'
+import { look, type Present } from './_tuning-look.js'
+import {
+  type Attributes,
+  fileOf,
+  forgetOriginals,
+  keepOriginals,
+  type Originals,
+  readOriginals,
+  staleFiles,
+} from './_tuning-originals.js'
+import { duplicateProblems, requireAllowed, type Setting, settingsOf, sysctlProblems } from './_tuning-sysctls.js'
+import type { TuningConfiguration } from './tuning.schema.js'
+
+type TuningCall = Call<TuningConfiguration>
+
+/** Settings of the container's namespace and attributes of its interface, restored by DEL. */
+export default definePlugin<TuningConfiguration>({
+  name: 'tuning',
+  argsKeys: ['MAC'],
+  prevResult: { ADD: 'required', CHECK: 'required' },
+
+  refuse({ config, args, stdin, environment }) {
+    const mac = args.get('MAC') ?? ''
+    const { ifName } = environment
+    return [
+      ...duplicateProblems(stdin),
+      ...sysctlProblems(config.sysctl ?? {}, 'sysctl', ifName),
+      ...sysctlProblems(config.args?.cni?.sysctl ?? {}, 'args.cni.sysctl', ifName),
+      ...(mac === '' || macOf(mac) ? [] : [{ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address' }]),
+    ]
+  },
+
+  add(call) {
+    const { host, environment, attachment, config } = call
+    const wanted = wantedOf(call)
+    requireAllowed(wanted.settings, host.files)
+    const netns = requireNetns(environment.netns)
+    const result = call.prevResult ?? emptyResult
+    if (isNothing(wanted)) return result
+    const present = look(host, netns, environment.ifName, wanted.settings)
+    requireLink(wanted, present, call)
+    keepOriginals(host, fileOf(config.dataDir, attachment), originalsOf(wanted, present, call))
+    host.apply(changes(wanted, present, { link: environment.ifName, netns }))
+    return tuned(result, wanted, environment.ifName)
+  },
+
+  check(call) {
+    const { host, environment } = call
+    const wanted = wantedOf(call)
+    const netns = requireNetns(environment.netns)
+    if (isNothing(wanted)) return
+    const present = look(host, netns, environment.ifName, wanted.settings)
+    requireLink(wanted, present, call)
+    throwDifferences([...attributeDifferences(wanted, present), ...sysctlDifferences(wanted, present)])
+  },
+
+  del({ host, environment, attachment, config }) {
+    const file = fileOf(config.dataDir, attachment)
+    const originals = readOriginals(file)
+    const netns = livingNetns(environment.netns)
+    try {
+      if (originals && netns !== undefined) host.sweep(restore(originals, { link: environment.ifName, netns }))
+    } catch (thrown) {
+      // The namespace is about to go: a value that cannot be restored must not keep the container from going, too.
+      const { message, details } = asCniError(thrown)
+      return host.warn(`tuning: DEL goes on, ${message}\n${details}`)
+    }
+    forgetOriginals(host, file)
+  },
+
+  status(call) {
+    const { config, host } = call
+    const settings = settingsOf(config.sysctl ?? {}, config.args?.cni?.sysctl ?? {}, 'eth0')
+    try {
+      requireAllowed(settings, host.files)
+    } catch (thrown) {
+      const { message, details } = asCniError(thrown)
+      throw new CniError(codes.notAvailable, message, { details })
+    }
+  },
+
+  gc({ host, config, validAttachments }) {
+    if (validAttachments === undefined) return
+    const stale = staleFiles(config.dataDir, config.name, validAttachments)
+    attemptAll(...stale.map((file) => () => forgetOriginals(host, file)))
+  },
+})
+
+// --- internal
+
+interface Wanted {
+  readonly attributes: Attributes
+  readonly settings: readonly Setting[]
+}
+
+interface At {
+  readonly link: string
+  readonly netns: string
+}
+
+/** What is asked for, the strongest last: configuration, CNI_ARGS, runtimeConfig, args.cni. */
+function wantedOf({ config, args, environment }: Pick<TuningCall, 'config' | 'args' | 'environment'>): Wanted {
+  const asked = config.args?.cni
+  const mac = macOf(asked?.mac || config.runtimeConfig?.mac || args.get('MAC') || config.mac || '')
+  const mtu = asked?.mtu || config.mtu
+  const allmulti = asked?.allmulti ?? config.allmulti
+  const txQLen = asked?.txQLen ?? config.txQLen
+  return {
+    attributes: {
+      ...(mac === undefined ? {} : { mac }),
+      ...(asked?.promisc || config.promisc ? { promisc: true } : {}),
+      ...(mtu > 0 ? { mtu } : {}),
+      ...(allmulti === undefined ? {} : { allmulti }),
+      ...(txQLen === undefined ? {} : { txQLen }),
+    },
+    settings: settingsOf(config.sysctl ?? {}, asked?.sysctl ?? {}, environment.ifName),
+  }
+}
+
+function isNothing({ attributes, settings }: Wanted): boolean {
+  return settings.length === 0 && Object.keys(attributes).length === 0
+}
+
+function requireLink({ attributes }: Wanted, { link }: Present, { environment }: TuningCall): void {
+  if (link || Object.keys(attributes).length === 0) return
+  const { ifName, netns } = environment
+  throw new CniError(codes.unknownContainer, `cannot find container link ${ifName}`, {
+    problems: [{ path: 'CNI_IFNAME', value: ifName, expected: `a link in ${netns}` }],
+    fix: 'chain tuning behind the plugin that makes the interface',
+  })
+}
+
+function originalsOf(
+  { attributes, settings }: Wanted,
+  { link, sysctls }: Present,
+  { attachment }: TuningCall,
+): Originals {
+  const keys = Object.keys(attributes) as (keyof Attributes)[]
+  const known = settings.filter(({ path }) => sysctls.has(path))
+  return {
+    ...(link ? Object.fromEntries(keys.map((key) => [key, link[key]])) : {}),
+    ...(known.length > 0
+      ? { sysctl: Object.fromEntries(known.map(({ path }) => [path, sysctls.get(path) ?? ''])) }
+      : {}),
+    podwire: { ...attachment, link: link?.identity ?? '' },
+  }
+}
+
+function changes({ attributes, settings }: Wanted, { link, sysctls }: Present, at: At): readonly Operation[] {
+  const before = link ?? {}
+  const keys = attributeOrder.filter((key) => attributes[key] !== undefined)
+  return [
+    ...settings.map((setting) => write(setting, sysctls.get(setting.path), at)),
+    ...keys.map((key) => ({ ...setAttribute(key, attributes, at), undo: [setAttribute(key, before, at)] })),
+  ]
+}
+
+/** What DEL does: everything back in reverse, what is gone is fine. */
+function restore({ sysctl: settings = {}, ...attributes }: Originals, at: At): readonly Operation[] {
+  const keys = attributeOrder.filter((key) => attributes[key] !== undefined)
+  const operations = [
+    ...Object.entries(settings)
+      .reverse()
+      .map(([path, value]) => write({ path, value, key: path }, undefined, at)),
+    ...keys.map((key) => setAttribute(key, attributes, at)),
+  ]
+  return operations.map((operation) => ({ ...operation, tolerate: ['absent'] as const }))
+}
+
+/** Writes a setting, naming both values; undone where the old one could be read. */
+function write({ path, value }: Setting, old: string | undefined, { netns }: At): Operation {
+  const operation = (to: string): Operation => ({
+    ...sysctl({ key: path, value: '', netns }),
+    argv: ['-w', quoted(`${path}=${to}`)],
+    why: `set the sysctl ${path} from ${JSON.stringify(old ?? 'unknown')} to ${JSON.stringify(to)}`,
+    meaning: {
+      absent: { code: codes.operationFailed, fix: 'check its name; a kernel module it belongs to may not be loaded' },
+      denied: {
+        code: codes.operationFailed,
+        fix: 'let the runtime run where /proc/sys is writable; under SELinux, see "ausearch -m avc"',
+      },
+    },
+  })
+  return { ...operation(value), ...(old === undefined ? {} : { undo: [operation(old)] }) }
+}
+
+const attributeOrder = ['mac', 'promisc', 'mtu', 'allmulti', 'txQLen'] as const
+
+const attributeWords: Record<keyof Attributes, (value: string | number | boolean) => readonly string[]> = {
+  mac: (value) => ['address', String(value)],
+  promisc: (value) => ['promisc', value ? 'on' : 'off'],
+  mtu: (value) => ['mtu', String(value)],
+  allmulti: (value) => ['allmulticast', value ? 'on' : 'off'],
+  txQLen: (value) => ['txqueuelen', String(value)],
+}
+
+function setAttribute(key: keyof Attributes, attributes: Attributes, { link, netns }: At): Operation {
+  const words = attributeWords[key](attributes[key] ?? '')
+  return setLink({ link, netns }, words, `set ${words.join(' ')} on ${link}`)
+}
+
+/** The result with what was changed; the MAC address as the kernel prints it. */
+function tuned(result: Result, { attributes: { mac, mtu } }: Wanted, ifName: string): Result {
+  const interfaces = result.interfaces.map((one) => {
+    if (one.name !== ifName || !one.sandbox) return one
+    return { ...one, ...(mac ? { mac } : {}), ...(mtu && one.mtu !== undefined ? { mtu } : {}) }
+  })
+  return { ...result, interfaces }
+}
+
+function attributeDifferences({ attributes }: Wanted, { link }: Present): readonly Problem[] {
+  return attributeOrder
+    .filter((key) => attributes[key] !== undefined && attributes[key] !== link?.[key])
+    .map((key) => ({ path: key, value: link?.[key], expected: String(attributes[key]) }))
+}
+
+function sysctlDifferences({ settings }: Wanted, { sysctls }: Present): readonly Problem[] {
+  return settings
+    .filter(({ path, value }) => sysctls.get(path) !== value)
+    .map(({ path, value }) => ({ path: `/proc/sys/${path}`, value: sysctls.get(path), expected: value }))
+}
