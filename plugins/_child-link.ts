@@ -11,8 +11,9 @@ import { CniError, codes, invalidConfiguration, type Problem } from '../shared/p
 import { hasIpam, lease, release, requireIpam } from '../shared/protocol/ipam.js'
 import type { Attachment, Call } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
+import { leaseFree } from './_address-probe.js'
 import type { ChildLinkConfiguration } from './_child-link.schema.js'
-import { findMaster, type MasterChoice, namesMaster } from './_master.js'
+import { findMaster, type MasterChoice, masterProblems, namesMaster } from './_master.js'
 
 export type ChildCall = Call<ChildLinkConfiguration & NetworkConfiguration>
 
@@ -31,6 +32,14 @@ export interface ChildLink {
   readonly addresses?: Result
 }
 
+/** Mistakes that single keys do not show and all kinds share. */
+export function childProblems(call: ChildCall): readonly Problem[] {
+  const { config } = call
+  if (!config.addressConflictDetection || hasIpam(call)) return masterProblems(config)
+  const expected = 'false without an IPAM plugin: there is no other address to take'
+  return [...masterProblems(config), { path: 'addressConflictDetection', value: true, expected }]
+}
+
 /** Makes the child in the container, gives it its addresses and announces them. The interface is the whole result. */
 export function attachChild(call: ChildCall, child: ChildLink): Result {
   const { config, host, environment, version } = call
@@ -41,8 +50,8 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   const master = findMaster(host, child.choice ?? config, config.linkInContainer ? netns : undefined)
   refuseLargeMtu(config.mtu, master, child)
   host.apply(createLink(call, child, master.ifname, netns))
-  const { ips, routes } = child.addresses ?? (hasIpam(call) ? lease(call) : emptyResult)
-  host.apply(configureLan({ ...config, ifName, netns }, { ips, routes }, announcing(ifName)))
+  const { ips, routes } = child.addresses ?? (hasIpam(call) ? leaseFor(call, child, master, netns) : emptyResult)
+  host.apply(configureLan({ ...config, ifName, netns }, { ips, routes }, ips.length > 0 ? announcing(ifName) : {}))
   if (ips.some(({ address }) => address.includes(':'))) settle(host, { link: ifName, netns })
   const mac = child.mac ?? master.address
   return {
@@ -71,8 +80,9 @@ export function configureLan(
     ...(isIPv4 && !acceptRA && !keepIPv6 ? { [`${conf}/disable_ipv6`]: '1' } : {}),
   }
   const at = { link: ifName, netns }
-  if (ips.length === 0) return [...containerSettings(at, settings), setUp(at)]
-  return configureInterface({ netns, ifName, ips, routes, settings: { ...settings, ...more } })
+  const all = { ...settings, ...more }
+  if (ips.length === 0) return [...containerSettings(at, all), setUp(at)]
+  return configureInterface({ netns, ifName, ips, routes, settings: all })
 }
 
 /** What differs from prevResult and the configuration; the master where the configuration names it. */
@@ -146,6 +156,18 @@ function createLink(
   const link = temporaryName(attachment)
   const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)
   return [born(link), { ...rename, undo: [deleteLink(at)] }]
+}
+
+/** With conflict detection the link is up while the neighbours are asked, and down before the addresses come. */
+function leaseFor(call: ChildCall, child: ChildLink, master: ObservedLink, netns: string): Result {
+  const { config, host, environment } = call
+  if (!config.addressConflictDetection) return lease(call)
+  const at = { link: environment.ifName, netns }
+  host.apply(configureLan({ ...config, ifName: at.link, netns }, emptyResult, announcing(at.link)))
+  const above = { link: master.ifname, netns: config.linkInContainer ? netns : undefined }
+  const leased = leaseFree(call, { child: at, arp: child.kind === 'ipvlan' ? above : at, master })
+  host.apply([setLink(at, ['down'], `set ${at.link} down`)])
+  return leased
 }
 
 function explained(operation: Operation, { taken }: ChildLink): Operation {

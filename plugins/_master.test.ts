@@ -32,7 +32,7 @@ function eyes(routes4: object[] = [], routes6: object[] = []): Eyes {
   }
   return {
     run: ({ argv }) => ({ status: 0, signal: null, stdout: JSON.stringify(answer(argv)), stderr: '' }),
-    files: { read: () => '', write: () => undefined },
+    files: new Proxy({} as Eyes['files'], { get: (_, key) => expect.unreachable(`asked files to ${String(key)}`) }),
   }
 }
 

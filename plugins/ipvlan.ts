@@ -3,8 +3,8 @@ import { probeKernel } from '../shared/net/probe.js'
 import type { Problem } from '../shared/protocol/errors.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { attachChild, type ChildLink, childDifferences, detachChild } from './_child-link.js'
-import { masterProblems, namesMaster } from './_master.js'
+import { attachChild, type ChildLink, childDifferences, childProblems, detachChild } from './_child-link.js'
+import { namesMaster } from './_master.js'
 import type { IpvlanConfiguration } from './ipvlan.schema.js'
 
 type IpvlanCall = Call<IpvlanConfiguration>
@@ -15,9 +15,12 @@ export default definePlugin<IpvlanConfiguration>({
   prevResult: { ADD: 'optional', CHECK: 'required' },
 
   refuse(call) {
-    const { config, environment } = call
-    const isAdd = environment.command === 'ADD'
-    return [...masterProblems(config), ...(isAdd ? [...chainProblems(call), ...addressProblems(call)] : [])]
+    const isAdd = call.environment.command === 'ADD'
+    return [
+      ...childProblems(call),
+      ...modeProblems(call),
+      ...(isAdd ? [...chainProblems(call), ...addressProblems(call)] : []),
+    ]
   },
 
   add(call) {
@@ -53,6 +56,12 @@ export default definePlugin<IpvlanConfiguration>({
 
 function child({ config }: IpvlanCall): ChildLink {
   return { kind: 'ipvlan', attributes: { mode: config.mode || 'l2' } }
+}
+
+function modeProblems({ config }: IpvlanCall): readonly Problem[] {
+  if (!config.addressConflictDetection || (config.mode || 'l2') === 'l2') return []
+  const expected = 'false: in this mode the container neither asks its neighbours nor answers them'
+  return [{ path: 'addressConflictDetection', value: true, expected }]
 }
 
 /** Behind another plugin that made its master: prevResult names it where the configuration does not. */

@@ -5,8 +5,7 @@ import { probeKernel } from '../shared/net/probe.js'
 import { macOf } from '../shared/protocol/checks.js'
 import { checkLease, collectLeases, ipamStatus } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { attachChild, type ChildLink, childDifferences, detachChild } from './_child-link.js'
-import { masterProblems } from './_master.js'
+import { attachChild, type ChildLink, childDifferences, childProblems, detachChild } from './_child-link.js'
 import type { MacvlanConfiguration } from './macvlan.schema.js'
 
 type MacvlanCall = Call<MacvlanConfiguration>
@@ -17,11 +16,11 @@ export default definePlugin<MacvlanConfiguration>({
   argsKeys: ['MAC'],
   prevResult: { CHECK: 'required' },
 
-  refuse({ config, args }) {
-    const mac = args.get('MAC') ?? ''
+  refuse(call) {
+    const mac = call.args.get('MAC') ?? ''
     const isWrong = mac !== '' && macOf(mac) === undefined
     return [
-      ...masterProblems(config),
+      ...childProblems(call),
       ...(isWrong ? [{ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address such as "02:00:5e:10:00:01"' }] : []),
     ]
   },

@@ -3,8 +3,8 @@ import { probeKernel } from '../shared/net/probe.js'
 import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { attachChild, type ChildLink, childDifferences, detachChild } from './_child-link.js'
-import { masterProblems, namesMaster } from './_master.js'
+import { attachChild, type ChildLink, childDifferences, childProblems, detachChild } from './_child-link.js'
+import { namesMaster } from './_master.js'
 import type { VlanConfiguration } from './vlan.schema.js'
 
 type VlanCall = Call<VlanConfiguration>
@@ -15,7 +15,7 @@ export default definePlugin<VlanConfiguration>({
   prevResult: { CHECK: 'required' },
 
   refuse(call) {
-    return [...masterProblems(call.config), ...missing(call)]
+    return [...childProblems(call), ...missing(call)]
   },
 
   add(call) {

@@ -23,9 +23,22 @@ export function announcing(link: string): Readonly<Record<string, string>> {
  * Waits until the kernel has found each IPv6 address of an interface to be its own, and puts its timing back.
  * @throws code 110 when a neighbour has one of them already
  */
-export function settle(host: Host, at: At & { readonly netns: string }): void {
-  if (!host.dryRun) refuseTaken(waitForDetection(host, at), at)
+export function settle(host: Host, at: At): void {
+  if (!host.dryRun) refuseTaken(addressesTaken(host, at), at)
   host.apply([usualTiming(at)])
+}
+
+/** Those of an interface's IPv6 addresses that a neighbour has already. Without a carrier nobody can be asked. */
+export function addressesTaken(host: Host, { link, netns }: At): readonly string[] {
+  const end = performance.now() + deadlineMilliseconds
+  for (let pause = detectionMilliseconds; ; pause = 30) {
+    const { addr_info = [], flags = [] } = observeLink(host, link, netns) ?? {}
+    const failed = addr_info.filter(({ dadfailed }) => dadfailed).map(({ local = '' }) => local)
+    const isWaiting = addr_info.some(({ tentative, dadfailed }) => tentative && !dadfailed)
+    if (!isWaiting || !flags.includes('LOWER_UP')) return failed
+    if (performance.now() > end) throw stillTentative(link)
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause)
+  }
 }
 
 // --- internal
@@ -37,19 +50,6 @@ const deadlineMilliseconds = 5000
 function usualTiming({ link, netns }: At): Operation {
   const key = `net/ipv6/neigh/${link}/retrans_time_ms`
   return sysctl({ key, value: String(usualMilliseconds), netns }, { ifSupported: true })
-}
-
-/** The addresses that a neighbour has already. Without a carrier nobody can be asked, and none is. */
-function waitForDetection(host: Host, { link, netns }: At): readonly string[] {
-  const end = performance.now() + deadlineMilliseconds
-  for (let pause = detectionMilliseconds; ; pause = 30) {
-    const { addr_info = [], flags = [] } = observeLink(host, link, netns) ?? {}
-    const failed = addr_info.filter(({ dadfailed }) => dadfailed).map(({ local = '' }) => local)
-    const isWaiting = addr_info.some(({ tentative, dadfailed }) => tentative && !dadfailed)
-    if (failed.length > 0 || !isWaiting || !flags.includes('LOWER_UP')) return failed
-    if (performance.now() > end) throw stillTentative(link)
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause)
-  }
 }
 
 function refuseTaken(taken: readonly string[], { link }: At): void {
