@@ -5,6 +5,7 @@ import { ruleTables } from '../shared/net/nft.js'
 import { bootID } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import {
+  allRecords,
   type Entry,
   readRecord,
   recordsDirectory,
@@ -14,8 +15,9 @@ import {
 } from '../shared/plan/records.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
+import { isSpecial } from './_portmap-elements.js'
 import { publishChains, unpublishChains } from './_portmap-iptables.js'
-import { isSpecial, publish, unpublish, unpublishByOwner } from './_portmap-nftables.js'
+import { publish, unpublish, unpublishByOwner } from './_portmap-nftables.js'
 import { mountsOf, networkOf, openFiles, processIDs } from './_portmap-processes.js'
 import { type Backend, nameOf, type Port, type Publication, portText, sharedPort } from './_portmap-publication.js'
 
@@ -64,20 +66,30 @@ export function release(host: Host, attachment: Attachment, published: Published
 
 // --- internal
 
-function withdraw(host: Host, attachment: Attachment, { backend, publications }: Published): void {
+function withdraw(host: Host, attachment: Attachment, published: Published): void {
+  const { backend, publications } = published
   const made = publications.filter(({ waiting }) => !waiting)
   if (backend === 'iptables') unpublishChains(host, attachment)
   else if (made.length > 0) unpublishOwn(host, attachment, made)
-  removeRecord(host, specialKind, attachment)
+  for (const folder of specialFolders(published)) removeRecord(host, specialKind, attachment, folder)
   removeRecord(host, kind, attachment)
 }
 
 const kind = 'portmap'
 /**
  * The records, too, of those who have ports for one address, ranges, or iptables chains: with a lock they see each
- * other, and because they are few all others can look at them. Two plain mappings meet in the kernel.
+ * other, and all others look at them, too. They lie in folders by host port, 256 ports in each, so that this costs
+ * the same however many there are. Two plain mappings meet in the kernel.
  */
 const specialKind = 'portmap-special'
+
+function foldersOf(publications: readonly Publication[]): readonly string[] {
+  return [...new Set(publications.flatMap(({ ports }) => ports.map(({ host }) => String(host >> 8))))]
+}
+
+function specialFolders({ backend, publications }: Published): readonly string[] {
+  return backend === 'iptables' || publications.some(isSpecial) ? foldersOf(publications) : []
+}
 
 /** Runs `body` while no other process claims what the kernel alone cannot decide about. */
 function locked<T>(host: Host, body: () => T): T {
@@ -87,7 +99,7 @@ function locked<T>(host: Host, body: () => T): T {
 function claimSpecial(host: Host, attachment: Attachment, wanted: Published): Published {
   return locked(host, () => {
     settleSpecial(host, attachment, wanted)
-    writeRecord(host, specialKind, attachment, wanted)
+    for (const folder of specialFolders(wanted)) writeRecord(host, specialKind, attachment, wanted, folder)
     if (wanted.backend === 'nftables') return make(host, attachment, wanted)
     const settled = settle(host, attachment, wanted)
     publishChains(host, attachment, settled)
@@ -141,7 +153,9 @@ function settleSpecial(host: Host, attachment: Attachment, wanted: Published): v
 }
 
 function specialHolders(attachment: Attachment, { publications }: Published): readonly Entry<Published>[] {
-  return recordsOfAllNetworks<Published>(specialKind).filter(
+  const near = foldersOf(publications).flatMap((folder) => allRecords<Published>(specialKind, folder))
+  const others = new Map(near.map((entry) => [attachmentHash(entry.attachment), entry]))
+  return [...others.values()].filter(
     ({ attachment: other, data }) =>
       other.containerID !== attachment.containerID &&
       publications.some((one) => data.publications.some((its) => !its.waiting && sharedPort(one, its))),

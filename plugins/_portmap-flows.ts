@@ -1,6 +1,7 @@
 import { formatAddress, parseAddress } from '../shared/net/address.js'
 import { type Flow, forgetFlows, udpFlows } from '../shared/net/conntrack.js'
 import type { Host } from '../shared/plan/host.js'
+import { CniError } from '../shared/protocol/errors.js'
 import type { Publication } from './_portmap-publication.js'
 
 /**
@@ -9,29 +10,29 @@ import type { Publication } from './_portmap-publication.js'
  * somebody else answers, at DEL those the container answers.
  */
 export function forgetOldFlows(host: Host, verb: 'ADD' | 'DEL', publications: readonly Publication[]): void {
-  if (host.dryRun) return
-  for (const publication of publications) {
-    if (publication.waiting || !publication.ports.some(({ protocol }) => protocol === 'udp')) continue
-    const flows = udpFlows(host.run, publication.family)
-    if (!flows) {
-      host.warn('portmap: old UDP flows may go on to where they went: the program "conntrack" is not installed')
-      return
-    }
-    const own = flows.filter((flow) => isOfMapping(flow, publication))
-    const answered = own.filter((flow) => isAnsweredBy(flow, publication))
-    const stale =
-      verb === 'DEL'
-        ? answered
-        : notForwarded(
-            host,
-            publication,
-            own.filter((one) => !answered.includes(one)),
-          )
-    host.sweep(forgetFlows(publication.family, stale))
+  const published = publications.filter(
+    ({ waiting, ports }) => !waiting && ports.some(({ protocol }) => protocol === 'udp'),
+  )
+  if (host.dryRun || published.length === 0) return
+  try {
+    for (const publication of published) forgetFlowsOf(host, verb, publication)
+  } catch (thrown) {
+    if (!(thrown instanceof CniError)) throw thrown
+    // The mapping itself is as it should be: not worth a failed ADD, nor a DEL that comes again.
+    host.warn(
+      `portmap: UDP clients that keep sending may go on to where they went: ${thrown.message}; ${thrown.details}`,
+    )
   }
 }
 
 // --- internal
+
+function forgetFlowsOf(host: Host, verb: 'ADD' | 'DEL', publication: Publication): void {
+  const own = udpFlows(host.run, publication.family).filter((flow) => isOfMapping(flow, publication))
+  const answered = own.filter((flow) => isAnsweredBy(flow, publication))
+  const others = own.filter((flow) => !answered.includes(flow))
+  host.sweep(forgetFlows(publication.family, verb === 'DEL' ? answered : notForwarded(host, publication, others)))
+}
 
 function isOfMapping({ destination, destinationPort }: Flow, { ports }: Publication): boolean {
   return ports.some(

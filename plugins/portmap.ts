@@ -84,8 +84,9 @@ function publishAll(call: PortmapCall, publications: readonly Publication[]): vo
     ...ownerState(host, requireNetns(environment.netns)),
     ...(mark ? { mark } : {}),
   }
+  warnOfLoopback6(host, publications)
   const made = claim(host, attachment, wanted).publications
-  for (const publication of made) if (!publication.waiting) letLoopbackOut(host, publication)
+  for (const publication of made) letLoopbackOut(host, publication)
   forgetOldFlows(host, 'ADD', made)
 }
 
@@ -94,6 +95,13 @@ function letLoopbackOut(host: Host, { family, address, masquerade }: Publication
   if (family === 'ip6' || masquerade === 'none') return
   const link = linkTowards(host, address)
   if (link !== undefined) host.apply([sysctl({ key: `net/ipv4/conf/${link}/route_localnet`, value: '1' })])
+}
+
+/** The kernel has no such switch for IPv6, and drops what a container answers to ::1. */
+function warnOfLoopback6(host: Host, publications: readonly Publication[]): void {
+  if (publications.some(({ ports }) => ports.some(({ address }) => address === '::1'))) {
+    host.warn('portmap: a mapping with hostIP "::1" is never reached: the kernel cannot answer for a container there')
+  }
 }
 
 /** Without a record: what bears the owner's name, and what the official plugin made in either backend. */

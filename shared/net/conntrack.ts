@@ -12,11 +12,13 @@ export interface Flow {
 
 /**
  * The UDP flows the kernel tracks in a family.
- * @returns undefined where the program conntrack is not installed
+ * @throws code 101 where the program conntrack is not installed, 100 when it fails
  */
-export function udpFlows(run: Run, family: 'ip' | 'ip6'): readonly Flow[] | undefined {
+export function udpFlows(run: Run, family: 'ip' | 'ip6'): readonly Flow[] {
   const outcome = run({ argv: ['conntrack', '-L', '-f', conntrackFamily[family], '-p', 'udp'] })
-  if (outcome.failure === 'ENOENT') return undefined
+  if (outcome.failure === 'ENOENT') {
+    throw new CniError(codes.toolMissing, 'the program "conntrack" is not installed', { fix: 'install conntrack' })
+  }
   if (outcome.status !== 0) {
     const details = `stderr: ${outcome.stderr.trim()}`
     throw new CniError(codes.operationFailed, 'cannot ask which UDP flows are tracked', { details })

@@ -16,11 +16,20 @@ export interface Entry<Data> {
 
 const root = '/run/podwire'
 
-/** Notes what an ADD is about to make; taken back when the ADD fails. `kind` is the plugin's name. */
-export function writeRecord<Data>(host: Host, kind: string, attachment: Attachment, data: Data): void {
-  const file = fileOf(kind, attachment)
+/**
+ * Notes what an ADD is about to make; taken back when the ADD fails. `kind` is the plugin's name; records that are looked
+ * for by something else than their network lie in a `folder` of that name.
+ */
+export function writeRecord<Data>(
+  host: Host,
+  kind: string,
+  attachment: Attachment,
+  data: Data,
+  folder = attachment.network,
+): void {
+  const file = fileOf(kind, attachment, folder)
   host.change(`note ${kind} of ${attachment.network}/${attachment.containerID} in ${file}`, () => {
-    const before = readRecord<Data>(kind, attachment)
+    const before = parse<Data>(file)
     host.journal.note(() => {
       if (before) put(file, { attachment, data: before.data })
       else rmSync(file, { force: true })
@@ -34,8 +43,8 @@ export function readRecord<Data>(kind: string, attachment: Attachment): Entry<Da
   return parse(fileOf(kind, attachment))
 }
 
-export function removeRecord(host: Host, kind: string, attachment: Attachment): void {
-  const file = fileOf(kind, attachment)
+export function removeRecord(host: Host, kind: string, attachment: Attachment, folder = attachment.network): void {
+  const file = fileOf(kind, attachment, folder)
   host.change(`forget ${file}`, () => rmSync(file, { force: true }))
 }
 
@@ -51,9 +60,9 @@ export function staleRecords<Data>(
   )
 }
 
-/** Every record of one network. */
-export function allRecords<Data>(kind: string, network: string): readonly Entry<Data>[] {
-  const directory = `${root}/${kind}/${network}`
+/** Every record of one network, or in one folder. */
+export function allRecords<Data>(kind: string, folder: string): readonly Entry<Data>[] {
+  const directory = `${root}/${kind}/${folder}`
   return namesIn(directory)
     .map((name) => parse<Data>(`${directory}/${name}`))
     .filter((entry) => entry !== undefined)
@@ -72,8 +81,8 @@ export function recordsDirectory(): string {
 
 // --- internal
 
-function fileOf(kind: string, attachment: Attachment): string {
-  return `${root}/${kind}/${attachment.network}/${attachmentHash(attachment)}`
+function fileOf(kind: string, attachment: Attachment, folder = attachment.network): string {
+  return `${root}/${kind}/${folder}/${attachmentHash(attachment)}`
 }
 
 /** Written beside and renamed, so that a reader sees all of it or nothing. */
