@@ -88,6 +88,9 @@ export function staleChains(host: Host, network: string, valid: ReadonlySet<stri
 
 // --- internal
 
+/** iptables-save does not show them before the table is used. */
+const builtIn = ['PREROUTING', 'OUTPUT', 'POSTROUTING']
+
 /** The chains and rules that are not there yet, as one transaction. */
 function missingRules(
   saved: SavedRules,
@@ -95,7 +98,8 @@ function missingRules(
   rules: readonly Rule[],
   why: string,
 ): readonly Operation[] {
-  const chains = [...new Set(rules.map(({ chain }) => chain))].filter((chain) => !hasChain(saved, chain))
+  const named = rules.map(({ chain }) => chain).filter((chain) => !builtIn.includes(chain))
+  const chains = [...new Set(named)].filter((chain) => !hasChain(saved, chain))
   const absent = rules.filter((one) => !isThere(saved, one))
   return [
     ...chains.map((chain) => iptables(tool, 'nat', ['-N', chain], why)),

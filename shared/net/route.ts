@@ -5,7 +5,7 @@ import { parseAddress } from './address.js'
  * The link by which the host's main table reaches an IPv4 address directly (no gateway between), read from
  * /proc/net/route: no process is needed. Undefined where it is reached otherwise or not at all.
  */
-export function linkTowards({ files }: { readonly files: Files }, address: string): string | undefined {
+export function linkTowards({ files }: { readonly files: Pick<Files, 'read'> }, address: string): string | undefined {
   const parsed = parseAddress(address)
   if (parsed?.family !== 4) return undefined
   const target = Number(parsed.value)
