@@ -39,6 +39,22 @@ const route = z.looseObject({
   prefsrc: z.string().optional(),
 })
 
+const nexthop = z.looseObject({ gateway: z.string().optional(), dev: z.string(), weight: z.int().optional() })
+
+/** What we read of `ip -N -j -d route show table all`: every name as its number. */
+const numberedRoute = route.extend({
+  type: z.string().optional(),
+  protocol: z.string().optional(),
+  via: z.looseObject({ family: z.string(), host: z.string() }).optional(),
+  flags: z.array(z.string()).default([]),
+  metrics: z.array(z.record(z.string(), z.unknown())).optional(),
+  pref: z.string().optional(),
+  nexthops: z.array(nexthop).optional(),
+})
+
+/** What we read of `ip -N -j rule show`. */
+const rule = z.looseObject({ src: z.string().optional(), srclen: z.int().optional(), table: z.string().optional() })
+
 /** What we read of `tc -j -r qdisc show`: sizes in bytes, the rate in bytes a second. */
 const qdisc = z.looseObject({
   kind: z.string(),
@@ -54,11 +70,16 @@ const filter = z.looseObject({ options: z.looseObject({ actions: z.array(action)
 export const schemas = {
   links: z.array(link),
   routes: z.array(route),
+  numberedRoutes: z.array(numberedRoute),
+  rules: z.array(rule),
   qdiscs: z.array(qdisc),
   filters: z.array(filter),
 }
 
 export type ObservedLink = z.infer<typeof link>
 export type ObservedRoute = z.infer<typeof route>
+/** With the family it was asked for by, which `ip` does not repeat. */
+export type NumberedRoute = z.infer<typeof numberedRoute> & { readonly family: 4 | 6 }
+export type ObservedRule = z.infer<typeof rule>
 export type ObservedQdisc = z.infer<typeof qdisc>
 export type ObservedFilter = z.infer<typeof filter>

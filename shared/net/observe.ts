@@ -4,14 +4,27 @@ import type { Outcome, Run } from '../exec/run.js'
 import { firstLine, reasonOf } from '../exec/stderr.js'
 import { accept } from '../protocol/accept.js'
 import { CniError, codes } from '../protocol/errors.js'
-import type { ObservedFilter, ObservedLink, ObservedQdisc, ObservedRoute } from './observe.schema.js'
+import type {
+  NumberedRoute,
+  ObservedFilter,
+  ObservedLink,
+  ObservedQdisc,
+  ObservedRoute,
+  ObservedRule,
+} from './observe.schema.js'
 
-export type { ObservedLink, ObservedQdisc, ObservedRoute }
+export type { NumberedRoute, ObservedLink, ObservedQdisc, ObservedRoute, ObservedRule }
 
 /** What looking needs of the world. */
 export interface Eyes {
   readonly run: Run
   readonly files: Files
+}
+
+/** How a namespace routes. */
+export interface Routing {
+  readonly rules: readonly ObservedRule[]
+  readonly routes: readonly NumberedRoute[]
 }
 
 /** One link with its addresses and kind, or undefined when there is none of that name. */
@@ -36,6 +49,23 @@ export function observeRoutes({ run }: Eyes, netns?: string): readonly (Observed
     const routes = query<ObservedRoute[]>(run, netns, words, 'routes') ?? []
     return routes.map((route) => ({ ...route, family }))
   })
+}
+
+/** The rules and the routes of every table, both families, with numbers for the names of tables, protocols and scopes. */
+export function observeRouting(eyes: Eyes, netns: string): Routing {
+  const families = hasIPv6(eyes) ? ([4, 6] as const) : ([4] as const)
+  const found = families.map((family) => {
+    const words = ['nsenter', `--net=${netns}`, 'ip', '-N', '-j', '-d', `-${family}`, '-batch', '-'] as const
+    const outcome = eyes.run({ argv: [...words], stdin: 'rule show\nroute show table all\n' })
+    if (outcome.status !== 0) throw lookError(words, outcome)
+    const [rules = '', routes = ''] = outcome.stdout.split('\n')
+    const unmarked = readAnswer<Omit<NumberedRoute, 'family'>[]>(routes, 'numberedRoutes')
+    return {
+      rules: readAnswer<ObservedRule[]>(rules, 'rules'),
+      routes: unmarked.map((one) => ({ ...one, family }) as NumberedRoute),
+    }
+  })
+  return { rules: found.flatMap(({ rules }) => rules), routes: found.flatMap(({ routes }) => routes) }
 }
 
 /** The queueing disciplines of a link, or undefined when there is none of that name; limits with all their numbers. */

@@ -1,0 +1,173 @@
+import { ip, setLink, setUp } from '../shared/net/ip.js'
+import { attachmentHash } from '../shared/net/names.js'
+import { livingNetns } from '../shared/net/netns.js'
+import { hostLinkNames, type ObservedLink, observeLinks } from '../shared/net/observe.js'
+import type { Host } from '../shared/plan/host.js'
+import { type Operation, quoted } from '../shared/plan/operation.js'
+import { readRecord } from '../shared/plan/records.js'
+import { isLinkName } from '../shared/protocol/checks.js'
+import { CniError, codes } from '../shared/protocol/errors.js'
+import type { Attachment } from '../shared/protocol/plugin.js'
+
+/** What a device was on the host, and where it went: what gives it back. */
+export interface Moved {
+  readonly device: string
+  readonly mac?: string
+  readonly alias?: string
+  readonly up: boolean
+  readonly netns: string
+}
+
+export const recordKind = 'host-device'
+
+/**
+ * Moves a device into the container under its new name. It carries its old name as its alias, as the official plugin
+ * leaves it, so that either suite can give it back. It arrives under a name that nobody else has: neither the host's
+ * other links nor the container's can be in its way, and udev never sees the new name.
+ */
+export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation[] {
+  const { device, netns } = moved
+  const { ifName } = to
+  const passing = passingName(to.attachment)
+  const back = ip(
+    netns,
+    ['link', 'set', 'dev', passing, 'netns', ownNetns(host), 'name', device],
+    `give ${device} back`,
+  )
+  return [
+    {
+      ...setAlias(device, device),
+      undo: [setAlias(device, moved.alias ?? ''), ...(moved.up ? [setUp({ link: device })] : [])],
+    },
+    {
+      ...setLink({ link: device }, ['netns', netns, 'name', passing], `move ${device} into the container`),
+      undo: [back],
+    },
+    {
+      ...setLink({ link: passing, netns }, ['name', ifName], `rename ${device} to ${ifName}`),
+      undo: [
+        setLink({ link: ifName, netns }, ['down'], `set ${ifName} down`),
+        setLink({ link: ifName, netns }, ['name', passing], `rename ${ifName}`),
+      ],
+      meaning: {
+        exists: {
+          code: codes.nameTaken,
+          fix: 'remove or rename the interface that is there; a DEL of the attachment does',
+        },
+      },
+    },
+  ]
+}
+
+/**
+ * Gives the attachment's device back: its name, its alias and its state. Nothing to do when it is not in the container
+ * any more (unplugged, or gone with its namespace), except to rename what the kernel gave back itself.
+ * @throws code 103 when the host has another link of its name, and everything stays where it is; a later DEL does it
+ */
+export function giveBack(host: Host, attachment: Attachment, given: string): void {
+  const record = readRecord<Moved>(recordKind, attachment)?.data
+  const netns = livingNetns(given) ?? (record ? livingNetns(record.netns) : undefined)
+  const inside = netns === undefined ? undefined : findInside(host, { attachment, record, netns })
+  if (inside && netns !== undefined) {
+    moveOut(host, { ...inside, netns, up: record?.up ?? false, alias: record?.alias })
+  } else if (record) restoreStranded(host, record, attachment)
+}
+
+// --- internal
+
+interface Target {
+  readonly attachment: Attachment
+  readonly ifName: string
+}
+
+interface Leaving {
+  readonly link: ObservedLink
+  readonly device: string
+  readonly passing: string
+  readonly netns: string
+  readonly up: boolean
+  readonly alias: string | undefined
+}
+
+/** The name of a device on its way, the attachment's own. */
+function passingName(attachment: Attachment): string {
+  return `dev${attachmentHash(attachment).slice(0, 12)}`
+}
+
+/** The namespace of this process by a path that another one can open: that of process 1 where it is the same. */
+function ownNetns({ files }: Host): string {
+  const own = files.readLink('/proc/self/ns/net')
+  try {
+    if (files.readLink('/proc/1/ns/net') === own) return '/proc/1/ns/net'
+  } catch {
+    // Not to be looked at: in another container, say.
+  }
+  return `/proc/${files.readLink('/proc/self')}/ns/net`
+}
+
+/** An empty text removes the alias. */
+function setAlias(link: string, alias: string): Operation {
+  return setLink(
+    { link },
+    ['alias', quoted(alias)],
+    alias === '' ? `take its alias from ${link}` : `note ${alias} on ${link}`,
+  )
+}
+
+/**
+ * The device in the container, also under the name of its way there, where an ADD was killed. Its name on the host is the
+ * record's; what the official plugin moved has no record, and an alias that says it.
+ */
+function findInside(
+  host: Host,
+  { attachment, record, netns }: { attachment: Attachment; record: Moved | undefined; netns: string },
+): Pick<Leaving, 'link' | 'device' | 'passing'> | undefined {
+  const passing = passingName(attachment)
+  const links = observeLinks(host, netns)
+  const link = [passing, attachment.ifName].map((name) => links.find(({ ifname }) => ifname === name)).find(Boolean)
+  if (!link) return undefined
+  const isOurs = link.ifalias === record?.device || link.address === record?.mac
+  const device = record === undefined ? link.ifalias : isOurs ? record.device : undefined
+  return device !== undefined && isLinkName(device) ? { link, device, passing } : undefined
+}
+
+function moveOut(host: Host, { link, device, passing, netns, up, alias }: Leaving): void {
+  if (hostLinkNames(host).has(device)) throw occupied(device, link.ifname)
+  const at = { link: link.ifname, netns }
+  const rename = setLink(at, ['name', passing], `rename ${link.ifname}`)
+  host.apply([
+    setLink(at, ['down'], `set ${link.ifname} down`),
+    ...(link.ifname === passing ? [] : [rename]),
+    setLink({ link: passing, netns }, ['netns', ownNetns(host), 'name', device], `give ${device} back to the host`),
+    ...asBefore({ device, up, alias }),
+  ])
+}
+
+/** Puts a device in order that is on the host already: the kernel moved it when its namespace ended, or a DEL was killed. */
+function restoreStranded(host: Host, record: Moved, attachment: Attachment): void {
+  const { device, mac } = record
+  const link = observeLinks(host).find(({ ifalias, address }) => ifalias === device && address === mac)
+  if (!link) return
+  const isRenamed = link.ifname !== device
+  if (isRenamed && hostLinkNames(host).has(device)) throw occupied(device, link.ifname)
+  const rename = [
+    setLink({ link: link.ifname }, ['down'], `set ${link.ifname} down`),
+    setLink({ link: link.ifname }, ['name', device], `rename ${attachment.ifName} to ${device}`),
+  ]
+  host.apply([...(isRenamed ? rename : []), ...asBefore(record)])
+}
+
+function asBefore({ device, up, alias = '' }: { device: string; up: boolean; alias?: string | undefined }) {
+  return [setAlias(device, alias), ...(up ? [setUp({ link: device })] : [])]
+}
+
+function occupied(device: string, ifName: string): CniError {
+  return new CniError(
+    codes.nameTaken,
+    `cannot give ${ifName} its name ${device} back: the host has another link of it`,
+    {
+      details: 'the device stays as it is, with its address',
+      fix: `rename that link (ip link set dev ${device} name ANOTHER) and repeat the DEL`,
+    },
+  )
+}

@@ -1,0 +1,118 @@
+import { announcing, settle } from '../shared/net/announce.js'
+import { interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
+import { setUp } from '../shared/net/ip.js'
+import { requireNetns } from '../shared/net/netns.js'
+import { type ObservedLink, observeLink } from '../shared/net/observe.js'
+import { attemptAll } from '../shared/plan/host.js'
+import { removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { CniError, codes } from '../shared/protocol/errors.js'
+import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
+import { type Call, definePlugin } from '../shared/protocol/plugin.js'
+import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
+import { configureLan } from './_child-link.js'
+import { deviceProblems, findDevice } from './_host-device-find.js'
+import { giveBack, type Moved, moveIn, recordKind } from './_host-device-move.js'
+import type { HostDeviceConfiguration } from './host-device.schema.js'
+
+type HostDeviceCall = Call<HostDeviceConfiguration>
+
+/** Lends a link of the host to the container. A device that a program drives itself gets only its addresses. */
+export default definePlugin<HostDeviceConfiguration>({
+  name: 'host-device',
+  prevResult: { CHECK: 'required' },
+  refuse: ({ config }) => deviceProblems(config),
+
+  add(call) {
+    const { config, host, environment, version } = call
+    refuseInexpressible(version, hasIpam(call))
+    requireIpam(call)
+    const netns = requireNetns(environment.netns)
+    const device = findDevice(host, config)
+    const mac = device.dpdk ? undefined : lend(call, device.find(), netns)
+    const leased = hasIpam(call) ? lease(call) : emptyResult
+    if (!device.dpdk) configure(call, leased, netns)
+    return {
+      interfaces: [{ name: environment.ifName, sandbox: netns, ...(mac === undefined ? {} : { mac }) }],
+      ips: leased.ips.map((one) => ({ ...one, interface: 0 })),
+      routes: leased.routes,
+      dns: hasIpam(call) ? (config.dns ?? {}) : {},
+    }
+  },
+
+  check(call) {
+    const { config, host, environment, prevResult = emptyResult } = call
+    checkLease(call)
+    const netns = requireNetns(environment.netns)
+    if (findDevice(host, config).dpdk) return
+    throwDifferences(interfaceDifferences(host, { netns, ifName: environment.ifName, prevResult }).problems)
+  },
+
+  /** The lease is given back after the device: as long as that is in the container, its address answers. */
+  del(call) {
+    const { host, environment, attachment } = call
+    giveBack(host, attachment, environment.netns)
+    release(call)
+    removeRecord(host, recordKind, attachment)
+  },
+
+  status(call) {
+    ipamStatus(call)
+  },
+
+  gc(call) {
+    const { config, host, validAttachments } = call
+    const stale = validAttachments === undefined ? [] : staleRecords<Moved>(recordKind, config.name, validAttachments)
+    attemptAll(
+      ...stale.map(({ attachment, data }) => () => {
+        giveBack(host, attachment, data.netns)
+        removeRecord(host, recordKind, attachment)
+      }),
+      () => collectLeases(call),
+    )
+  },
+})
+
+// --- internal
+
+/** Moves the device, with what it was on record. @returns its MAC address */
+function lend(
+  { host, environment, attachment }: HostDeviceCall,
+  link: ObservedLink,
+  netns: string,
+): string | undefined {
+  const { ifName } = environment
+  if (observeLink(host, ifName, netns)) {
+    throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
+      fix: 'remove or rename the interface that is there; a DEL of the attachment does',
+    })
+  }
+  const moved = describe(link, netns)
+  writeRecord<Moved>(host, recordKind, attachment, moved)
+  host.apply(moveIn(host, moved, { attachment, ifName }))
+  return link.address
+}
+
+function describe({ ifname, address, ifalias, flags }: ObservedLink, netns: string): Moved {
+  return {
+    device: ifname,
+    up: flags.includes('UP'),
+    netns,
+    ...(address === undefined ? {} : { mac: address }),
+    ...(ifalias === undefined || !isPlain(ifalias) ? {} : { alias: ifalias }),
+  }
+}
+
+/** True for a text that can be quoted for a tool. */
+function isPlain(text: string): boolean {
+  for (const char of text) if (char < ' ' || char === '\x7f' || char === '"' || char === '\\') return false
+  return true
+}
+
+/** Without IPAM the device only comes up: it may be all the container's business. */
+function configure({ config, host, environment }: HostDeviceCall, leased: Result, netns: string): void {
+  const { ifName } = environment
+  const at = { link: ifName, netns }
+  const isBare = leased.ips.length === 0
+  host.apply(isBare ? [setUp(at)] : configureLan({ ...config, ifName, netns }, leased, announcing(ifName)))
+  if (leased.ips.some(({ address }) => address.includes(':'))) settle(host, at)
+}
