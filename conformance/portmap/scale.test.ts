@@ -1,10 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs'
+import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { succeedSilently } from '../harness/answer.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
+import { type Call, runPlugin, startPlugin, type Verb } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { call, elementCount, type Mapping, tcp, udp } from './setting.js'
 
@@ -118,6 +119,38 @@ describe.each(['nftables', 'iptables'])('thirty at once, by %s', (backend) => {
     expect(ended.filter(({ status }) => status === 0)).toHaveLength(1)
     const codes = ended.filter(({ status }) => status !== 0).map(({ stdout }) => JSON.parse(stdout).code)
     expect(new Set(codes)).toEqual(new Set([106]))
+  })
+})
+
+describe.each(['nftables', 'iptables'])('killed at a random moment, by %s', (backend) => {
+  const mappings = [
+    tcp(8080),
+    tcp(8081, 80, '127.0.0.1'),
+    ...Array.from({ length: 5 }, (_, at) => tcp(9000 + at, 9000 + at)),
+  ]
+
+  test('an ADD followed by DEL leaves nothing', { timeout: 120_000 }, async ({ host }) => {
+    const container = await host.container()
+    const portmap = { backend }
+    const del = () => runPlugin(host, call('DEL', container, [], { portmap }))
+    const began = performance.now()
+    await traced(host, call('ADD', container, mappings, { portmap }))
+    const duration = performance.now() - began
+    succeedSilently(await del())
+    const before = await takeSnapshot(host)
+    let killed = 0
+    for (let round = 0; round < 40; round++) {
+      const adding = startPlugin(host, call('ADD', container, mappings, { portmap }))
+      // The moment is what is being tested: spread evenly over the whole run.
+      await delay((duration * round) / 40)
+      adding.child.kill('SIGKILL')
+      if ((await adding.finished).signal === 'SIGKILL') killed++
+      await host.quiet()
+      succeedSilently(await del())
+      if (round % 10 === 9) expect(difference(before, await takeSnapshot(host)), `round ${round}`).toBe('')
+    }
+    expect(killed).toBeGreaterThan(10)
+    expect(await host.output(['find', '/run/podwire/portmap', '/run/podwire/portmap-special', '-type', 'f'])).toBe('')
   })
 })
 
