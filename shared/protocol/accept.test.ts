@@ -65,6 +65,15 @@ describe('accepting', () => {
     expect(problems.map(({ path }) => path)).toEqual(['isGateway', 'mtu', 'list[0].id', 'list[1]'])
   })
 
+  test('the value is without what is wrong, as far as that is optional', () => {
+    expect(accept({ mtu: 'x', list: [null], name: 'a b', open: { mac: 1, other: 2 } }, thing).value).toEqual({
+      name: 'cni0',
+      isGateway: false,
+      open: { other: 2 },
+    })
+    expect(accept({ id: 'x' }, shapeOf(z.object({ id: z.int() }))).value).toBeUndefined()
+  })
+
   test('keys named after parts of Object are only unknown keys', () => {
     const { value, problems, unknown } = accept(JSON.parse('{"__proto__": {"x": 1}, "constructor": 1}'), thing)
     expect(value).toEqual({ name: 'cni0', isGateway: false })
@@ -129,5 +138,6 @@ describe('shapes give the verdicts of the schemas they come from', () => {
   test('a schema that shapes cannot say stops the build', () => {
     expect(() => shapeOf(z.date())).toThrow('zod\'s "date"')
     expect(() => shapeOf(z.number())).toThrow('not z.int()')
+    expect(() => shapeOf(z.int().gt(5))).toThrow('"greater_than"')
   })
 })

@@ -10,6 +10,7 @@ export interface UnknownKey {
 }
 
 export interface Accepted {
+  /** The value without what is wrong in it; undefined where something required is. */
   readonly value: unknown
   readonly problems: readonly Problem[]
   readonly unknown: readonly UnknownKey[]
@@ -21,7 +22,8 @@ export interface Accepted {
  */
 export function accept(value: unknown, shape: Shape, path = ''): Accepted {
   const context: Context = { problems: [], unknown: [] }
-  return { value: walk(value, shape, path, context), ...context }
+  const walked = walk(value, shape, path, context)
+  return { value: walked === broken ? undefined : walked, ...context }
 }
 
 /** The warning for an unknown key, with the known key that was probably meant. */
@@ -37,13 +39,24 @@ interface Context {
   readonly unknown: UnknownKey[]
 }
 
+/** Stands for a value with a mistake that its own shape cannot do without: what holds it is broken, too. */
+const broken = Symbol('broken')
+
+/** The value as its shape wants it; a broken one that is optional counts as not given. */
 function walk(value: unknown, shape: Shape, path: string, context: Context): unknown {
-  if (value === undefined || value === null) {
-    if (shape.default !== undefined) return shape.default
-    if (shape.optional || shape.is === 'any') return undefined
-    if (shape.is !== 'object') return wrong(undefined, shape, path, context)
-    return walk({}, shape, path, context)
-  }
+  const given = value ?? undefined
+  const walked = given === undefined ? absent(shape, path, context) : present(given, shape, path, context)
+  if (walked !== broken) return walked
+  return shape.optional || shape.default !== undefined ? shape.default : broken
+}
+
+function absent(shape: Shape, path: string, context: Context): unknown {
+  if (shape.default !== undefined) return shape.default
+  if (shape.optional || shape.is === 'any') return undefined
+  return shape.is === 'object' ? members({}, shape, path, context) : wrong(undefined, shape, path, context)
+}
+
+function present(value: unknown, shape: Shape, path: string, context: Context): unknown {
   switch (shape.is) {
     case 'any':
       return value
@@ -55,16 +68,23 @@ function walk(value: unknown, shape: Shape, path: string, context: Context): unk
       return isText(value, shape) ? value : wrong(value, shape, path, context)
     case 'array':
       if (!Array.isArray(value)) return wrong(value, shape, path, context)
-      return value.map((one, index) => item(one, shape.of, `${path}[${index}]`, context))
+      return whole(value.map((one, index) => item(one, shape.of, `${path}[${index}]`, context)))
     case 'record':
       if (!isObject(value)) return wrong(value, shape, path, context)
-      return Object.fromEntries(
-        Object.entries(value).map(([key, one]) => [key, item(one, shape.of, joined(path, key), context)]),
-      )
+      return entries(value, shape.of, path, context)
     case 'object':
       if (!isObject(value)) return wrong(value, shape, path, context)
       return members(value, shape, path, context)
   }
+}
+
+function whole(values: readonly unknown[]): unknown {
+  return values.includes(broken) ? broken : values
+}
+
+function entries(value: object, shape: Shape, path: string, context: Context): unknown {
+  const walked = Object.entries(value).map(([key, one]) => [key, item(one, shape, joined(path, key), context)] as const)
+  return walked.some(([, one]) => one === broken) ? broken : Object.fromEntries(walked)
 }
 
 /** An entry of an array or a record: here `null` is not "not given" but a mistake. */
@@ -83,12 +103,14 @@ function members(value: object, shape: Shape & { is: 'object' }, path: string, c
     else given[key] = one
   }
   const result: Record<string, unknown> = shape.open ? { ...given } : {}
+  let isBroken = false
   for (const name in shape.keys) {
     const one = walk(given[name], shape.keys[name] as Shape, joined(path, name), context)
-    if (one !== undefined) result[name] = one
+    if (one === broken) isBroken = true
+    else if (one !== undefined) result[name] = one
     else delete result[name]
   }
-  return result
+  return isBroken ? broken : result
 }
 
 function nameOf(key: string, { keys }: Shape & { is: 'object' }): string | undefined {
@@ -98,9 +120,9 @@ function nameOf(key: string, { keys }: Shape & { is: 'object' }): string | undef
   return undefined
 }
 
-function wrong(value: unknown, shape: Shape, path: string, { problems }: Context): undefined {
+function wrong(value: unknown, shape: Shape, path: string, { problems }: Context): typeof broken {
   problems.push({ path: path || '(top level)', value, expected: expectation(shape) })
-  return undefined
+  return broken
 }
 
 function expectation(shape: Shape): string {

@@ -6,7 +6,7 @@ import { parseArgs } from './args.js'
 import { isLinkName } from './checks.js'
 import type { NetworkConfiguration } from './config.schema.js'
 import { type Environment, isIdentifier, type Verb } from './environment.js'
-import { asCniError, attributed, CniError, codes, invalidConfiguration, type Problem } from './errors.js'
+import { asCniError, attributed, CniError, codes, invalidConfiguration } from './errors.js'
 import type { AnyPlugin, Call } from './plugin.js'
 import { parseResult, type Result } from './result.js'
 import { negotiate, type Version, versionsSince } from './version.js'
@@ -82,8 +82,7 @@ function verbOf({ environment }: Request): Exclude<Verb, 'VERSION'> {
 function readCall(plugin: AnyPlugin, request: Request, version: Version, host: Host): Call {
   const { environment, stdin, json } = request
   const verb = verbOf(request)
-  const problems: Problem[] = []
-  const config = readConfiguration(plugin, json, verb, host, problems)
+  const config = readConfiguration(plugin, json, verb, host)
   const attachment = { network: config.name, containerID: environment.containerID, ifName: environment.ifName }
   const prevResult = readPrevResult(plugin, config, verb, version, host)
   const validAttachments = config['cni.dev/valid-attachments'] ?? config['cni.dev/attachments']
@@ -104,45 +103,27 @@ function readCall(plugin: AnyPlugin, request: Request, version: Version, host: H
       fix: 'use letters, digits, ".", "_" and "-"',
     })
   }
-  if (problems.length === 0 && (verb === 'ADD' || verb === 'CHECK')) problems.push(...(plugin.refuse?.(call) ?? []))
+  const problems = verb === 'ADD' || verb === 'CHECK' ? (plugin.refuse?.(call) ?? []) : []
   if (problems.length > 0) throw invalidConfiguration(problems)
   return call
 }
 
 /**
- * The configuration as the plugin's schema reads it. A DEL goes on without optional keys that are wrong: a broken
+ * The configuration as the plugin's schema reads it. A DEL goes on without what is wrong, where that is optional: a broken
  * configuration must not keep a container's things alive.
+ * @throws code 7 with every mistake
  */
-function readConfiguration(
-  plugin: AnyPlugin,
-  json: object,
-  verb: Verb,
-  host: Host,
-  problems: Problem[],
-): NetworkConfiguration {
+function readConfiguration(plugin: AnyPlugin, json: object, verb: Verb, host: Host): NetworkConfiguration {
   const shape = shapes[plugin.name]
-  if (shape?.is !== 'object') throw new Error(`the plugin ${plugin.name} has no schema`)
-  const accepted = accept(json, shape)
+  if (shape === undefined) throw new Error(`the plugin ${plugin.name} has no schema`)
+  const { value, problems, unknown } = accept(json, shape)
   if (verb === 'ADD') {
-    for (const one of accepted.unknown) host.warn(`${plugin.name}: ${unknownKeyWarning(one)}`)
+    for (const one of unknown) host.warn(`${plugin.name}: ${unknownKeyWarning(one)}`)
   }
-  const config = accepted.value as Record<string, unknown>
-  for (const problem of accepted.problems) {
-    const key = topLevelKey(problem.path)
-    const member = shape.keys[key]
-    if (verb !== 'DEL' || !(member?.optional || member?.default !== undefined)) problems.push(problem)
-    else {
-      host.warn(`${plugin.name}: DEL goes on without ${key}: expected ${problem.expected}`)
-      if (member.default === undefined) delete config[key]
-      else config[key] = member.default
-    }
-  }
-  return config as unknown as NetworkConfiguration
-}
-
-function topLevelKey(path: string): string {
-  if (path.startsWith('cni.dev/')) return path.split('[')[0] as string
-  return path.split('.')[0]?.split('[')[0] ?? path
+  if (value === undefined || (verb !== 'DEL' && problems.length > 0)) throw invalidConfiguration(problems)
+  for (const { path, expected } of problems)
+    host.warn(`${plugin.name}: DEL goes on without ${path}: expected ${expected}`)
+  return value as NetworkConfiguration
 }
 
 function readPrevResult(

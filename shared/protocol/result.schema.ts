@@ -1,14 +1,17 @@
 import { z } from 'zod'
 import { checked, dns } from './config.schema.js'
 
+const unsigned = z.int().min(0).max(4294967295)
+
+/** `scope` is a number as in /etc/iproute2/rt_scopes. */
 export const route = z.object({
   dst: checked('cidr'),
   gw: checked('addressOrEmpty').optional(),
-  mtu: z.int().optional(),
-  advmss: z.int().optional(),
-  priority: z.int().optional(),
-  table: z.int().optional(),
-  scope: z.int().optional(),
+  mtu: unsigned.optional(),
+  advmss: unsigned.optional(),
+  priority: unsigned.optional(),
+  table: unsigned.optional(),
+  scope: z.int().min(0).max(255).optional(),
 })
 
 /** Addresses of one family in results of 0.1.0 and 0.2.0. */
@@ -18,8 +21,9 @@ const ip = z.object({
   routes: z.array(route).optional(),
 })
 
+/** Later plugins make files, rules and commands of the name: only what the kernel takes for one is let in. */
 const networkInterface = z.object({
-  name: z.string().default(''),
+  name: checked('linkNameOrEmpty').default(''),
   mac: z.string().optional(),
   mtu: z.int().optional(),
   sandbox: z.string().optional(),

@@ -63,9 +63,9 @@ function bounds({ check: format, checks = [] }: Definition): { min?: number; max
   if (format !== 'number_format') throw new Error('a schema has a number that is not z.int()')
   const found: { min?: number; max?: number } = {}
   for (const { _zod } of checks) {
-    const { check, value } = _zod.def
-    if (check === 'greater_than' && value !== undefined) found.min = value
-    else if (check === 'less_than' && value !== undefined) found.max = value
+    const { check, value, inclusive } = _zod.def
+    if (check === 'greater_than' && inclusive && value !== undefined) found.min = value
+    else if (check === 'less_than' && inclusive && value !== undefined) found.max = value
     else throw new Error(`a schema checks a number by "${check}", which shapes cannot say`)
   }
   return found
