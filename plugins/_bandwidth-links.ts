@@ -2,6 +2,7 @@ import { deleteLink } from '../shared/net/ip.js'
 import { attachmentHash, officialName } from '../shared/net/names.js'
 import { hostLinkNames, type ObservedLink, observeLink } from '../shared/net/observe.js'
 import { restoreIngress, unlimitRate } from '../shared/net/tc.js'
+import { hostEndOf } from '../shared/net/veth.js'
 import type { Host } from '../shared/plan/host.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { allRecords, readRecord } from '../shared/plan/records.js'
@@ -37,12 +38,9 @@ export function findHostEnd(
       fix: 'call bandwidth behind a plugin that makes a veth pair, such as bridge or ptp',
     })
   }
-  // A bridge comes before the link that is its port: from the end it is found at the first look.
+  const end = hostEndOf(host, inside, prevResult)
+  if (end) return end
   const names = prevResult.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name)
-  for (const name of names.toReversed()) {
-    const link = observeLink(host, name)
-    if (link?.ifindex === inside.link_index && link?.link_index === inside.ifindex) return link
-  }
   throw new CniError(codes.invalidConfiguration, 'no veth peer of container interface found in host ns', {
     problems: [{ path: 'prevResult.interfaces', value: names, expected: `the other end of ${ifName} in ${netns}` }],
   })

@@ -1,7 +1,8 @@
 import { firstOf, formatCidr, networkOf, parseCidr, widthOf } from '../shared/net/address.js'
 import { configureInterface } from '../shared/net/interface.js'
 import { type At, addAddress, addOnlyRoute, ip, refuseRouterAdvertisements, setUp, sysctl } from '../shared/net/ip.js'
-import { type Eyes, type ObservedLink, observeLink, observeRoutes } from '../shared/net/observe.js'
+import { type Eyes, type ObservedLink, observeRoutes } from '../shared/net/observe.js'
+import { hostEndOf } from '../shared/net/veth.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
 import type { IpConfiguration, Result, Route } from '../shared/protocol/result.js'
@@ -76,14 +77,13 @@ export function hostEndDifferences(
   expected: { prevResult: Result; addresses: readonly string[]; link: ObservedLink },
 ): readonly Problem[] {
   const { prevResult, addresses, link } = expected
-  const name = prevResult.interfaces.find(({ sandbox }) => !sandbox)?.name ?? ''
-  const path = `interface ${name}`
-  const end = name === '' ? undefined : observeLink(eyes, name)
-  if (end?.ifindex !== link.link_index) {
-    const peer = `the other end of ${link.ifname}, number ${link.link_index}`
-    return [{ path, value: end ? `number ${end.ifindex}` : 'none', expected: peer }]
+  const end = hostEndOf(eyes, link, prevResult)
+  if (!end) {
+    const names = prevResult.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name)
+    return [{ path: 'prevResult.interfaces', value: names, expected: `the other end of ${link.ifname}` }]
   }
-  const present = (end?.addr_info ?? []).map(({ local }) => local)
+  const name = end.ifname
+  const present = end.addr_info.map(({ local }) => local)
   const gateways = prevResult.ips
     .filter(({ address }) => addresses.includes(address))
     .flatMap(({ gateway }) => gateway ?? [])
@@ -91,7 +91,7 @@ export function hostEndDifferences(
   const routed = new Set(observeRoutes(eyes).flatMap(({ dst, dev }) => (dev === name ? [dst] : [])))
   const unrouted = addresses.map(hostPart).filter((address) => !routed.has(address))
   return [
-    ...missing.map((expected): Problem => ({ path: `${path} addresses`, value: present, expected })),
+    ...missing.map((expected): Problem => ({ path: `interface ${name} addresses`, value: present, expected })),
     ...unrouted.map(
       (address): Problem => ({ path: `routes on ${name}`, value: 'none', expected: `a route to ${address}` }),
     ),

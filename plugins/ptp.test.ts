@@ -159,6 +159,7 @@ describe('CHECK', () => {
     ips: [{ ...four, interface: 1 }],
   }
   const inside = link('eth0', {
+    ifindex: 2,
     address: '02:08:33:8d:32:e9',
     link_index: 9,
     linkinfo: { info_kind: 'veth' },
@@ -173,7 +174,7 @@ describe('CHECK', () => {
       {
         answers: {
           'container# ip -j -d addr show dev eth0': inside,
-          [`ip -j -d addr show dev ${end}`]: link(end, { ifindex: 9, ...host }),
+          [`ip -j -d addr show dev ${end}`]: link(end, { ifindex: 9, link_index: 2, ...host }),
           'ip -j -4 route show table all': JSON.stringify(routes),
           'ip -j -6 route show table all': '[]',
         },
@@ -185,7 +186,12 @@ describe('CHECK', () => {
   })
 
   test.each([
-    ['another end', { ...gateway, ifindex: 10 }, [], 'found "number 10", expected the other end of eth0, number 9'],
+    [
+      'another end',
+      { ...gateway, ifindex: 10 },
+      [],
+      'prevResult.interfaces: found ["vethdd6ccc806f7"], expected the other end of eth0',
+    ],
     ['no gateway', {}, [{ dst: '10.1.2.3', dev: end }], `interface ${end} addresses: found [], expected 10.1.2.1`],
     [
       'no route',

@@ -3,11 +3,12 @@ import type { Operation } from '../plan/operation.js'
 import { removeRecord, staleRecords } from '../plan/records.js'
 import { collectLeases, release } from '../protocol/ipam.js'
 import type { Attachment, Call } from '../protocol/plugin.js'
+import type { Result } from '../protocol/result.js'
 import { deleteLink } from './ip.js'
 import { forgetMasquerade, isMasqueraded, staleMasquerades, unmasquerade } from './masquerade.js'
 import { attachmentHash, hostVethName, macFrom } from './names.js'
 import { livingNetns } from './netns.js'
-import { bootID, hostLinkNames } from './observe.js'
+import { bootID, type Eyes, hostLinkNames, type ObservedLink, observeLink } from './observe.js'
 
 /**
  * The MAC addresses of an attachment's veth pair, ours from the creation on: nothing changes them later (udev) and nothing has to be
@@ -16,6 +17,18 @@ import { bootID, hostLinkNames } from './observe.js'
 export function vethMacs(host: Host, attachment: Attachment): { host: string; container: string } {
   const seed = (end: string) => `${bootID(host)}/${end}/${attachmentHash(attachment)}`
   return { host: macFrom(seed('host')), container: macFrom(seed('container')) }
+}
+
+/**
+ * The host's end of a container's link: the one of prevResult's host interfaces that either end says it is tied to. A
+ * bridge comes before its port in results, so the search begins at the end.
+ */
+export function hostEndOf(eyes: Eyes, inside: ObservedLink, { interfaces }: Result): ObservedLink | undefined {
+  for (const { name, sandbox } of interfaces.toReversed()) {
+    const link = sandbox ? undefined : observeLink(eyes, name)
+    if (link?.ifindex === inside.link_index && link?.link_index === inside.ifindex) return link
+  }
+  return undefined
 }
 
 /**
