@@ -64,13 +64,14 @@ export default definePlugin<BridgeConfiguration>({
     refuseInexpressible(call.version, hasIpam(call))
     requireIpam(call)
     const netns = requireNetns(environment.netns)
-    const macs = chooseMacs(call)
+    const reserved = leasesFirst(call) ? lease(call) : undefined
+    const macs = chooseMacs(call, reserved)
     writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container })
     const bridge = requireBridge(host.applyThenLook(connect(call, netns, macs), config.bridge), config.bridge)
     const open = openPort(call, bridge, macs.container)
     if (call.ownDelegate === undefined) host.apply(open) // another IPAM plugin may need the wire, as dhcp does
 
-    const leased = hasIpam(call) ? lease(call) : emptyResult
+    const leased = reserved ?? (hasIpam(call) ? lease(call) : emptyResult)
     const addressed = withGateways(config, leased, 2)
     const gateway = isGateway(config) && hasIpam(call) ? vlanGateway(call, bridge) : undefined
     host.apply([
@@ -123,10 +124,22 @@ interface Macs {
   readonly container: string
 }
 
-function chooseMacs({ config, args, attachment, host }: BridgeCall): Macs {
+/** Our host-local needs no wire, so it can be asked before there is one; no two attachments have the same address of it. */
+function leasesFirst(call: BridgeCall): boolean {
+  return hasIpam(call) && call.ownDelegate?.name === 'host-local'
+}
+
+/**
+ * Without a wish the container's MAC follows from its address where that is known: whoever still has the address's last
+ * owner in a neighbour cache reaches the new one all the same. No announcement does that for sure: the bridge's port
+ * does not forward yet when the kernel sends it.
+ */
+function chooseMacs({ config, args, attachment, host }: BridgeCall, reserved: Result | undefined): Macs {
   const pair = vethMacs(host, attachment)
   const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.get('MAC') || ''
-  return { host: pair.host, container: macOf(asked) ?? pair.container }
+  const address = reserved?.ips[0]?.address
+  const own = address === undefined ? pair.container : macFrom(`${bootID(host)}/${config.name}/${address}`)
+  return { host: pair.host, container: macOf(asked) ?? own }
 }
 
 /** The bridge's address is ours from its creation on: it does not follow ports that come or go. */
