@@ -10,7 +10,7 @@ import type { NetworkConfiguration } from '../shared/protocol/config.schema.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
 import { hasIpam, lease, release, requireIpam } from '../shared/protocol/ipam.js'
 import type { Attachment, Call } from '../shared/protocol/plugin.js'
-import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
+import { emptyResult, type Result, type Route, refuseInexpressible } from '../shared/protocol/result.js'
 import { leaseFree } from './_address-probe.js'
 import type { ChildLinkConfiguration } from './_child-link.schema.js'
 import { findMaster, type MasterChoice, masterProblems, namesMaster } from './_master.js'
@@ -24,6 +24,8 @@ export interface ChildLink {
   readonly attributes: Readonly<Record<string, string | number>>
   /** Its own MAC address; absent: it has its master's. */
   readonly mac?: string | undefined
+  /** It has neither neighbours nor a gateway: its master routes what it sends. */
+  readonly isRouted?: boolean
   /** How a refusal because something exists is to be understood, where it may not be the name. */
   readonly taken?: string
   /** Where its master is, other than in the configuration. */
@@ -50,7 +52,9 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   const master = findMaster(host, child.choice ?? config, config.linkInContainer ? netns : undefined)
   refuseLargeMtu(config.mtu, master, child)
   host.apply(createLink(call, child, master.ifname, netns))
-  const { ips, routes } = child.addresses ?? (hasIpam(call) ? leaseFor(call, child, master, netns) : emptyResult)
+  const leased = child.addresses ?? (hasIpam(call) ? leaseFor(call, child, master, netns) : emptyResult)
+  const { ips } = leased
+  const routes = child.isRouted ? withDirectRoutes(leased) : leased.routes
   host.apply(configureLan({ ...config, ifName, netns }, { ips, routes }, ips.length > 0 ? announcing(ifName) : {}))
   if (ips.some(({ address }) => address.includes(':'))) settle(host, { link: ifName, netns })
   const mac = child.mac ?? master.address
@@ -168,6 +172,20 @@ function leaseFor(call: ChildCall, child: ChildLink, master: ObservedLink, netns
   const leased = leaseFree(call, { child: at, arp: child.kind === 'ipvlan' ? above : at, master })
   host.apply([setLink(at, ['down'], `set ${at.link} down`)])
   return leased
+}
+
+/**
+ * A family that IPAM gives neither gateway nor routes gets a default route, for without one it reaches nobody; its metric
+ * makes way for any other default route of the container.
+ */
+function withDirectRoutes({ ips, routes }: Result): readonly Route[] {
+  const lastMetric = 4096
+  const direct = (['0.0.0.0/0', '::/0'] as const).filter((dst) => {
+    const isOfFamily = (text: string) => text.includes(':') === dst.includes(':')
+    const own = ips.filter(({ address }) => isOfFamily(address))
+    return own.length > 0 && !own.some(({ gateway }) => gateway) && !routes.some((route) => isOfFamily(route.dst))
+  })
+  return [...routes, ...direct.map((dst) => ({ dst, priority: lastMetric }))]
 }
 
 function explained(operation: Operation, { taken }: ChildLink): Operation {

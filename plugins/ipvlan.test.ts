@@ -41,6 +41,28 @@ describe('behind another plugin', () => {
   })
 })
 
+describe('l3 without a gateway', () => {
+  const ips = [{ address: '10.1.2.3/32' }, { address: 'fd00::9/128' }]
+  const routed = (routes: object[]) => ({ ...prevResult, ips, routes })
+
+  test('each family without routes gets a default route that makes way for others', async () => {
+    const { plan, json } = await add({ prevResult: routed([]), mode: 'l3' })
+    expect(plan).toContain('container# ip route prepend 0.0.0.0/0 dev eth0 metric 4096\n')
+    expect(plan).toContain('container# ip route prepend ::/0 dev eth0 metric 4096\n')
+    expect(json.routes).toEqual([
+      { dst: '0.0.0.0/0', priority: 4096 },
+      { dst: '::/0', priority: 4096 },
+    ])
+  })
+
+  test('but not where there are routes, a gateway, or neighbours', async () => {
+    const { json } = await add({ prevResult: routed([{ dst: '10.0.0.0/8' }]), mode: 'l3s' })
+    expect(json.routes).toEqual([{ dst: '10.0.0.0/8' }, { dst: '::/0', priority: 4096 }])
+    expect((await add({ prevResult: { ...prevResult, routes: [] }, mode: 'l3' })).json.routes).toBeUndefined()
+    expect((await add({ prevResult: routed([]), mode: 'l2' })).json.routes).toBeUndefined()
+  })
+})
+
 describe('what is refused before anything is touched', () => {
   test.each<[string, object, string]>([
     [
@@ -53,6 +75,11 @@ describe('what is refused before anything is touched', () => {
       'prevResult with two interfaces and no master',
       { prevResult: { ...prevResult, interfaces: [{ name: 'a' }, { name: 'b' }] } },
       'prevResult.interfaces: found ["a","b"], expected one interface with a name',
+    ],
+    [
+      'a probe where nobody answers',
+      { ipam: { type: 'host-local' }, mode: 'l3', addressConflictDetection: true },
+      'addressConflictDetection: found true, expected false: in this mode',
     ],
     ['an unknown mode', { prevResult, mode: 'l4' }, 'mode: found "l4", expected one of "l2", "l3", "l3s"'],
   ])('%s', async (_, config, text) => {

@@ -55,7 +55,8 @@ export default definePlugin<IpvlanConfiguration>({
 // --- internal
 
 function child({ config }: IpvlanCall): ChildLink {
-  return { kind: 'ipvlan', attributes: { mode: config.mode || 'l2' } }
+  const mode = config.mode || 'l2'
+  return { kind: 'ipvlan', attributes: { mode }, isRouted: mode !== 'l2' }
 }
 
 function modeProblems({ config }: IpvlanCall): readonly Problem[] {

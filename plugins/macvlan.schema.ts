@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { checked, networkConfiguration } from '../shared/protocol/config.schema.js'
+import { checked, flag, networkConfiguration } from '../shared/protocol/config.schema.js'
 import { childLinkKeys } from './_child-link.schema.js'
 
 export const schema = networkConfiguration.extend({
@@ -9,6 +9,8 @@ export const schema = networkConfiguration.extend({
   mac: checked('macOrEmpty').optional(),
   /** Length of the master's queue for broadcasts, in packets; 0 leaves the kernel's choice. */
   bcqueuelen: z.int().min(0).max(4294967295).default(0),
+  /** Lets the host and the container talk, by a child of the host's own. */
+  hostAccess: flag,
   runtimeConfig: z.looseObject({ mac: checked('macOrEmpty').optional() }).optional(),
 })
 

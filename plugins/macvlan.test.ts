@@ -151,8 +151,48 @@ describe('ADD', () => {
   })
 })
 
+describe('hostAccess', () => {
+  const addr_info = [
+    { family: 'inet', local: '10.9.9.9', prefixlen: 24, scope: 'global' },
+    { family: 'inet', local: '10.1.2.5', prefixlen: 24, scope: 'global' },
+    { family: 'inet6', local: 'fe80::1', prefixlen: 64, scope: 'link' },
+  ]
+  const answers = { 'ip -j -d addr show dev lan0': link('lan0', { addr_info }) }
+  const shim = 'shim44d6cd0695b'
+
+  test('a shim, a way to the container, and the host at the shim', async () => {
+    const { plan } = await call('ADD', [four], { hostAccess: true }, { answers })
+    expect(plan.slice(plan.indexOf('# note host-access')).split('\n')).toEqual([
+      '# note host-access of net/c1 in /run/podwire/host-access/net/dd6ccc806f763e1c',
+      `ip link add name ${shim} link lan0 address 02:2b:46:e6:f5:18 type macvlan mode bridge`,
+      `sysctl -w net/ipv6/conf/${shim}/accept_ra=0`,
+      `sysctl -w net/ipv4/conf/${shim}/arp_ignore=8`,
+      `sysctl -w net/ipv6/conf/${shim}/autoconf=0`,
+      `sysctl -w net/ipv6/conf/${shim}/accept_dad=0`,
+      `ip link set dev ${shim} up`,
+      `ip route replace 10.1.2.3/32 dev ${shim} src 10.1.2.5`,
+      'container# ip neigh replace 10.1.2.5 lladdr 02:2b:46:e6:f5:18 dev eth0 nud permanent',
+      '',
+    ])
+  })
+
+  test('where the host has no address of the family there is only the way', async () => {
+    const { plan } = await call('ADD', [six], { hostAccess: true }, { answers })
+    expect(plan).toContain(`ip route replace fd00::9/128 dev ${shim}\n`)
+    expect(plan).not.toContain('ip neigh')
+  })
+})
+
 describe('what is refused before anything is touched', () => {
   const rows: [what: string, config: object, more: Partial<Row>, code: number, text: string][] = [
+    [
+      'hostAccess to what cannot be reached',
+      { hostAccess: true, mode: 'vepa' },
+      {},
+      7,
+      'hostAccess: found true, expected false unless',
+    ],
+    ['a probe without IPAM', { addressConflictDetection: true }, {}, 7, 'expected false without an IPAM plugin'],
     ['an unknown mode', { mode: 'foo' }, {}, 7, 'mode: found "foo", expected one of "bridge", "private"'],
     ['a MAC address that is none', { mac: 'zz' }, {}, 7, 'mac: found "zz"'],
     ['the same in CNI_ARGS', {}, { env: { CNI_ARGS: 'MAC=zz' } }, 7, 'CNI_ARGS MAC: found "zz"'],

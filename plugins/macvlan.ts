@@ -2,10 +2,14 @@ import { throwDifferences } from '../shared/net/interface.js'
 import { attachmentHash, macFrom } from '../shared/net/names.js'
 import { bootID } from '../shared/net/observe.js'
 import { probeKernel } from '../shared/net/probe.js'
+import { attemptAll } from '../shared/plan/host.js'
 import { macOf } from '../shared/protocol/checks.js'
-import { checkLease, collectLeases, ipamStatus } from '../shared/protocol/ipam.js'
+import type { Problem } from '../shared/protocol/errors.js'
+import { checkLease, collectLeases, hasIpam, ipamStatus } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { attachChild, type ChildLink, childDifferences, childProblems, detachChild } from './_child-link.js'
+import { collectHostAccess, grantHostAccess, hostAccessDifferences, revokeHostAccess } from './_host-access.js'
+import { findMaster } from './_master.js'
 import type { MacvlanConfiguration } from './macvlan.schema.js'
 
 type MacvlanCall = Call<MacvlanConfiguration>
@@ -21,21 +25,31 @@ export default definePlugin<MacvlanConfiguration>({
     const isWrong = mac !== '' && macOf(mac) === undefined
     return [
       ...childProblems(call),
+      ...hostAccessProblems(call),
       ...(isWrong ? [{ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address such as "02:00:5e:10:00:01"' }] : []),
     ]
   },
 
   add(call) {
-    return attachChild(call, { ...child(call), mac: chooseMac(call) })
+    const result = attachChild(call, { ...child(call), mac: chooseMac(call) })
+    if (call.config.hostAccess) grantHostAccess(call, findMaster(call.host, call.config), result)
+    return result
   },
 
   check(call) {
     checkLease(call)
-    throwDifferences(childDifferences(call, child(call)))
+    const { config, host } = call
+    throwDifferences([
+      ...childDifferences(call, child(call)),
+      ...(config.hostAccess ? hostAccessDifferences(call, findMaster(host, config)) : []),
+    ])
   },
 
   del(call) {
-    detachChild(call)
+    attemptAll(
+      () => revokeHostAccess(call.host, call.attachment),
+      () => detachChild(call),
+    )
   },
 
   status(call) {
@@ -44,11 +58,22 @@ export default definePlugin<MacvlanConfiguration>({
   },
 
   gc(call) {
-    collectLeases(call)
+    attemptAll(
+      () => collectHostAccess(call),
+      () => collectLeases(call),
+    )
   },
 })
 
 // --- internal
+
+/** Only children in bridge mode hear each other, and there must be an address to find the container by. */
+function hostAccessProblems(call: MacvlanCall): readonly Problem[] {
+  const { hostAccess, mode, linkInContainer } = call.config
+  if (!hostAccess || ((mode || 'bridge') === 'bridge' && !linkInContainer && hasIpam(call))) return []
+  const expected = 'false unless mode is "bridge", linkInContainer is false and IPAM gives an address'
+  return [{ path: 'hostAccess', value: true, expected }]
+}
 
 function child({ config }: MacvlanCall): ChildLink {
   const { bcqueuelen } = config

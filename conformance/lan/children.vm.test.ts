@@ -69,16 +69,12 @@ describe('ipvlan', () => {
 
   test.for(['l3', 'l3s'])('%s: the LAN routes to the host, which needs no gateway', async (mode, { host }) => {
     const { container: outside } = await host.outside()
-    await outside.batch(['route add 10.80.0.0/16 dev eth0', 'route add fd80::/32 dev eth0'])
+    await outside.batch(['route add 10.80.0.0/16 via 192.0.2.1', 'route add fd80::/32 via 2001:db8:f::1'])
     const addresses = (n: number) => [`10.80.${n}.1/32`, `fd80:0:${n}::1/128`]
     const [one, two] = [await host.container(), await host.container()]
     const first = await join(host, one, fixedNetwork('ipvlan', addresses(1), { mode }))
     await join(host, two, fixedNetwork('ipvlan', addresses(2), { mode }))
     await first.check()
-    await outside.batch([
-      `neigh replace 10.80.1.1 lladdr ${first.result?.interfaces?.[0]?.mac} dev eth0`,
-      `neigh replace fd80:0:1::1 lladdr ${first.result?.interfaces?.[0]?.mac} dev eth0`,
-    ])
     for (const address of ['10.80.2.1', 'fd80:0:2::1']) expect(await talks(one, two, address)).toEqual(yes)
     for (const address of ['10.80.1.1', 'fd80:0:1::1']) expect(await talks(outside, one, address)).toEqual(yes)
   })
@@ -132,7 +128,9 @@ describe('vlan', () => {
     const chain = await join(host, container, network)
     for (const address of ['10.80.0.1', 'fd80::1']) expect(await talks(container, outside, address)).toEqual(yes)
     expect((await seen.finished).stdout).toMatch(/vlan 100, .*10\.80\.0\.11 > 10\.80\.0\.1/)
+    await outside.output(['ip', 'link', 'set', 'same', 'down'])
     expect(await ping(container, '10.80.0.3', 2)).toBe(false)
+    expect(await outside.output(['ip', 'neigh', 'show', 'dev', 'eth0'])).not.toContain('10.80.0.11')
     const [, link] = await linksOf(container)
     expect(link).toMatchObject({ mtu: 1400, linkinfo: { info_kind: 'vlan', info_data: { id: 100 } } })
     await chain.check()
@@ -149,7 +147,8 @@ describe('vlan', () => {
 
   test('a name of the host, by renaming on this kernel', async ({ host }) => {
     await host.outside()
-    await host.output(['ip', 'link', 'set', 'uplink', 'name', 'eth0'])
+    for (const words of ['down', 'name eth0', 'up'])
+      await host.output(['ip', 'link', 'set', words === 'up' ? 'eth0' : 'uplink', ...words.split(' ')])
     const container = await host.container()
     const chain = await join(host, container, lanNetwork('vlan', { master: 'eth0', vlanId: 7 }))
     await chain.check()
