@@ -4,6 +4,11 @@ import { z } from 'zod'
 import type { Conflist } from '../harness/chain.js'
 import { repository } from '../harness/locations.js'
 
+const features = ['vlan_filtering', 'ipvlan', 'vlan', 'dummy'] as const
+
+/** What a kernel may lack. */
+export type Feature = (typeof features)[number]
+
 const caseSchema = z.strictObject({
   /** What is special here, in words. */
   what: z.string(),
@@ -17,7 +22,7 @@ const caseSchema = z.strictObject({
   /** Commands run in the host first. */
   prepare: z.array(z.array(z.string())).default([]),
   /** A feature of the kernel without which the case cannot run. */
-  needs: z.enum(['vlan_filtering']).optional(),
+  needs: z.enum(features).optional(),
   /** Why CHECK of the official plugin fails on its own result. */
   officialCheckFails: z.string().optional(),
   list: z.strictObject({

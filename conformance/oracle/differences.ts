@@ -98,6 +98,20 @@ export const differences: Difference[] = [
     podwire: /^host: nft table ip6? podwire( |:|$)/,
   },
   {
+    what: 'IPv6 is off on a LAN interface that IPAM gives only IPv4 addresses',
+    reason: 'nobody watches an address that nobody asked for; "keepIPv6": true leaves it on',
+    cases: /^(macvlan|ipvlan|vlan|dummy)/,
+    official: /^container\d: sysctl ipv6\/conf\/eth0\/disable_ipv6 0$/,
+    podwire: /^container\d: sysctl ipv6\/conf\/eth0\/disable_ipv6 1$/,
+  },
+  {
+    what: 'vlan announces its addresses, as macvlan and ipvlan do',
+    reason: 'a neighbour that remembers the last owner of an address would not reach the new one',
+    cases: /^vlan/,
+    official: /^container\d: sysctl (ipv4\/conf\/eth0\/arp_notify|ipv6\/conf\/eth0\/ndisc_notify) 0$/,
+    podwire: /^container\d: sysctl (ipv4\/conf\/eth0\/arp_notify|ipv6\/conf\/eth0\/ndisc_notify) 1$/,
+  },
+  {
     what: 'packets to and from 127.0.0.0/8 that come from outside are dropped where route_localnet is set',
     reason: 'route_localnet would let neighbours reach what listens on the loopback only (the class of CVE-2020-8558)',
     cases: /^portmap-iptables/,
