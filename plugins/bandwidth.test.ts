@@ -133,6 +133,12 @@ describe('what is refused before anything is touched', () => {
     expect(json.details.split('\n')).toHaveLength(3)
   })
 
+  test('names in prevResult that no link can have are not looked for', async () => {
+    const interfaces = [{ name: 'a\0' }, { name: '' }, { name: '-all' }, { name: 'a b' }]
+    const { json } = await call('ADD', { ingressRate: 8000, ingressBurst: 80_000, prevResult: { interfaces } })
+    expect(json).toMatchObject({ code: 7, details: expect.stringContaining('prevResult.interfaces') })
+  })
+
   const limit = { ingressRate: 8000, ingressBurst: 80_000 }
   const wrongLinks: [what: string, answers: object, text: string][] = [
     [

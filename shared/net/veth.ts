@@ -1,6 +1,7 @@
 import { attemptAll, type Host } from '../plan/host.js'
 import type { Operation } from '../plan/operation.js'
 import { removeRecord, staleRecords } from '../plan/records.js'
+import { isLinkName } from '../protocol/checks.js'
 import { collectLeases, release } from '../protocol/ipam.js'
 import type { Attachment, Call } from '../protocol/plugin.js'
 import type { Result } from '../protocol/result.js'
@@ -25,7 +26,7 @@ export function vethMacs(host: Host, attachment: Attachment): { host: string; co
  */
 export function hostEndOf(eyes: Eyes, inside: ObservedLink, { interfaces }: Result): ObservedLink | undefined {
   for (const { name, sandbox } of interfaces.toReversed()) {
-    const link = sandbox ? undefined : observeLink(eyes, name)
+    const link = sandbox || !isLinkName(name) ? undefined : observeLink(eyes, name)
     if (link?.ifindex === inside.link_index && link?.link_index === inside.ifindex) return link
   }
   return undefined
