@@ -1,18 +1,19 @@
 import { announcing, settle } from '../shared/net/announce.js'
-import { configureInterface, containerSettings, interfaceDifferences } from '../shared/net/interface.js'
-import { addLink, deleteLink, setLink, setUp } from '../shared/net/ip.js'
-import { attachmentHash } from '../shared/net/names.js'
+import { interfaceDifferences } from '../shared/net/interface.js'
+import { deleteLink, setLink } from '../shared/net/ip.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
-import { hostLinkNames, type ObservedLink, observeLink } from '../shared/net/observe.js'
+import type { ObservedLink } from '../shared/net/observe.js'
+import { probeKernel } from '../shared/net/probe.js'
 import { attemptAll } from '../shared/plan/host.js'
-import type { Operation } from '../shared/plan/operation.js'
 import type { NetworkConfiguration } from '../shared/protocol/config.schema.js'
-import { CniError, codes, invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
-import { hasIpam, lease, release, requireIpam } from '../shared/protocol/ipam.js'
-import type { Attachment, Call } from '../shared/protocol/plugin.js'
-import { emptyResult, type Result, type Route, refuseInexpressible } from '../shared/protocol/result.js'
+import { asCniError, CniError, codes, type Problem } from '../shared/protocol/errors.js'
+import { hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
+import type { Call } from '../shared/protocol/plugin.js'
+import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
 import { leaseFree } from './_address-probe.js'
+import { createLink, refuseLargeMtu, temporaryName } from './_child-birth.js'
 import type { ChildLinkConfiguration } from './_child-link.schema.js'
+import { configureLan, withDirectRoutes } from './_lan-interface.js'
 import { findMaster, type MasterChoice, masterProblems, namesMaster } from './_master.js'
 
 export type ChildCall = Call<ChildLinkConfiguration & NetworkConfiguration>
@@ -66,29 +67,6 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   }
 }
 
-/**
- * An interface on a network that others share: it takes nothing from routers and has no IPv6 unless asked to. Without
- * IPAM it only comes up, for whoever gives it its addresses.
- */
-export function configureLan(
-  { ifName, netns, acceptRA = false, keepIPv6 }: Lan,
-  { ips, routes }: Pick<Result, 'ips' | 'routes'>,
-  more: Readonly<Record<string, string>> = {},
-): readonly Operation[] {
-  const conf = `net/ipv6/conf/${ifName}`
-  const isIPv4 = ips.length > 0 && !ips.some(({ address }) => address.includes(':'))
-  const settings = {
-    [`${conf}/accept_ra`]: acceptRA ? '2' : '0',
-    [`${conf}/autoconf`]: acceptRA ? '1' : '0',
-    ...(acceptRA ? { [`${conf}/disable_ipv6`]: '0' } : {}),
-    ...(isIPv4 && !acceptRA && !keepIPv6 ? { [`${conf}/disable_ipv6`]: '1' } : {}),
-  }
-  const at = { link: ifName, netns }
-  const all = { ...settings, ...more }
-  if (ips.length === 0) return [...containerSettings(at, all), setUp(at)]
-  return configureInterface({ netns, ifName, ips, routes, settings: all })
-}
-
 /** What differs from prevResult and the configuration; the master where the configuration names it. */
 export function childDifferences(call: ChildCall, { kind, attributes }: ChildLink): readonly Problem[] {
   const { config, host, environment, prevResult = emptyResult } = call
@@ -122,44 +100,23 @@ export function detachChild(call: Call): void {
   )
 }
 
-// --- internal
-
-interface Lan {
-  readonly ifName: string
-  readonly netns: string
-  readonly acceptRA?: boolean
-  readonly keepIPv6: boolean
+/** For STATUS: the kernel, the master where the configuration names it, and IPAM. @throws code 50 */
+export function childStatus(call: ChildCall, kind: ChildLink['kind']): void {
+  const { config, host } = call
+  probeKernel(host, [kind])
+  if (namesMaster(config) && !config.linkInContainer) requireMaster(call)
+  ipamStatus(call)
 }
 
-/**
- * The child is born in the container under its final name. A kernel before 6.15 refuses the name there when the host has it
- * too, as for most containers on a host's eth0: then it comes under a name of its own and is renamed.
- */
-function createLink(
-  { config, host, environment, attachment }: ChildCall,
-  child: ChildLink,
-  master: string,
-  netns: string,
-): readonly Operation[] {
-  const { ifName } = environment
-  const at = { link: ifName, netns }
-  const why = `create the ${child.kind} ${ifName} on ${master}`
-  const words = [
-    ...['link', master],
-    ...(child.mac === undefined ? [] : ['address', child.mac]),
-    ...(config.mtu > 0 ? ['mtu', String(config.mtu)] : []),
-  ]
-  const type = ['type', child.kind, ...Object.entries(child.attributes).flatMap(([key, value]) => [key, String(value)])]
-  if (config.linkInContainer) return [explained(addLink(at, [...words, ...type], why), child)]
-  const born = (link: string) => ({
-    ...explained(addLink({ link }, [...words, 'netns', netns, ...type], why), child),
-    undo: [deleteLink({ link, netns })],
-  })
-  if (!hostLinkNames(host).has(ifName)) return [born(ifName)]
-  refuseTakenName(observeLink(host, ifName, netns), ifName)
-  const link = temporaryName(attachment)
-  const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)
-  return [born(link), { ...rename, undo: [deleteLink(at)] }]
+// --- internal
+
+function requireMaster({ host, config }: ChildCall): void {
+  try {
+    findMaster(host, config)
+  } catch (thrown) {
+    const { message, details } = asCniError(thrown)
+    throw new CniError(codes.notAvailable, message, { details })
+  }
 }
 
 /** With conflict detection the link is up while the neighbours are asked, and down before the addresses come. */
@@ -172,43 +129,6 @@ function leaseFor(call: ChildCall, child: ChildLink, master: ObservedLink, netns
   const leased = leaseFree(call, { child: at, arp: child.kind === 'ipvlan' ? above : at, master })
   host.apply([setLink(at, ['down'], `set ${at.link} down`)])
   return leased
-}
-
-/**
- * A family that IPAM gives neither gateway nor routes gets a default route, for without one it reaches nobody; its metric
- * makes way for any other default route of the container.
- */
-function withDirectRoutes({ ips, routes }: Result): readonly Route[] {
-  const lastMetric = 4096
-  const direct = (['0.0.0.0/0', '::/0'] as const).filter((dst) => {
-    const isOfFamily = (text: string) => text.includes(':') === dst.includes(':')
-    const own = ips.filter(({ address }) => isOfFamily(address))
-    return own.length > 0 && !own.some(({ gateway }) => gateway) && !routes.some((route) => isOfFamily(route.dst))
-  })
-  return [...routes, ...direct.map((dst) => ({ dst, priority: lastMetric }))]
-}
-
-function explained(operation: Operation, { taken }: ChildLink): Operation {
-  if (taken === undefined) return operation
-  return { ...operation, meaning: { ...operation.meaning, exists: { code: codes.nameTaken, fix: taken } } }
-}
-
-function temporaryName(attachment: Attachment): string {
-  return `new${attachmentHash(attachment).slice(0, 12)}`
-}
-
-function refuseTakenName(link: ObservedLink | undefined, ifName: string): void {
-  if (!link) return
-  throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
-    fix: 'remove or rename the interface that is there; a DEL of the attachment does',
-  })
-}
-
-/** The kernel takes an ipvlan of any size. */
-function refuseLargeMtu(mtu: number, master: ObservedLink, { kind }: ChildLink): void {
-  if (kind === 'ipvlan' || mtu <= master.mtu) return
-  const problem = { path: 'mtu', value: mtu, expected: `at most ${master.mtu}, the MTU of ${master.ifname}` }
-  throw invalidConfiguration([problem], `invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`)
 }
 
 function masterDifferences({ config, host }: ChildCall, link: ObservedLink, netns: string): readonly Problem[] {

@@ -8,7 +8,8 @@ import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js
 import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult } from '../shared/protocol/result.js'
-import { configureLan, detachChild } from './_child-link.js'
+import { detachChild } from './_child-link.js'
+import { configureLan } from './_lan-interface.js'
 import type { DummyConfiguration } from './dummy.schema.js'
 
 type DummyCall = Call<DummyConfiguration>

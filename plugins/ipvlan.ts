@@ -1,9 +1,15 @@
 import { throwDifferences } from '../shared/net/interface.js'
-import { probeKernel } from '../shared/net/probe.js'
 import type { Problem } from '../shared/protocol/errors.js'
-import { checkLease, collectLeases, hasIpam, ipamStatus } from '../shared/protocol/ipam.js'
+import { checkLease, collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { attachChild, type ChildLink, childDifferences, childProblems, detachChild } from './_child-link.js'
+import {
+  attachChild,
+  type ChildLink,
+  childDifferences,
+  childProblems,
+  childStatus,
+  detachChild,
+} from './_child-link.js'
 import { namesMaster } from './_master.js'
 import type { IpvlanConfiguration } from './ipvlan.schema.js'
 
@@ -43,8 +49,7 @@ export default definePlugin<IpvlanConfiguration>({
   },
 
   status(call) {
-    probeKernel(call.host, ['ipvlan'])
-    ipamStatus(call)
+    childStatus(call, 'ipvlan')
   },
 
   gc(call) {

@@ -1,13 +1,19 @@
 import { throwDifferences } from '../shared/net/interface.js'
 import { attachmentHash, macFrom } from '../shared/net/names.js'
 import { bootID } from '../shared/net/observe.js'
-import { probeKernel } from '../shared/net/probe.js'
 import { attemptAll } from '../shared/plan/host.js'
 import { macOf } from '../shared/protocol/checks.js'
 import type { Problem } from '../shared/protocol/errors.js'
-import { checkLease, collectLeases, hasIpam, ipamStatus } from '../shared/protocol/ipam.js'
+import { checkLease, collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { attachChild, type ChildLink, childDifferences, childProblems, detachChild } from './_child-link.js'
+import {
+  attachChild,
+  type ChildLink,
+  childDifferences,
+  childProblems,
+  childStatus,
+  detachChild,
+} from './_child-link.js'
 import { collectHostAccess, grantHostAccess, hostAccessDifferences, revokeHostAccess } from './_host-access.js'
 import { findMaster } from './_master.js'
 import type { MacvlanConfiguration } from './macvlan.schema.js'
@@ -53,8 +59,7 @@ export default definePlugin<MacvlanConfiguration>({
   },
 
   status(call) {
-    probeKernel(call.host, ['macvlan'])
-    ipamStatus(call)
+    childStatus(call, 'macvlan')
   },
 
   gc(call) {

@@ -10,7 +10,8 @@ import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult, refuseInexpressible } from '../shared/protocol/result.js'
-import { configureLan, detachChild } from './_child-link.js'
+import { detachChild } from './_child-link.js'
+import { configureLan } from './_lan-interface.js'
 import type { TapConfiguration } from './tap.schema.js'
 
 type TapCall = Call<TapConfiguration>

@@ -1,9 +1,15 @@
 import { throwDifferences } from '../shared/net/interface.js'
-import { probeKernel } from '../shared/net/probe.js'
 import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
-import { checkLease, collectLeases, hasIpam, ipamStatus } from '../shared/protocol/ipam.js'
+import { checkLease, collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { attachChild, type ChildLink, childDifferences, childProblems, detachChild } from './_child-link.js'
+import {
+  attachChild,
+  type ChildLink,
+  childDifferences,
+  childProblems,
+  childStatus,
+  detachChild,
+} from './_child-link.js'
 import { namesMaster } from './_master.js'
 import type { VlanConfiguration } from './vlan.schema.js'
 
@@ -34,8 +40,7 @@ export default definePlugin<VlanConfiguration>({
   status(call) {
     const problems = missing(call)
     if (problems.length > 0) throw invalidConfiguration(problems)
-    probeKernel(call.host, ['vlan'])
-    ipamStatus(call)
+    childStatus(call, 'vlan')
   },
 
   gc(call) {
