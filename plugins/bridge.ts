@@ -74,13 +74,16 @@ export default definePlugin<BridgeConfiguration>({
     const leased = reserved ?? (hasIpam(call) ? lease(call) : emptyResult)
     const addressed = withGateways(config, leased, 2)
     const gateway = isGateway(config) && hasIpam(call) ? vlanGateway(call, bridge) : undefined
+    const masquerading = masqueradeOperations(call, addressed)
     host.apply([
       ...(isGateway(config) ? forwarding(addressed.ips.map(({ address }) => address)) : []),
       ...(call.ownDelegate === undefined ? [] : open),
       ...gatewayAddresses(call, addressed, gateway ?? bridge),
       ...containerOperations(call, netns, addressed),
-      ...masqueradeOperations(call, addressed),
+      ...(reserved ? masquerading : []),
     ])
+    // An address that may be another container's, too, has been refused by now: its rule is not touched before.
+    if (!reserved) host.apply(masquerading)
     const made = [
       { name: config.bridge, mac: bridge?.address ?? bridgeMac(call) },
       { name: hostVethName(attachment), mac: macs.host },

@@ -75,9 +75,12 @@ export function masqueradeDifferences(
   addresses: readonly string[],
 ): readonly Problem[] {
   const backend = readRecord<Made>(recordKind, attachment)?.data.backend
-  const missing = addresses.filter((address) =>
-    backend === 'iptables' ? !hasOfficialChain(host, attachment, address) : !hasElement(host, address),
-  )
+  const has = (address: string) => {
+    if (backend === 'nftables') return hasElement(host, address)
+    if (backend === 'iptables') return hasOfficialChain(host, attachment, address)
+    return isOfficial(host, attachment, address) // no record: another suite made it
+  }
+  const missing = addresses.filter((address) => !has(address))
   return missing.map((address) => ({
     path: 'ipMasq',
     value: 'no rule',
@@ -213,6 +216,10 @@ function hasOfficialChain({ run }: Host, attachment: Attachment, address: string
   const source = `${hostPart(address)}/${address.includes(':') ? 128 : 32}`
   const jumps = rules.some((rule) => rule[1] === 'POSTROUTING' && rule.includes(source) && rule.at(-1) === chain)
   return jumps && rules.some((rule) => rule[1] === chain && rule.at(-1) === 'MASQUERADE')
+}
+
+function isOfficial(host: Host, attachment: Attachment, address: string): boolean {
+  return hasOfficialChain(host, attachment, address) || removeOfficialNftRules(host, attachment).length > 0
 }
 
 /** The rules of the official plugin's nftables backend for this attachment, by their comment. */
