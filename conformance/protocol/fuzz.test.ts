@@ -61,9 +61,14 @@ beforeAll(async () => {
 
 afterAll(() => host.dispose())
 
-/** Everything that must not change by a refused call, cheaply: links, addresses, routes, rules, files. */
+/**
+ * Everything that must not change by a refused call, cheaply: links, addresses, rules, files. A bridge belongs to its
+ * network and stays, also when the ADD that made it fails later: it is taken away before anything is compared.
+ */
 async function state(): Promise<string> {
   const [container] = host.containers
+  const bridges = JSON.parse(await host.output(['ip', '-j', 'link', 'show', 'type', 'bridge'])) as { ifname: string }[]
+  for (const { ifname } of bridges) await host.output(['ip', 'link', 'delete', ifname])
   const show = ['-o', 'address', 'show']
   const [own, inside, rules] = await Promise.all([
     host.output(['ip', ...show]),
@@ -83,16 +88,17 @@ function expectGoodManners(finished: Finished): void {
 async function undo(call: Call): Promise<void> {
   // The plugin may have been content: then it must also be able to take it back, given the same.
   expect(await runPlugin(host, { ...call, command: 'DEL' })).toMatchObject({ status: 0, stdout: '' })
-  await host.exec(['ip', 'link', 'delete', 'br0'])
 }
 
-const runs = Number(process.env['FUZZ_RUNS'] ?? 120)
+// The same nonsense every time, unless somebody goes hunting with other seeds and more runs.
+const seed = Number(process.env['FUZZ_SEED'] ?? 1)
+const runs = Number(process.env['FUZZ_RUNS'] ?? 60)
 
 describe.each(Object.entries(configurations))('%s, given nonsense', (plugin, config) => {
   const base: Call = { plugin, command: 'ADD', netns: '/run/netns/x', ifName: 'eth7', config }
   const skip = !hasPlugin('podwire', plugin)
 
-  test.skipIf(skip)('on stdin: one error and no change', { timeout: 120_000 }, async () => {
+  test.skipIf(skip)('on stdin: one error and no change', { timeout: 600_000 }, async () => {
     let before = await state()
     const property = fc.asyncProperty(damagedInput(config), async (input) => {
       const call = { ...base, config: input }
@@ -103,15 +109,15 @@ describe.each(Object.entries(configurations))('%s, given nonsense', (plugin, con
         before = await state()
       } else expect(await state()).toBe(before)
     })
-    await fc.assert(property, { numRuns: runs })
+    await fc.assert(property, { numRuns: runs, seed })
   })
 
-  test.skipIf(skip)('in the environment: one error and no change', { timeout: 120_000 }, async () => {
+  test.skipIf(skip)('in the environment: one error and no change', { timeout: 600_000 }, async () => {
     const verbs = fc.constantFrom('ADD', 'DEL', 'CHECK', 'STATUS', 'GC', 'VERSION', 'add', 'X' as const)
     const property = fc.asyncProperty(oddEnvironment, verbs, async (env, verb) => {
       const finished = await runPlugin(host, { ...base, env: { ...env, CNI_COMMAND: verb } })
       expectGoodManners(finished)
     })
-    await fc.assert(property, { numRuns: Math.ceil(runs / 3) })
+    await fc.assert(property, { numRuns: Math.ceil(runs / 3), seed })
   })
 })

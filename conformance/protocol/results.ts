@@ -70,7 +70,7 @@ export const results: Record<Family, Record<string, object>> = {
       ],
     },
     'addresses of IPv6 that mean IPv4': { ips: [{ address: '::ffff:10.0.0.1/104' }, { address: '::1.2.3.4/96' }] },
-    'text that JSON in Go escapes': { interfaces: [{ name: 'a<b>&\u2028\u2029é"\\' }] },
+    'text that JSON in Go escapes': { dns: { domain: 'a<b>&\u2028\u2029é"\\' } },
     'part of DNS': { dns: { domain: 'd.example' } },
     'zero numbers': { interfaces: [{ name: 'x', mtu: 0 }], routes: [{ dst: '10.0.0.0/8', mtu: 0, priority: 0 }] },
     'empty texts': { interfaces: [{ name: 'x', mac: '', sandbox: '' }], ips: [{ address: '10.0.0.1/8', gateway: '' }] },

@@ -208,15 +208,16 @@ const chainedRows: Row[] = [
   ),
   own(
     'portmap ADD, capabilities is an array',
-    portmap({ capabilities: ['x'] }),
+    portmap({ capabilities: ['x'], prevResult: {} }),
     'failed to parse config: failed to parse network configuration: json: cannot unmarshal array into Go struct field PortMapConf.NetConf.capabilities of type map[string]bool',
     [7],
     'capabilities',
   ),
-  same(
+  differing(
     'portmap GC, attachments of a wrong type',
     { ...portmap({ 'cni.dev/valid-attachments': 'x' }), command: 'GC' },
-    silence,
+    'podwire acts on the list, so it must be able to read it; the official GC does nothing',
+    { official: silence, podwire: { is: 'own', codes: [7], mentions: 'cni.dev/valid-attachments' } },
   ),
   literal(
     'firewall ADD, version it does not have',
