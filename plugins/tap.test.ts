@@ -18,8 +18,6 @@ describe('ADD', () => {
       `container# ip link set dev eth0 address ${mac}`,
       'container# sysctl -w net/ipv6/conf/eth0/accept_ra=0',
       'container# sysctl -w net/ipv6/conf/eth0/autoconf=0',
-      'container# sysctl -w net/ipv4/conf/eth0/arp_notify=1',
-      'container# sysctl -w net/ipv6/conf/eth0/ndisc_notify=1',
       'container# ip link set dev eth0 up',
     ])
   })

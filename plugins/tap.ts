@@ -49,7 +49,7 @@ export default definePlugin<TapConfiguration>({
     const { ips, routes } = hasIpam(call) ? lease(call) : emptyResult
     // Nobody can be asked before a program attaches: the kernel announces the addresses when one does.
     const announced = { [`net/ipv4/conf/${ifName}/arp_notify`]: '1', [`net/ipv6/conf/${ifName}/ndisc_notify`]: '1' }
-    host.apply(configureLan({ ...config, ifName, netns }, { ips, routes }, announced))
+    host.apply(configureLan({ ...config, ifName, netns }, { ips, routes }, ips.length > 0 ? announced : {}))
     return {
       interfaces: [{ name: ifName, mac, sandbox: netns }],
       ips: ips.map((one) => ({ ...one, interface: 0 })),

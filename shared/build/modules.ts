@@ -13,7 +13,11 @@ export const virtualPrefix = 'podwire:'
 /** Schemas of shared code: the module that exports them as `schemas`, the prefix of their shapes' keys, their names. */
 const sharedSchemas = [
   { module: 'shared/protocol/result.schema', prefix: 'result', names: ['A', 'B', 'C'] },
-  { module: 'shared/net/observe.schema', prefix: 'observe', names: ['links', 'routes', 'qdiscs', 'filters'] },
+  {
+    module: 'shared/net/observe.schema',
+    prefix: 'observe',
+    names: ['links', 'routes', 'numberedRoutes', 'rules', 'qdiscs', 'filters'],
+  },
 ]
 
 /**
