@@ -32,7 +32,7 @@ describe('an address that had another owner', () => {
     }
     const container = await host.container()
     const { result } = await join(host, container, fixedNetwork('macvlan', [`${four}/24`, `${six}/64`]))
-    for (const address of [four, six]) expect(await remembered(outside, address)).toBe(result?.interfaces?.[0]?.mac)
+    for (const address of [four, six]) expect(await remembered(outside, address), address).toBe(result?.interfaces?.[0]?.mac)
     await serve(container, { protocol: 'tcp', port: 80 })
     for (const address of [four, six]) {
       expect(await ask(outside, { protocol: 'tcp', address, port: 80, deadline: 500 })).toBeDefined()

@@ -7,28 +7,14 @@ import { suites } from '../harness/locations.js'
 import { readFiles } from '../harness/observe.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { installScripts, scriptDirectory } from '../harness/scripts.js'
-import { difference, takeSnapshot } from '../harness/snapshot.js'
+import { difference } from '../harness/snapshot.js'
 import { ask, ping, serve } from '../harness/traffic.js'
 import { addressOf } from '../main/networks.js'
 import { versions } from '../protocol/versions.js'
-import { join, lanNetwork, linkNames, linksOf } from './network.js'
+import { call as callFor, join, lanNetwork, leased, linkNames, linksOf, state } from './network.js'
 
-const leases = '/var/lib/cni/networks/network'
-
-/** One call of the plugin for a container, with the network's configuration as libcni would write it. */
-function call(command: Verb, container: Container, plugin: object = {}, more: Partial<Call> = {}): Call {
-  const { plugins, ...list } = lanNetwork('macvlan', plugin)
-  const config = { ...plugins[0], name: list.name, cniVersion: list.cniVersion }
-  return { plugin: 'macvlan', command, config, containerID: container.name, netns: container.netns, ...more }
-}
-
-/** Everything but the files that only remember where the next search begins or what is locked. */
-async function state(host: Host): Promise<string[]> {
-  const lines = await takeSnapshot(host, { directories: [leases, '/run/podwire'] })
-  return lines.filter((line) => !/^file \S*\/(lock|last_reserved_ip\.\d+|\.\S+) /.test(line))
-}
-
-const leased = (host: Host) => Object.keys(readFiles(host, leases)).filter((name) => /^(192|2001)/.test(name))
+const call = (command: Verb, container: Container, plugin: object = {}, more: Partial<Call> = {}) =>
+  callFor(command, container, lanNetwork('macvlan', plugin), more)
 
 describe('traffic', () => {
   test('two containers and a machine of the LAN: tcp, udp, ICMP, both families', async ({ host }) => {
@@ -256,7 +242,7 @@ describe('an ADD that fails leaves nothing', () => {
     const error = errorOf(await runPlugin(host, call('ADD', container)))
     expect(error).toMatchObject({ code: 103, msg: expect.stringContaining('eth0') })
     expect(difference(before, await state(host))).toBe('')
-    expect(readFiles(host, leases)).toEqual({})
+    expect(readFiles(host, '/var/lib/cni/networks/network')).toEqual({})
   })
 })
 

@@ -1,6 +1,9 @@
 import { Chain, type Conflist } from '../harness/chain.js'
 import type { Container } from '../harness/container.js'
 import type { Host } from '../harness/host.js'
+import { readFiles } from '../harness/observe.js'
+import type { Call, Verb } from '../harness/plugin.js'
+import { takeSnapshot } from '../harness/snapshot.js'
 
 /** Addresses of the network that the test host's uplink leads to: the host is .1, the machine outside .2. */
 const ranges = [
@@ -47,4 +50,25 @@ export async function linksOf(place: Pick<Host, 'output'>): Promise<Link[]> {
 /** Their names, loopback first. */
 export async function linkNames(place: Pick<Host, 'output'>): Promise<string[]> {
   return (await linksOf(place)).map(({ ifname }) => ifname)
+}
+
+/** One call of a network's only plugin for a container, with its configuration as libcni would write it. */
+export function call(command: Verb, container: Container, network: Conflist, more: Partial<Call> = {}): Call {
+  const [plugin] = network.plugins
+  if (plugin === undefined) throw new Error(`${network.name} has no plugins`)
+  const config = { ...plugin, name: network.name, cniVersion: network.cniVersion }
+  return { plugin: plugin.type, command, config, containerID: container.name, netns: container.netns, ...more }
+}
+
+const leases = '/var/lib/cni/networks/network'
+
+/** The addresses that host-local has handed out. */
+export function leased(host: Host): string[] {
+  return Object.keys(readFiles(host, leases)).filter((name) => /^(192|2001)/.test(name))
+}
+
+/** Everything but the files that only remember where the next search begins or what is locked. */
+export async function state(host: Host): Promise<string[]> {
+  const lines = await takeSnapshot(host, { directories: [leases, '/run/podwire'] })
+  return lines.filter((line) => !/^file \S*\/(\S*lock|last_reserved_ip\.\d+|\.\S+) /.test(line))
 }
