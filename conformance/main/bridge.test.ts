@@ -67,6 +67,18 @@ describe('traffic through a bridge', () => {
     },
   )
 
+  test('masquerade by iptables of two interfaces of one container in one network', async ({ host }) => {
+    const container = await host.container()
+    const network = bridgeNetwork({ plugin: { ipMasqBackend: 'iptables', isDefaultGateway: false } })
+    const first = await join(host, container, network)
+    const second = await join(host, container, network, { ifName: 'net1' })
+    await first.check()
+    await second.check()
+    await second.del()
+    await first.del()
+    expect(await host.output(['iptables-save', '-t', 'nat'])).not.toContain('CNI-')
+  })
+
   test('isolated ports: the gateway yes, the neighbour no', async ({ host }) => {
     const [one, two] = [await host.container(), await host.container()]
     const isolated = bridgeNetwork({ plugin: { portIsolation: true } })

@@ -58,7 +58,7 @@ export const differences: Difference[] = [
     what: 'masquerade by nftables has tables of its own, "ip podwire" and "ip6 podwire", with one map element an address',
     reason:
       'a table has one owner, who may change its layout; a map keeps ADD and packets at one cost however many there are',
-    cases: /^(bridge-masquerade-(default|nftables)|ptp-masquerade-nftables)$/,
+    cases: /^(bridge-masquerade-(default|nftables.*)|ptp-masquerade-nftables)$/,
     official: /^host: nft table inet cni_plugins_masquerade( |:|$)/,
     podwire: /^host: nft table ip6? podwire( |:|$)/,
   },

@@ -4,7 +4,7 @@ import { readRecord, removeRecord, staleRecords, writeRecord } from '../plan/rec
 import type { Problem } from '../protocol/errors.js'
 import type { Attachment } from '../protocol/plugin.js'
 import { formatCidr, networkOf, parseCidr } from './address.js'
-import { type IptablesTool, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
+import { hasChain, type IptablesTool, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
 import { officialComment, officialName, ownerComment } from './names.js'
 import {
   addElement,
@@ -34,7 +34,7 @@ export function masquerade(
 ): readonly Operation[] {
   const { attachment, addresses, backend } = options
   writeRecord<Made>(host, recordKind, attachment, { addresses, backend })
-  if (backend === 'iptables') return addresses.flatMap((address) => officialChain(attachment, address))
+  if (backend === 'iptables') return officialChains(host, attachment, addresses)
   return addresses.map((address) => mapElement(attachment, address))
 }
 
@@ -173,19 +173,38 @@ function hasElement({ run }: Host, address: string): boolean {
   return outcome.status === 0
 }
 
-/** The chain, rules and comments of the official plugin (ip.SetupIPMasqForNetworks). */
-function officialChain(attachment: Attachment, address: string): readonly Operation[] {
-  const tool = iptablesTool(address)
+/**
+ * The chain, rules and comments of the official plugin (ip.SetupIPMasqForNetworks). All addresses of a container in a
+ * network share the chain of their family, also those of another interface.
+ */
+function officialChains(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
   const chain = officialName('CNI-', attachment, 28)
+  const tools = [...new Set(addresses.map(iptablesTool))]
+  const present = new Set(tools.filter((tool) => hasChain(savedRules(host.run, tool, 'nat'), chain)))
+  return addresses.flatMap((address) => {
+    const tool = iptablesTool(address)
+    const isNew = !present.has(tool)
+    present.add(tool)
+    return officialRules(attachment, address, { chain, isNew })
+  })
+}
+
+function officialRules(
+  attachment: Attachment,
+  address: string,
+  { chain, isNew }: { chain: string; isNew: boolean },
+): readonly Operation[] {
+  const tool = iptablesTool(address)
   const comment = ['-m', 'comment', '--comment', quoted(officialComment(attachment))]
   const why = `masquerade ${hostPart(address)}`
   const jump = ['POSTROUTING', '-s', hostPart(address), ...comment, '-j', chain]
   const outside = ['!', '-d', multicast[nftFamily(address)]]
+  const withoutJump = { ...iptables(tool, 'nat', ['-D', ...jump], why), tolerate: ['absent'] as const }
   return [
-    { ...iptables(tool, 'nat', ['-N', chain], why), undo: dropChain(tool, chain, jump) },
+    ...(isNew ? [{ ...iptables(tool, 'nat', ['-N', chain], why), undo: dropChain(tool, chain, jump) }] : []),
     iptables(tool, 'nat', ['-A', chain, '-d', address, ...comment, '-j', 'ACCEPT'], why),
     iptables(tool, 'nat', ['-A', chain, ...outside, ...comment, '-j', 'MASQUERADE'], why),
-    iptables(tool, 'nat', ['-A', ...jump], why),
+    { ...iptables(tool, 'nat', ['-A', ...jump], why), ...(isNew ? {} : { undo: [withoutJump] }) },
   ]
 }
 
