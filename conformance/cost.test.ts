@@ -1,0 +1,103 @@
+import { readFileSync, statSync } from 'node:fs'
+import { expect } from 'vitest'
+import { test } from './harness/fixture.js'
+import type { Host } from './harness/host.js'
+import { repository } from './harness/locations.js'
+import { type Call, runPlugin } from './harness/plugin.js'
+import { run } from './harness/process.js'
+
+// A guard of the cost that is no timing: what a call starts, and what a start loads. A row may shrink; that it grows needs a reason.
+
+/** The commands a call runs: those of one process of ours joined by " + ", in the order of the processes. */
+async function commandsOf(host: Host, call: Call): Promise<string[]> {
+  const trace = '/run/cost-trace'
+  await host.output(['rm', '-f', trace])
+  await succeed(host, { ...call, env: { PODWIRE_TRACE: trace } })
+  const text = await host.exec(['cat', trace])
+  const lines = text.stdout.split('\n').filter((line) => line !== '')
+  const processes = Map.groupBy(
+    lines.map((line) => JSON.parse(line) as { time: string; ms: number; argv: string[] }),
+    ({ time, ms }) => `${time} ${ms}`,
+  )
+  return [...processes.values()].map((group) => group.map(({ argv }) => program(argv)).join(' + '))
+}
+
+async function succeed(host: Host, call: Call): Promise<void> {
+  const { status, stdout } = await runPlugin(host, call)
+  if (status !== 0) throw new Error(`${call.plugin} ${call.command}: ${stdout}`)
+}
+
+function program(argv: readonly string[]): string {
+  return argv[0] === 'nsenter' ? `nsenter ${argv[2]}` : (argv[0] ?? '')
+}
+
+const ipam = { type: 'host-local', ranges: [[{ subnet: '10.31.0.0/24' }]], routes: [{ dst: '0.0.0.0/0' }] }
+const prevResult = {
+  cniVersion: '1.1.0',
+  interfaces: [{ name: 'eth0', sandbox: '/run/netns/container0' }],
+  ips: [{ address: '10.31.0.9/24', interface: 0 }],
+}
+const portMappings = Array.from({ length: 100 }, (_, index) => ({
+  hostPort: 8000 + index * 2,
+  containerPort: 80,
+  protocol: 'tcp',
+}))
+
+/** What an ADD and a DEL start once the host has seen one of their kind. */
+const rows: [string, { type: string; [key: string]: unknown }, string[], string[]][] = [
+  ['loopback', { type: 'loopback' }, ['nsenter ip', 'nsenter ip'], ['nsenter ip']],
+  ['host-local', { type: 'host-local', ipam }, ['flock'], ['flock']],
+  ['static', { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } }, [], []],
+  ['bridge', { type: 'bridge', isGateway: true, ipam }, ['flock', 'ip', 'ip + nsenter sh'], ['ip', 'flock']],
+  [
+    'bridge with masquerade',
+    { type: 'bridge', isGateway: true, ipMasq: true, ipam },
+    ['flock', 'ip', 'ip + nsenter sh + nft'],
+    ['ip + nft', 'flock'],
+  ],
+  ['portmap, 100 ports', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, ['nft'], ['nft']],
+  ['firewall', { type: 'firewall', prevResult }, ['nft', 'nft'], ['nft']],
+  ['tuning without work', { type: 'tuning', prevResult }, [], []],
+  ['bandwidth without limits', { type: 'bandwidth', prevResult }, [], []],
+]
+
+test.for(rows)('%s', async ([, config, add, del], { host }) => {
+  const container = await host.container()
+  const call = (command: 'ADD' | 'DEL', containerID: string): Call => ({
+    plugin: config.type,
+    command,
+    containerID,
+    netns: container.netns,
+    config: { cniVersion: '1.1.0', name: 'cost', ...config },
+  })
+  for (const command of ['ADD', 'DEL'] as const) await succeed(host, call(command, 'first'))
+  const commands = {
+    add: await commandsOf(host, call('ADD', 'next')),
+    del: await commandsOf(host, call('DEL', 'next')),
+  }
+  expect(commands).toEqual({ add, del })
+})
+
+test('the program stays small: bytes of JavaScript, and none of zod, ipaddr.js or a module of Node that is slow to load', () => {
+  const bundle = `${repository}/dist/podwire.cjs`
+  expect(statSync(bundle).size).toBeLessThan(400_000)
+  const required = new Set([...readFileSync(bundle, 'utf8').matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name))
+  expect([...required].sort()).toEqual(['node:fs'])
+})
+
+test('a start loads no module of Node beyond those of an empty program', async () => {
+  const report = 'process.reallyExit = () => require("node:fs").writeSync(2, JSON.stringify(process.moduleLoadList))'
+  const loadedBy = async (...argv: string[]) => {
+    const hook = [
+      '--import',
+      `data:text/javascript,${encodeURIComponent(`import { createRequire } from 'node:module'; const require = createRequire('/'); ${report}`)}`,
+    ]
+    const command = ['bash', '--norc', '-c', 'exec -a bridge "$@"', 'bash', process.execPath, ...hook, ...argv]
+    const { stderr } = await run(command, { env: { CNI_COMMAND: 'VERSION' } })
+    return JSON.parse(stderr) as string[]
+  }
+  const empty = await loadedBy('-e', 'process.reallyExit(0)')
+  const ours = await loadedBy(`${repository}/dist/podwire.cjs`)
+  const ofRunningAFile = /CJSLoader|run_main|main\/|modules\/|eval|vm|source_map|diagnostics/
+  expect(ours.filter((one) => !empty.includes(one) && !ofRunningAFile.test(one))).toEqual([])
+})
