@@ -67,6 +67,18 @@ describe('traffic through a bridge', () => {
     },
   )
 
+  // The official plugin's DEL fails here: it deletes the chain that the rule of the second address still jumps to.
+  test('masquerade by iptables of two addresses of one family', async ({ host }) => {
+    const ranges = [[{ subnet: '10.1.2.0/24' }], [{ subnet: '10.1.3.0/24' }]]
+    const plugin = { ipMasqBackend: 'iptables', isDefaultGateway: false }
+    const chain = await join(host, await host.container(), bridgeNetwork({ plugin, ipam: { ranges } }))
+    const rules = await host.output(['iptables-save', '-t', 'nat'])
+    for (const address of ['10.1.2.2', '10.1.3.2']) expect(rules).toContain(`-A POSTROUTING -s ${address}/32`)
+    await chain.check()
+    await chain.del()
+    expect(await host.output(['iptables-save', '-t', 'nat'])).not.toContain('CNI-')
+  })
+
   test('masquerade by iptables of two interfaces of one container in one network', async ({ host }) => {
     const container = await host.container()
     const network = bridgeNetwork({ plugin: { ipMasqBackend: 'iptables', isDefaultGateway: false } })
