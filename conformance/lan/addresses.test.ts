@@ -6,7 +6,7 @@ import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { readFiles } from '../harness/observe.js'
 import { ask, ping, serve } from '../harness/traffic.js'
-import { fixedNetwork, join, lanNetwork } from './network.js'
+import { fixedNetwork, join, lanNetwork, neighbour } from './network.js'
 
 const [four, six] = ['192.0.2.10', '2001:db8:f::10']
 
@@ -24,7 +24,7 @@ async function remembered(place: Container, address: string): Promise<string | u
 
 describe('an address that had another owner', () => {
   test('is reached at once by a machine that remembers the other', async ({ host }) => {
-    const { container: outside } = await host.outside()
+    const outside = await neighbour(host)
     const dead = '02:00:00:00:de:ad'
     for (const address of [four, six]) {
       await outside.output(['ip', 'neigh', 'replace', address, 'lladdr', dead, 'dev', 'eth0', 'nud', 'reachable'])
@@ -32,7 +32,8 @@ describe('an address that had another owner', () => {
     }
     const container = await host.container()
     const { result } = await join(host, container, fixedNetwork('macvlan', [`${four}/24`, `${six}/64`]))
-    for (const address of [four, six]) expect(await remembered(outside, address), address).toBe(result?.interfaces?.[0]?.mac)
+    for (const address of [four, six])
+      expect(await remembered(outside, address), address).toBe(result?.interfaces?.[0]?.mac)
     await serve(container, { protocol: 'tcp', port: 80 })
     for (const address of [four, six]) {
       expect(await ask(outside, { protocol: 'tcp', address, port: 80, deadline: 500 })).toBeDefined()
@@ -40,7 +41,7 @@ describe('an address that had another owner', () => {
   })
 
   test('goes from container to container under the eyes of a third', async ({ host }) => {
-    await host.outside()
+    await neighbour(host)
     const [watcher, first, second] = [await host.container(), await host.container(), await host.container()]
     await join(host, watcher, fixedNetwork('macvlan', ['192.0.2.9/24', '2001:db8:f::9/64']))
     const network = fixedNetwork('macvlan', [`${four}/24`, `${six}/64`])
@@ -67,7 +68,7 @@ const owners = (host: Host) =>
 
 describe('an address that another machine has', () => {
   test('of IPv6 fails the ADD, which leaves nothing', async ({ host }) => {
-    const { container: outside } = await host.outside()
+    const outside = await neighbour(host)
     await squat(outside, `${six}/64`)
     const container = await host.container()
     const adding = join(host, container, lanNetwork('macvlan'))
@@ -87,7 +88,7 @@ describe('an address that another machine has', () => {
     ['IPv4', `${four}/24`],
     ['IPv6', `${six}/64`],
   ])('of %s is quarantined, and the next one used', async ([, address], { host }) => {
-    const { container: outside } = await host.outside()
+    const outside = await neighbour(host)
     await squat(outside, address)
     const network = lanNetwork('macvlan', { addressConflictDetection: true })
     const [one, two] = [await host.container(), await host.container()]
@@ -109,7 +110,7 @@ describe('an address that another machine has', () => {
   })
 
   test('is not tried twice where IPAM has no other; the host itself counts as a machine', async ({ host }) => {
-    const { container: outside } = await host.outside()
+    const outside = await neighbour(host)
     await squat(outside, `${four}/24`)
     const container = await host.container()
     for (const address of [`${four}/24`, '192.0.2.1/24']) {

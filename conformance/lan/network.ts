@@ -3,6 +3,7 @@ import type { Container } from '../harness/container.js'
 import type { Host } from '../harness/host.js'
 import { readFiles } from '../harness/observe.js'
 import type { Call, Verb } from '../harness/plugin.js'
+import { until } from '../harness/process.js'
 import { takeSnapshot } from '../harness/snapshot.js'
 
 /** Addresses of the network that the test host's uplink leads to: the host is .1, the machine outside .2. */
@@ -71,4 +72,12 @@ export function leased(host: Host): string[] {
 export async function state(host: Host): Promise<string[]> {
   const lines = await takeSnapshot(host, { directories: [leases, '/run/podwire'] })
   return lines.filter((line) => !/^file \S*\/(\S*lock|last_reserved_ip\.\d+|\.\S+) /.test(line))
+}
+
+/** The machine at the other end of the uplink, once its kernel listens to IPv6 multicast: a moment after the link is up. */
+export async function neighbour(host: Host): Promise<Container> {
+  const { container } = await host.outside()
+  const routes = ['ip', '-6', 'route', 'show', 'table', 'local', 'type', 'multicast', 'dev', 'eth0']
+  await until('the machine outside hears IPv6', async () => (await container.output(routes)).includes('ff00::/8'))
+  return container
 }
