@@ -5,6 +5,7 @@ import {
   deleteSourceRule,
   destinationOf,
   freeTables,
+  hasGateway,
   isLinkScoped,
   leavesBy,
   mainTable,
@@ -12,6 +13,7 @@ import {
   type RouteWords,
   type SourceRule,
   tableOf,
+  tablesInUse,
   takeRoute,
   wordsOf,
 } from '../shared/net/routing.js'
@@ -48,7 +50,7 @@ export function planSteering(
   if (table !== undefined) {
     return { netns, rules: ips.map(({ address }) => ({ from: bare(address), table })), put: [], taken: [] }
   }
-  const tables = freeTables(usedTables(routing), { first: firstTable, count: ips.length })
+  const tables = freeTables(tablesInUse(routing), { first: firstTable, count: ips.length })
   const own = routing.routes.filter((route) => tableOf(route) === mainTable && leavesBy(route, ifName))
   const shares = ips.map((ip, index) => shareOf(ip, own, { ifName, table: tables[index] as number, config }))
   const hints = config.addSourceHints ? ips.flatMap((ip) => sourceHint(ip, ifName)) : []
@@ -95,10 +97,6 @@ export function bare(address: string): string {
 
 /** The official plugin's: tables below are left to people. */
 const firstTable = 100
-
-function usedTables({ rules, routes }: Routing): ReadonlySet<number> {
-  return new Set([...rules.map(({ table }) => Number(table ?? 0)), ...routes.map(tableOf)])
-}
 
 interface Share {
   readonly rule: SourceRule
@@ -159,10 +157,6 @@ function sourceHint({ address }: IpConfiguration, ifName: string): readonly Put[
 function isIn(address: string, subnet: string): boolean {
   const [cidr, parsed] = [parseCidr(subnet), parseAddress(address)]
   return cidr !== undefined && parsed !== undefined && contains(cidr, parsed)
-}
-
-function hasGateway({ gateway, via, nexthops }: NumberedRoute): boolean {
-  return gateway !== undefined || via !== undefined || nexthops !== undefined
 }
 
 function isDefault(route: NumberedRoute): boolean {

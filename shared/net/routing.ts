@@ -1,14 +1,15 @@
 import type { Operation } from '../plan/operation.js'
 import { type At, ip } from './ip.js'
-import type { NumberedRoute } from './observe.js'
+import type { NumberedRoute, Routing } from './observe.js'
 
 /** The words of a route behind `ip route VERB`, without its table: a value that can be kept and put into any table. */
 export type RouteWords = readonly string[]
 
 /** Numbers that `ip -N` prints and that mean something here (linux/rtnetlink.h). */
 export const mainTable = 254
+export const localTable = 255
 /** Tables the kernel uses itself: none (0), default, main and local. */
-export const reservedTables: readonly number[] = [0, 253, mainTable, 255]
+export const reservedTables: readonly number[] = [0, 253, mainTable, localTable]
 const unicast = '1'
 const byKernel = '2'
 const medium = 'medium'
@@ -21,8 +22,13 @@ export function leavesBy(route: NumberedRoute, link: string): boolean {
 }
 
 /** True for a route the kernel makes itself from an address, and makes again with it. */
-export function isConnected({ protocol, gateway, nexthops }: NumberedRoute): boolean {
-  return protocol === byKernel && gateway === undefined && nexthops === undefined
+export function isConnected(route: NumberedRoute): boolean {
+  return route.protocol === byKernel && !hasGateway(route)
+}
+
+/** True for a route over another machine. */
+export function hasGateway({ gateway, via, nexthops }: NumberedRoute): boolean {
+  return gateway !== undefined || via !== undefined || nexthops !== undefined
 }
 
 /** True for a route of link scope, which only IPv4 knows. */
@@ -120,6 +126,11 @@ export interface SourceRule {
   /** An address without a prefix length. */
   readonly from: string
   readonly table: number
+}
+
+/** The tables that a rule points to or a route is in. */
+export function tablesInUse({ rules, routes }: Routing): ReadonlySet<number> {
+  return new Set([...rules.map(({ table }) => Number(table ?? 0)), ...routes.map(tableOf)])
 }
 
 /** The lowest ids from `first` on that none of `used` is, nor the kernel's own. */

@@ -1,0 +1,176 @@
+import { withLock } from '../shared/exec/lock.js'
+import { throwDifferences } from '../shared/net/interface.js'
+import { addLink, deleteLink, setUp } from '../shared/net/ip.js'
+import { livingNetns, requireNetns } from '../shared/net/netns.js'
+import { type ObservedLink, observeLinks, observeRouting, type Routing } from '../shared/net/observe.js'
+import { probeKernel } from '../shared/net/probe.js'
+import { freeTables, tablesInUse } from '../shared/net/routing.js'
+import { attemptAll, type Host } from '../shared/plan/host.js'
+import type { Operation } from '../shared/plan/operation.js'
+import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { CniError, codes, invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
+import { type Attachment, type Call, definePlugin } from '../shared/protocol/plugin.js'
+import { emptyResult } from '../shared/protocol/result.js'
+import { enclose, give, inTable, type Kept, keptOf, leave, tableOfVrf } from './_vrf-enclosure.js'
+import type { VrfConfiguration } from './vrf.schema.js'
+
+type VrfCall = Call<VrfConfiguration>
+
+const recordKind = 'vrf'
+
+/** Puts the interface into a VRF of the container, made for its first and removed with its last interface. */
+export default definePlugin<VrfConfiguration>({
+  name: 'vrf',
+  since: '0.3.1',
+  prevResult: { ADD: 'required', CHECK: 'required' },
+
+  add(call) {
+    const { host, environment, prevResult = emptyResult } = call
+    const netns = requireNetns(environment.netns)
+    alone(host, netns, () => enter(call, netns))
+    return prevResult
+  },
+
+  check(call) {
+    throwDifferences(differences(call))
+  },
+
+  del({ config, host, environment, attachment }) {
+    const netns = livingNetns(environment.netns)
+    if (netns !== undefined) alone(host, netns, () => exit(host, { attachment, netns, vrf: config.vrfname }))
+    removeRecord(host, recordKind, attachment)
+  },
+
+  status({ host }) {
+    probeKernel(host, ['vrf'])
+  },
+
+  gc({ config, host, validAttachments }) {
+    if (validAttachments === undefined) return
+    attemptAll(
+      ...staleRecords<Enclosed>(recordKind, config.name, validAttachments).map(({ attachment, data }) => () => {
+        const netns = livingNetns(data.netns)
+        if (netns !== undefined) alone(host, netns, () => exit(host, { attachment, netns, vrf: data.vrf }))
+        removeRecord(host, recordKind, attachment)
+      }),
+    )
+  },
+})
+
+// --- internal
+
+/** What GC must know to find the interface, and DEL to leave it as it was. */
+interface Enclosed {
+  readonly netns: string
+  readonly vrf: string
+  readonly kept: Kept
+}
+
+/** One at a time in a namespace: the first makes the VRF, the last removes it. */
+function alone(host: Host, netns: string, body: () => void): void {
+  withLock(netns, body, { run: host.run, existing: true })
+}
+
+function enter({ config, host, environment, attachment }: VrfCall, netns: string): void {
+  const { ifName } = environment
+  const vrfname = config.vrfname
+  const links = observeLinks(host, netns)
+  const link = requireLink(links, ifName, vrfname)
+  const existing = existingTable(links, config)
+  const routing = observeRouting(host, netns)
+  const table = existing ?? chooseTable(config, links, routing)
+  const isInside = link.master === vrfname
+  const earlier = readRecord<Enclosed>(recordKind, attachment)?.data.kept
+  // What was interrupted behind the step inside has lost what its record holds.
+  const kept = (isInside ? earlier : undefined) ?? keptOf(link, routing)
+  const at = { link: ifName, netns }
+  writeRecord<Enclosed>(host, recordKind, attachment, { netns, vrf: vrfname, kept })
+  host.apply([
+    ...(existing === undefined ? create({ link: vrfname, netns }, table) : []),
+    ...(isInside ? give(at, inTable(kept, table)) : enclose(at, { vrf: vrfname, table, kept })),
+  ])
+}
+
+function create(at: { link: string; netns: string }, table: number): readonly Operation[] {
+  return [addLink(at, ['type', 'vrf', 'table', String(table)], `create the VRF ${at.link}`), setUp(at)]
+}
+
+/** Leaves the interface as it was before, and no VRF without an interface. What cannot be given back is only told of. */
+function exit(host: Host, { attachment, netns, vrf }: { attachment: Attachment; netns: string; vrf: string }): void {
+  const links = observeLinks(host, netns)
+  const device = links.find(({ ifname }) => ifname === vrf)
+  if (!device || tableOfVrf(device) === undefined) return
+  const record = readRecord<Enclosed>(recordKind, attachment)?.data
+  const at = { link: attachment.ifName, netns }
+  const inside = links.filter(({ master }) => master === vrf).map(({ ifname }) => ifname)
+  const isInside = inside.includes(at.link)
+  const isLast = inside.every((one) => one === at.link) && (isInside || record !== undefined)
+  host.sweep([...(isInside ? [leave(at)] : []), ...(isLast ? [deleteLink({ link: vrf, netns })] : [])])
+  if (!isInside || !record) return
+  try {
+    host.sweep(give(at, record.kept))
+  } catch (thrown) {
+    if (!(thrown instanceof CniError)) throw thrown
+    host.warn(`vrf: ${at.link} has not got back all it had outside of ${vrf}: ${thrown.message}`)
+  }
+}
+
+function requireLink(links: readonly ObservedLink[], ifName: string, vrf: string): ObservedLink {
+  const link = links.find(({ ifname }) => ifname === ifName)
+  if (!link) {
+    throw new CniError(codes.operationFailed, `could not get link by name ${ifName}`, {
+      fix: 'call vrf behind the plugin that makes the interface',
+    })
+  }
+  if (link.master === undefined || link.master === vrf) return link
+  throw new CniError(codes.operationFailed, `interface ${ifName} has already a master set: ${link.master}`, {
+    problems: [{ path: `master of ${ifName}`, value: link.master, expected: `none, or ${vrf}` }],
+  })
+}
+
+/** The table of the VRF that is there; undefined when none is. @throws code 103 or 7 */
+function existingTable(links: readonly ObservedLink[], { vrfname, table }: VrfConfiguration): number | undefined {
+  const link = links.find(({ ifname }) => ifname === vrfname)
+  if (!link) return undefined
+  const actual = tableOfVrf(link)
+  if (actual === undefined) {
+    throw new CniError(codes.nameTaken, `Netlink ${vrfname} is not a VRF`, {
+      problems: [{ path: 'vrfname', value: vrfname, expected: 'a name that no other kind of link has' }],
+    })
+  }
+  if (table === 0 || table === actual) return actual
+  throw invalidConfiguration(
+    [{ path: 'table', value: table, expected: `${actual}, or nothing` }],
+    `VRF ${vrfname} already exist with different routing table ${actual}`,
+  )
+}
+
+/** The lowest table that no VRF, no rule and no route uses. */
+function chooseTable({ table }: VrfConfiguration, links: readonly ObservedLink[], routing: Routing): number {
+  if (table !== 0) return table
+  const ofVrfs = links.map(tableOfVrf).filter((one) => one !== undefined)
+  return freeTables(new Set([...ofVrfs, ...tablesInUse(routing)]), { first: 1, count: 1 })[0] as number
+}
+
+function differences({ config, host, environment }: VrfCall): readonly Problem[] {
+  const { vrfname, table } = config
+  const links = observeLinks(host, requireNetns(environment.netns))
+  const device = links.find(({ ifname }) => ifname === vrfname)
+  const actual = device && tableOfVrf(device)
+  if (actual === undefined) {
+    return [{ path: vrfname, value: device?.linkinfo?.info_kind ?? 'none', expected: 'a VRF of this name' }]
+  }
+  const link = links.find(({ ifname }) => ifname === environment.ifName)
+  const problems: Problem[] = []
+  if (table !== 0 && actual !== table)
+    problems.push({ path: `table of ${vrfname}`, value: actual, expected: String(table) })
+  if (!device?.flags.includes('UP')) problems.push({ path: vrfname, value: device?.flags, expected: 'the flag UP' })
+  if (link?.master !== vrfname) {
+    problems.push({
+      path: `master of ${environment.ifName}`,
+      value: link ? (link.master ?? 'none') : 'no such link',
+      expected: vrfname,
+    })
+  }
+  return problems
+}
