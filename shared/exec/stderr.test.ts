@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { failedBatchLine, firstLine, reasonOf } from './stderr.js'
+import { failedBatchLine, firstLine, reasonOf, wrongArgument } from './stderr.js'
 
 /** What the tools have said, with the versions that said it. */
 const said: [string, ReturnType<typeof reasonOf>, string][] = [
@@ -37,6 +37,12 @@ test.each(said)('%s says %s', (_, reason, stderr) => {
 test('the failing line of a batch', () => {
   expect(failedBatchLine('RTNETLINK answers: File exists\nCommand failed -:12\n')).toBe(12)
   expect(failedBatchLine('nsenter: cannot open x')).toBeUndefined()
+})
+
+test('the word that could not be read', () => {
+  expect(wrongArgument('Error: argument "-1" is wrong: "mtu" value is invalid\n')).toBe('-1')
+  expect(wrongArgument('Error: argument "999" is wrong: invalid "scope" value\n\n')).toBe('999')
+  expect(wrongArgument('RTNETLINK answers: File exists\n')).toBeUndefined()
 })
 
 test('the first line that says something, without the prefix of netlink errors', () => {

@@ -27,6 +27,11 @@ export function failedBatchLine(stderr: string): number | undefined {
   return Number.isNaN(line) ? undefined : line
 }
 
+/** The word that ip, bridge or tc could not read; it ends a batch at once, and the line's number is not told. */
+export function wrongArgument(stderr: string): string | undefined {
+  return /^Error: argument "(.*)" is wrong/m.exec(stderr)?.[1]
+}
+
 // --- internal
 
 const phrasesByReason: readonly [Reason, readonly string[]][] = [

@@ -1,6 +1,6 @@
 import type { Files } from '../exec/files.js'
 import type { Outcome, Run } from '../exec/run.js'
-import { failedBatchLine, firstLine, type Reason, reasonOf } from '../exec/stderr.js'
+import { failedBatchLine, firstLine, type Reason, reasonOf, wrongArgument } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import { CniError, codes } from '../protocol/errors.js'
 import type { Operation, Tool } from './operation.js'
@@ -113,9 +113,21 @@ const packages: Partial<Record<string, string>> = {
 
 function firstFailure(group: readonly Operation[], outcome: Outcome): Report {
   if (outcome.status === 0) return { ran: group, refused: [] }
-  const index = (failedBatchLine(outcome.stderr) ?? 1) - 1
+  const line = failedBatchLine(outcome.stderr)
+  const index = line === undefined ? unreadable(group, outcome.stderr) : line - 1
   const operation = group[index] ?? (group[0] as Operation)
   return { ran: group.slice(0, index), refused: [refusal(operation, outcome)] }
+}
+
+/** What stood before a line that the tool could not even read has run. */
+function unreadable(group: readonly Operation[], stderr: string): number {
+  const word = wrongArgument(stderr)
+  return word === undefined
+    ? 0
+    : Math.max(
+        group.findIndex(({ argv }) => argv.includes(word)),
+        0,
+      )
 }
 
 /** `-force` reports each failing line as its own "Command failed -:N" behind the reason. */
