@@ -5,7 +5,7 @@ import { link, type Row, show } from '../shared/testing/golden.js'
 const port = 'vethdd6ccc806f7'
 const look = 'ip -j -d addr show dev cni0'
 const note = '# note bridge of net/c1 in /run/podwire/bridge/net/dd6ccc806f763e1c\n'
-const pair = `ip link add name ${port} address 02:aa:b6:32:ac:f3 txqueuelen 0 master cni0 type veth peer name eth0 address 02:08:33:8d:32:e9 netns /proc/self/ns/net`
+const pair = `ip link add name ${port} address 02:dd:6c:cc:80:6f txqueuelen 0 master cni0 type veth peer name eth0 address 02:08:33:8d:32:e9 netns /proc/self/ns/net`
 const openPort = `sysctl -w net/ipv6/conf/${port}/accept_ra=0\nip link set dev ${port} up\n`
 
 const bridge = (more: object = {}) =>
@@ -29,7 +29,7 @@ describe('ADD without addresses', () => {
     expect(plan).toBe(wholePlan)
     expect(json.interfaces).toEqual([
       { name: 'cni0', mac: '02:aa:00:00:00:01' },
-      { name: port, mac: '02:aa:b6:32:ac:f3' },
+      { name: port, mac: '02:dd:6c:cc:80:6f' },
       { name: 'eth0', mac: '02:08:33:8d:32:e9', sandbox: '/proc/self/ns/net' },
     ])
   })

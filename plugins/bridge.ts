@@ -12,7 +12,7 @@ import { hostVethName, macFrom } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { bootID, hostLinkNames, type ObservedLink, observeLink } from '../shared/net/observe.js'
 import { probeKernel } from '../shared/net/probe.js'
-import { collectVeths, detachVeth, vethMacs } from '../shared/net/veth.js'
+import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../shared/net/veth.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { readRecord, writeRecord } from '../shared/plan/records.js'
 import { macOf } from '../shared/protocol/checks.js'
@@ -138,11 +138,11 @@ function leasesFirst(call: BridgeCall): boolean {
  * does not forward yet when the kernel sends it.
  */
 function chooseMacs({ config, args, attachment, host }: BridgeCall, reserved: Result | undefined): Macs {
-  const pair = vethMacs(host, attachment)
   const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.get('MAC') || ''
   const address = reserved?.ips[0]?.address
-  const own = address === undefined ? pair.container : macFrom(`${bootID(host)}/${config.name}/${address}`)
-  return { host: pair.host, container: macOf(asked) ?? own }
+  const own = () =>
+    address === undefined ? containerEndMac(host, attachment) : macFrom(`${bootID(host)}/${config.name}/${address}`)
+  return { host: hostEndMac(attachment), container: macOf(asked) ?? own() }
 }
 
 /** The bridge's address is ours from its creation on: it does not follow ports that come or go. */

@@ -35,7 +35,7 @@ describe('ADD', () => {
       '# note ptp of net/c1 in /run/podwire/ptp/net/dd6ccc806f763e1c',
       'sysctl -w net/ipv4/ip_forward=1',
       'sysctl -w net/ipv6/conf/all/forwarding=1',
-      `ip link add name ${end} address 02:aa:b6:32:ac:f3 txqueuelen 0 mtu 1400 type veth peer name eth0 address 02:08:33:8d:32:e9 mtu 1400 netns /proc/self/ns/net`,
+      `ip link add name ${end} address 02:dd:6c:cc:80:6f txqueuelen 0 mtu 1400 type veth peer name eth0 address 02:08:33:8d:32:e9 mtu 1400 netns /proc/self/ns/net`,
       `sysctl -w net/ipv6/conf/${end}/accept_ra=0`,
       `sysctl -w net/ipv6/conf/${end}/accept_dad=0`,
       `ip link set dev ${end} up`,
@@ -122,7 +122,7 @@ describe('ADD', () => {
       cniVersion: '1.1.0',
       dns: { nameservers: ['10.1.2.53'] },
       interfaces: [
-        { name: end, mac: '02:aa:b6:32:ac:f3' },
+        { name: end, mac: '02:dd:6c:cc:80:6f' },
         { name: 'eth0', mac: '02:08:33:8d:32:e9', sandbox: '/proc/self/ns/net' },
       ],
       ips: [{ address: '10.1.2.3/24', gateway: '10.1.2.1', interface: 1 }],

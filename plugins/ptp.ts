@@ -4,7 +4,7 @@ import { masquerade, masqueradeDifferences } from '../shared/net/masquerade.js'
 import { hostVethName } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { probeKernel } from '../shared/net/probe.js'
-import { collectVeths, detachVeth, vethMacs } from '../shared/net/veth.js'
+import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../shared/net/veth.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { writeRecord } from '../shared/plan/records.js'
 import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
@@ -28,7 +28,8 @@ export default definePlugin<PtpConfiguration>({
     requireIpam(call)
     const leased = lease(call)
     const ips = withGateways(leased)
-    const [link, macs] = [hostVethName(attachment), vethMacs(host, attachment)]
+    const link = hostVethName(attachment)
+    const macs = { host: hostEndMac(attachment), container: containerEndMac(host, attachment) }
     writeRecord(host, 'ptp', attachment, {})
     host.apply([
       ...forwarding(ips.map(({ address }) => address)),

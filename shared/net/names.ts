@@ -13,8 +13,12 @@ export function hostVethName(attachment: Attachment): string {
 
 /** A locally administered unicast MAC address made from a text that is unique on the link. */
 export function macFrom(seed: string): string {
-  const hex = sha512(seed)
-  const octets = ['02', ...Array.from({ length: 5 }, (_, index) => hex.slice(index * 2, index * 2 + 2))]
+  return macOfHash(sha512(seed))
+}
+
+/** Such an address of the first ten digits of a hash. */
+export function macOfHash(hash: string): string {
+  const octets = ['02', ...Array.from({ length: 5 }, (_, index) => hash.slice(index * 2, index * 2 + 2))]
   return octets.join(':')
 }
 

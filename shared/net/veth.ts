@@ -7,17 +7,21 @@ import type { Attachment, Call } from '../protocol/plugin.js'
 import type { Result } from '../protocol/result.js'
 import { deleteLink } from './ip.js'
 import { forgetMasquerade, isMasqueraded, staleMasquerades, unmasquerade } from './masquerade.js'
-import { attachmentHash, hostVethName, macFrom } from './names.js'
+import { attachmentHash, hostVethName, macFrom, macOfHash } from './names.js'
 import { livingNetns } from './netns.js'
 import { bootID, type Eyes, hostLinkNames, type ObservedLink, observeLink } from './observe.js'
 
 /**
- * The MAC addresses of an attachment's veth pair, ours from the creation on: nothing changes them later (udev) and nothing has to be
- * read back. They hold the boot ID: two nodes with the same names must not meet on one wire.
+ * The MAC address of the host's end of an attachment's veth pair, ours from the creation on as the other end's: nothing changes it
+ * later (udev) and nothing has to be read back.
  */
-export function vethMacs(host: Host, attachment: Attachment): { host: string; container: string } {
-  const seed = (end: string) => `${bootID(host)}/${end}/${attachmentHash(attachment)}`
-  return { host: macFrom(seed('host')), container: macFrom(seed('container')) }
+export function hostEndMac(attachment: Attachment): string {
+  return macOfHash(attachmentHash(attachment))
+}
+
+/** The container's end; it holds the boot ID: two nodes with the same names must not meet on one wire. */
+export function containerEndMac(host: Host, attachment: Attachment): string {
+  return macFrom(`${bootID(host)}/container/${attachmentHash(attachment)}`)
 }
 
 /**
