@@ -4,7 +4,7 @@ import { z } from 'zod'
 import type { Conflist } from '../harness/chain.js'
 import { repository } from '../harness/locations.js'
 
-const features = ['vlan_filtering', 'ipvlan', 'vlan', 'dummy'] as const
+const features = ['vlan_filtering', 'ipvlan', 'vlan', 'dummy', 'vrf'] as const
 
 /** What a kernel may lack. */
 export type Feature = (typeof features)[number]

@@ -16,6 +16,7 @@ const probes: Record<Feature, string[]> = {
   dummy: ['link add probe type dummy'],
   ipvlan: underVeth('ipvlan'),
   vlan: underVeth('vlan id 2'),
+  vrf: ['link add probe type vrf table 10'],
 }
 
 /** Whether this kernel can do a case. Asked in a namespace of its own: the answer is the same, and the machine's is left alone. */

@@ -112,9 +112,9 @@ export const differences: Difference[] = [
     podwire: /^container\d: sysctl ipv6\/conf\/eth0\/disable_ipv6 1$/,
   },
   {
-    what: 'vlan announces its addresses, as macvlan and ipvlan do',
+    what: 'vlan and tap announce their addresses of both families, as macvlan and ipvlan do',
     reason: 'a neighbour that remembers the last owner of an address would not reach the new one',
-    cases: /^vlan/,
+    cases: /^(vlan|tap)/,
     official: /^container\d: sysctl (ipv4\/conf\/eth0\/arp_notify|ipv6\/conf\/eth0\/ndisc_notify) 0$/,
     podwire: /^container\d: sysctl (ipv4\/conf\/eth0\/arp_notify|ipv6\/conf\/eth0\/ndisc_notify) 1$/,
   },
@@ -137,5 +137,11 @@ export const differences: Difference[] = [
     cases: /^tuning-sysctl$/,
     official: /^container0: sysctl ipv4\/ip_forward 1$/,
     podwire: /^container0: sysctl ipv4\/ip_forward 0$/,
+  },
+  {
+    what: 'the tables of sbr hold the routes of their own family',
+    reason: 'the official plugin copies routes without source and gateway into the tables of both',
+    cases: /^sbr$/,
+    official: /^container\d: route family inet6 type unicast dst fd00:80::\/64 dev eth0 table 100 /,
   },
 ]
