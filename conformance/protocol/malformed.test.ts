@@ -6,12 +6,19 @@ import { type Call, runPlugin } from '../harness/plugin.js'
 import { installScripts } from '../harness/scripts.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { expectAnswer, type Row } from './row.js'
+import { chainedRows } from './rows.chained.js'
 import { delegateRows, delegates } from './rows.delegate.js'
 import { environmentRows } from './rows.environment.js'
 import { inputRows } from './rows.input.js'
 import { pluginRows } from './rows.plugin.js'
 
-const tables = { environment: environmentRows, input: inputRows, plugin: pluginRows, delegate: delegateRows }
+const tables = {
+  environment: environmentRows,
+  input: inputRows,
+  plugin: pluginRows,
+  delegate: delegateRows,
+  chain: chainedRows,
+}
 const standard = {
   cniVersion: '1.1.0',
   name: 'n',
@@ -63,7 +70,7 @@ for (const suite of ['official', 'podwire'] as const) {
 }
 
 describe('podwire, refusing', () => {
-  const refusals = [...pluginRows, ...delegateRows].filter(
+  const refusals = [...pluginRows, ...delegateRows, ...chainedRows].filter(
     ({ podwire }) => podwire.is === 'own' || podwire.is === 'error',
   )
   for (const row of refusals) {
