@@ -40,7 +40,9 @@ describe('the virtual machine', () => {
     })
     if (finished.status === skipped) skip(finished.stderr)
     expect(finished.stdout).toMatch(/^\S+-amd64\n1\|\$two "words"\|a {2}b\|it's\|.*\|$/)
-    expect(finished.stderr).toMatch(/^complaint\nvm: kernel \S+: booted in [\d.]+ s, the command took [\d.]+ s, all \d+ s here, exit/)
+    expect(finished.stderr).toMatch(
+      /^(vm: waiting.*\n)?complaint\nvm: kernel \S+: booted in [\d.]+ s, the command took [\d.]+ s, all \d+ s here, exit/,
+    )
     expect(finished.status).toBe(7)
     expect(readFileSync(join(share, 'kept'), 'utf8')).toBe('kept\n')
     expect(() => readFileSync(join(scratch, 'lost'))).toThrow(/ENOENT/)
