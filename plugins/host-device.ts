@@ -9,9 +9,9 @@ import { CniError, codes } from '../shared/protocol/errors.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
-import { configureLan } from './_lan-interface.js'
 import { deviceProblems, findDevice } from './_host-device-find.js'
 import { giveBack, type Moved, moveIn, recordKind } from './_host-device-move.js'
+import { configureLan } from './_lan-interface.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
 
 type HostDeviceCall = Call<HostDeviceConfiguration>
