@@ -146,6 +146,17 @@ describe('builders', () => {
   })
 })
 
+test('a chain that another rule still jumps to stays', () => {
+  const saved = [
+    [':C', '-', '[0:0]'],
+    ['-A', 'POSTROUTING', '-s', '10.1.0.2/32', '-j', 'C'],
+    ['-A', 'POSTROUTING', '-s', '10.1.0.3/32', '-j', 'C'],
+  ]
+  const where = { tool: 'iptables', table: 'nat', chain: 'C' } as const
+  const plan = iptables.removeChain(saved, where, (rule) => rule.includes('10.1.0.2/32'))
+  expect(shown(plan)).toBe('iptables -t nat -D POSTROUTING -s 10.1.0.2/32 -j C\n')
+})
+
 describe('names', () => {
   const attachment = { network: 'mynet', containerID: 'c1id', ifName: 'eth0' }
 

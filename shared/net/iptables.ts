@@ -44,20 +44,29 @@ export function hasRule(saved: SavedRules, rule: readonly string[]): boolean {
   return saved.some((one) => one[0] === '-A' && one.slice(1).join(' ') === text)
 }
 
-/** Removes a chain with every rule that jumps to it, whoever made them. Nothing to do where it is not there. */
+/**
+ * Removes a chain with the rules that jump to it, whoever made them: all of them, or those that are `ours`; then the chain stays as
+ * long as another jumps to it. Nothing to do where it is not there.
+ */
 export function removeChain(
   saved: SavedRules,
   { tool, table, chain }: { tool: IptablesTool; table: string; chain: string },
+  ours: (rule: readonly string[]) => boolean = () => true,
 ): readonly Operation[] {
   if (!hasChain(saved, chain)) return []
-  const why = `remove the chain ${chain}`
   const jumps = saved.filter((rule) => rule[0] === '-A' && rule[rule.indexOf('-j') + 1] === chain)
-  const absentIsFine = { tolerate: ['absent'] as const }
-  return [
-    ...jumps.map(([, ...rule]) => ({ ...iptables(tool, table, ['-D', ...rule], why), ...absentIsFine })),
-    { ...iptables(tool, table, ['-F', chain], why), ...absentIsFine },
-    { ...iptables(tool, table, ['-X', chain], why), ...absentIsFine },
-  ]
+  const going = jumps.filter(ours)
+  const rest =
+    going.length < jumps.length
+      ? []
+      : [
+          ['-F', chain],
+          ['-X', chain],
+        ]
+  return [...going.map(([, ...rule]) => ['-D', ...rule]), ...rest].map((words) => ({
+    ...iptables(tool, table, words, `remove the chain ${chain}`),
+    tolerate: ['absent'],
+  }))
 }
 
 // --- internal

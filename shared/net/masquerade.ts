@@ -42,7 +42,7 @@ export function masquerade(
 export function unmasquerade(host: Host, attachment: Attachment): readonly Operation[] {
   const record = readRecord<Made>(recordKind, attachment)?.data
   if (record?.backend === 'nftables') return record.addresses.map((address) => withoutElement(attachment, address))
-  if (record) return removeOfficialChains(host, attachment)
+  if (record) return removeOfficialChains(host, attachment, record.addresses)
   return [
     ...elementsOf(host, attachment),
     ...removeOfficialChains(host, attachment),
@@ -221,18 +221,30 @@ function dropChain(tool: IptablesTool, chain: string, jump: readonly string[]): 
   }))
 }
 
-function removeOfficialChains({ run }: Host, attachment: Attachment): readonly Operation[] {
+/** The interfaces of a container in one network share their chain: with `addresses`, only the jumps for these go. */
+function removeOfficialChains(
+  { run }: Host,
+  attachment: Attachment,
+  addresses?: readonly string[],
+): readonly Operation[] {
   const chain = officialName('CNI-', attachment, 28)
+  const sources = addresses?.map(sourceOf)
+  const ours = (rule: readonly string[]) => sources?.some((source) => rule.includes(source)) ?? true
   return (['iptables', 'ip6tables'] as const).flatMap((tool) =>
-    removeChain(savedRules(run, tool, 'nat'), { tool, table: 'nat', chain }),
+    removeChain(savedRules(run, tool, 'nat'), { tool, table: 'nat', chain }, ours),
   )
+}
+
+/** An address as iptables-save writes it behind `-s`. */
+function sourceOf(address: string): string {
+  return `${hostPart(address)}/${address.includes(':') ? 128 : 32}`
 }
 
 /** Somebody may have flushed the table: an empty chain masquerades nothing. */
 function hasOfficialChain({ run }: Host, attachment: Attachment, address: string): boolean {
   const rules = savedRules(run, iptablesTool(address), 'nat')
   const chain = officialName('CNI-', attachment, 28)
-  const source = `${hostPart(address)}/${address.includes(':') ? 128 : 32}`
+  const source = sourceOf(address)
   const jumps = rules.some((rule) => rule[1] === 'POSTROUTING' && rule.includes(source) && rule.at(-1) === chain)
   return jumps && rules.some((rule) => rule[1] === chain && rule.at(-1) === 'MASQUERADE')
 }
