@@ -115,8 +115,8 @@ function setAlias(link: string, alias: string): Operation {
 }
 
 /**
- * The device in the container, also under the name of its way there, where an ADD was killed. Its name on the host is the
- * record's; what the official plugin moved has no record, and an alias that says it.
+ * The device in the container, whatever its name there by now, also that of its way where an ADD was killed. Its name on the
+ * host is the record's; what the official plugin moved has no record, and an alias that says it.
  */
 function findInside(
   host: Host,
@@ -124,7 +124,9 @@ function findInside(
 ): Pick<Leaving, 'link' | 'device' | 'passing'> | undefined {
   const passing = passingName(attachment)
   const links = observeLinks(host, netns)
-  const link = [passing, attachment.ifName].map((name) => links.find(({ ifname }) => ifname === name)).find(Boolean)
+  const isRecorded = ({ ifalias, address }: ObservedLink) => ifalias === record?.device && address === record?.mac
+  const named = [passing, attachment.ifName].map((name) => links.find(({ ifname }) => ifname === name))
+  const link = (record && links.find(isRecorded)) ?? named.find((one) => one !== undefined)
   if (!link) return undefined
   const isOurs = link.ifalias === record?.device || link.address === record?.mac
   const device = record === undefined ? link.ifalias : isOurs ? record.device : undefined

@@ -98,6 +98,7 @@ function create({ link, netns }: Required<At>, config: TapConfiguration): Operat
     ...(selinuxContext === '' ? plain : { ...plain, tool: 'runcon', argv: [selinuxContext, 'ip', ...words] }),
     undo: [deleteLink({ link, netns })],
     meaning: {
+      absent: { code: codes.featureMissing, fix: 'load the kernel module tun, and see that /dev/net/tun is there' },
       exists: {
         code: codes.nameTaken,
         fix: 'remove or rename the interface that is there; a DEL of the attachment does',

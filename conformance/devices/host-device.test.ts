@@ -186,6 +186,15 @@ describe('DEL with little to go by', () => {
     expect(difference(before, await state(host))).toBe('')
   })
 
+  test('a device that was renamed in the container comes back all the same', async ({ host }) => {
+    const { container } = await withDevice(host)
+    const before = await state(host)
+    resultOf(await runPlugin(host, call('ADD', container)))
+    await container.batch(['link set eth0 down', 'link set eth0 name other0', 'link set other0 up'])
+    succeedSilently(await runPlugin(host, call('DEL', container)))
+    expect(difference(before, await state(host))).toBe('')
+  })
+
   test('one that was never added touches nothing', async ({ host }) => {
     const { container } = await withDevice(host)
     await container.batch(['link add eth0 type veth peer name peer0', 'link set eth0 up'])
