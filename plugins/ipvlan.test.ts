@@ -125,3 +125,10 @@ test('DEL needs neither master nor prevResult nor addresses', async () => {
     plan: 'container# ip link del dev eth0\ncontainer# ip link del dev newdd6ccc806f76\n',
   })
 })
+
+test('GC asks the IPAM plugin, and passes on what it says', async () => {
+  const row = { plugin: 'ipvlan', verb: 'GC', config: { ipam: { type: 'true' } }, env: { CNI_PATH: '/bin' } } as const
+  expect((await show({ ...row, answers: { '/bin/true': '' } })).status).toBe(0)
+  const failing = { '/bin/true': { status: 1, stdout: '{"code": 11, "msg": "later"}' } }
+  expect((await show({ ...row, answers: failing })).json).toEqual({ code: 11, msg: 'later' })
+})
