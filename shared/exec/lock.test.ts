@@ -4,7 +4,8 @@ import { existsSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { CniError, codes } from '../protocol/errors.js'
+import { codes } from '../protocol/errors.js'
+import { thrownBy } from '../testing/thrown.js'
 import { withLock } from './lock.js'
 import { createRunner, type Run } from './run.js'
 
@@ -21,16 +22,6 @@ afterEach(() => rmSync(directory, { recursive: true }))
 /** Whether somebody else could take the lock right now. */
 function isFree(): boolean {
   return run({ argv: ['flock', '-n', path, 'true'] }).status === 0
-}
-
-function thrownBy(body: () => unknown): CniError {
-  try {
-    body()
-  } catch (thrown) {
-    if (thrown instanceof CniError) return thrown
-    throw thrown
-  }
-  throw new Error('nothing was thrown')
 }
 
 describe('withLock', () => {

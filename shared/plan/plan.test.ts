@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Files } from '../exec/files.js'
 import type { Command, Outcome } from '../exec/run.js'
-import { CniError } from '../protocol/errors.js'
+import { thrownBy } from '../testing/thrown.js'
 import { apply, type Hands, sweep } from './apply.js'
 import { createJournal } from './journal.js'
 import { assertToken, type Operation, quoted } from './operation.js'
@@ -56,16 +56,6 @@ function ranBy(plan: readonly Operation[], hands: Hands): string[] {
   const ran: string[] = []
   apply(plan, hands, ({ argv }) => ran.push(argv.join(' ')))
   return ran
-}
-
-function thrownBy(body: () => void): CniError {
-  try {
-    body()
-  } catch (thrown) {
-    if (thrown instanceof CniError) return thrown
-    throw thrown
-  }
-  throw new Error('nothing was thrown')
 }
 
 describe('tokens', () => {

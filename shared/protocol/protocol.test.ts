@@ -1,20 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { thrownBy } from '../testing/thrown.js'
 import { parseArgs } from './args.js'
 import { isLinkName, macOf } from './checks.js'
 import { isIdentifier, readEnvironment } from './environment.js'
 import { attributed, CniError, codes, goJson, invalidConfiguration, printError } from './errors.js'
 import { parseDelegateResult, parseResult, printResult } from './result.js'
 import { negotiate, type Version, versions, versionsSince } from './version.js'
-
-function thrownBy(body: () => unknown): CniError {
-  try {
-    body()
-  } catch (thrown) {
-    if (thrown instanceof CniError) return thrown
-    throw thrown
-  }
-  throw new Error('nothing was thrown')
-}
 
 describe('the environment', () => {
   const good = {
