@@ -1,7 +1,9 @@
 import { mostParts, runTogether } from '../exec/together.js'
 import type { CniError } from '../protocol/errors.js'
+import { asks, familyOption } from './batch.js'
 import type { Operation } from './operation.js'
-import { asks, familyOption, type Hands, handlingOf, isTolerated, operationError, type Report } from './tools.js'
+import { isTolerated, operationError, type Report } from './refusal.js'
+import { type Hands, handlingOf } from './tools.js'
 
 export type { Hands }
 

@@ -1,0 +1,85 @@
+import type { Outcome } from '../exec/run.js'
+import { reasonOf } from '../exec/stderr.js'
+import type { Part } from '../exec/together.js'
+import { text, within } from './batch.js'
+import type { Operation } from './operation.js'
+import { type Refusal, type Report, refusal } from './refusal.js'
+import { batchLine } from './render.js'
+import type { Hands } from './tools.js'
+
+/** nft: neighbours are one transaction. */
+export function transaction(group: readonly Operation[]): Part {
+  return { argv: within(group[0]?.netns, 'nft', '-f', '-'), stdin: text(group) }
+}
+
+/**
+ * `nft -f` is atomic. Declarations are sent only when the kernel says something is absent: declaring what exists costs
+ * the kernel 7 to 13 ms each time (bench/RESULTS.md), adding to it nothing. A sweep that fails is split until the
+ * culprits stand alone.
+ */
+export function readTransaction(group: readonly Operation[], first: Outcome, hands: Hands, keepGoing: boolean): Report {
+  let lines = group
+  let outcome = first
+  for (const [reason, key] of remedies) {
+    const before = distinct(group.flatMap((operation) => operation[key] ?? []))
+    if (outcome.status === 0 || before.length === 0 || reasonOf(outcome.stderr) !== reason) continue
+    lines = [...before, ...lines]
+    outcome = hands.run(transaction(lines))
+  }
+  if (outcome.status === 0) return { ran: group, refused: [] }
+  if (!keepGoing || group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome)] }
+  return inHalves(group, (half) => readTransaction(half, hands.run(transaction(half)), hands, true))
+}
+
+/** iptables: neighbours of one table are one transaction. */
+export function runRestore(group: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
+  const ran: Operation[] = []
+  const refused: Refusal[] = []
+  for (const part of tables(group)) {
+    const report = restoreTable(part, hands, keepGoing)
+    ran.push(...report.ran)
+    refused.push(...report.refused)
+    if (refused.length > 0 && !keepGoing) break
+  }
+  return { ran, refused }
+}
+
+/** iptables-restore takes a table's lines as one transaction; a sweep that fails is split as for nft. */
+function restoreTable(part: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
+  const [{ tool, netns, argv }] = part as [Operation]
+  const rules = part.map((one) => batchLine({ ...one, argv: one.argv.slice(2) }))
+  const stdin = [`*${argv[1]}`, ...rules, 'COMMIT', ''].join('\n')
+  const outcome = hands.run({ argv: within(netns, `${tool}-restore`, '--noflush', '--wait'), stdin })
+  if (outcome.status === 0) return { ran: part, refused: [] }
+  if (keepGoing && part.length > 1) return inHalves(part, (half) => restoreTable(half, hands, true))
+  return { ran: [], refused: [refusal(part[0] as Operation, outcome)] }
+}
+
+// --- internal
+
+/** What to send first when the kernel refuses a transaction for a reason that can be mended. */
+const remedies = [
+  ['absent', 'needs'],
+  ['exists', 'displaces'],
+] as const
+
+function distinct(operations: readonly Operation[]): readonly Operation[] {
+  return [...new Map(operations.map((one) => [batchLine(one), one])).values()]
+}
+
+function inHalves(group: readonly Operation[], runHalf: (half: readonly Operation[]) => Report): Report {
+  const middle = group.length >> 1
+  const [left, right] = [runHalf(group.slice(0, middle)), runHalf(group.slice(middle))]
+  return { ran: [...left.ran, ...right.ran], refused: [...left.refused, ...right.refused] }
+}
+
+/** Neighbours of one table; every iptables operation begins with `-t TABLE`. */
+function tables(group: readonly Operation[]): Operation[][] {
+  const parts: Operation[][] = []
+  for (const operation of group) {
+    const last = parts.at(-1)
+    if (last?.[0]?.argv[1] === operation.argv[1]) last?.push(operation)
+    else parts.push([operation])
+  }
+  return parts
+}
