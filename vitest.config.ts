@@ -8,7 +8,7 @@ export default defineConfig({
     projects: [
       {
         plugins: [virtualModulesPlugin()],
-        test: { name: 'unit', include: ['{plugins,ipam,shared}/**/*.test.ts'] },
+        test: { name: 'unit', include: ['{plugins,ipam,shared}/**/*.test.ts'], testTimeout: 30_000 },
       },
       {
         plugins: [virtualModulesPlugin()],
