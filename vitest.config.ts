@@ -1,10 +1,12 @@
 import { defineConfig } from 'vitest/config'
+import { MachineFirst } from './shared/build/sequencer.js'
 import { Summary } from './shared/build/summary.js'
 import { virtualModulesPlugin } from './shared/build/vite.js'
 
 export default defineConfig({
   test: {
     reporters: ['default', new Summary()],
+    sequence: { sequencer: MachineFirst },
     projects: [
       {
         plugins: [virtualModulesPlugin()],

@@ -2,7 +2,6 @@ import { describe, expect } from 'vitest'
 import { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { run, until } from '../harness/process.js'
 import { ask, type Protocol, serve } from '../harness/traffic.js'
 import { addressOf } from '../main/networks.js'
 import { addresses, publish, tcp, udp } from './setting.js'
@@ -205,26 +204,5 @@ describe('nftables', () => {
       }
     }
     expect(await ask(outside, { protocol: 'tcp', address: addresses[4], port: 7100, deadline: 300 })).toBeUndefined()
-  })
-})
-
-// Asked of the kernel: a program that has no socket says so.
-const sctp = await run(['socat', '-u', '/dev/null', 'SCTP4:127.0.0.1:9'])
-const hasSctp = !/Protocol not supported|unknown device|E parseopts/i.test(sctp.stderr)
-
-describe('sctp', () => {
-  test.skipIf(!hasSctp)('is answered from outside over both families', async ({ host }) => {
-    const { container: outside } = await host.outside()
-    const container = await host.container()
-    await publish(host, container, [{ hostPort: 9000, containerPort: 9001, protocol: 'sctp' }])
-    const server = container.start(['socat', 'SCTP6-LISTEN:9001,fork,reuseaddr', 'EXEC:echo answered'])
-    await until('the server listens', async () =>
-      (await container.output(['cat', '/proc/net/sctp/eps'])).includes(' 9001 '),
-    )
-    for (const target of [`SCTP4:${addresses[4]}:9000`, `SCTP6:[${addresses[6]}]:9000`]) {
-      expect(await outside.output(['socat', '-u', target, '-'])).toBe('answered\n')
-    }
-    server.child.kill('SIGKILL')
-    await server.finished
   })
 })
