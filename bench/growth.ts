@@ -14,18 +14,22 @@ interface Cost {
   readonly del: number
 }
 
+const suites = (process.env['BENCH_SUITES']?.split(',') ?? ['podwire', 'official']) as readonly Suite[]
 const steps = [0, 500, 1_000]
 
-/** The default chain at growing numbers of attachments; both suites grow side by side in one host. */
+/**
+ * The default chain at growing numbers of attachments. Both suites grow side by side in one host, each among the other's rules too; with
+ * BENCH_SUITES=podwire (or official) that one grows alone, and the other's figures are not numbers.
+ */
 export function growth(): readonly Growth[] {
   let present = 0
   return steps.map((attachments) => {
     for (; present < attachments; present++) {
-      for (const suite of ['podwire', 'official'] as const) addForGood(suite, present)
+      for (const suite of suites) addForGood(suite, present)
     }
     const cost = { podwire: [] as Cost[], official: [] as Cost[] }
     for (let round = 0; round < 5; round++) {
-      for (const suite of ['podwire', 'official'] as const) {
+      for (const suite of suites) {
         const chain = podmanChain(2, firstPort)
         const id = `${suite}-next-${round}`
         cost[suite].push({ add: runChain(suite, 'ADD', chain, id), del: runChain(suite, 'DEL', chain, id) })
