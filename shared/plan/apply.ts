@@ -3,6 +3,7 @@ import type { CniError } from '../protocol/errors.js'
 import { asks, familyOption } from './batch.js'
 import type { Operation } from './operation.js'
 import { isTolerated, operationError, type Report } from './refusal.js'
+import { mostSettings } from './settings.js'
 import { type Hands, handlingOf } from './tools.js'
 
 export type { Hands }
@@ -80,6 +81,7 @@ function firstGroup(plan: readonly Operation[]): readonly Operation[] {
   const end = plan.findIndex((one) => one.tool !== first.tool || differs(one))
   const group = end < 0 ? plan : plan.slice(0, end)
   if (first.tool !== 'sysctl') return group
+  if (group.length > mostSettings) return group.slice(0, mostSettings)
   const batch = plan.slice(group.length).findIndex((one) => one.tool !== 'ip' || differs(one))
   return batch < 0 ? plan : plan.slice(0, group.length + batch)
 }

@@ -225,6 +225,14 @@ describe('apply', () => {
     expect(asked[0]?.endsWith('exec ip -batch - sh !net/a=1 ?net/b=0\nc')).toBe(true)
   })
 
+  test('more settings than an exit status can name take more processes', () => {
+    const netns = '/run/netns/c'
+    const { asked, hands } = machine()
+    const settings = Array.from({ length: 150 }, (_, index) => sysctl(`net/${index}=1`, { netns }))
+    expect(ranBy([...settings, ip('c', { netns })], hands)).toHaveLength(151)
+    expect(asked.map((one) => one.split(' !').length - 1)).toEqual([100, 50])
+  })
+
   test('a setting refused in a namespace is named', () => {
     const netns = '/run/netns/c'
     const { hands } = machine([{ status: 101, stderr: 'sh: 7: cannot create /proc/sys/net/b: Permission denied\n' }])

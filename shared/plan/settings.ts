@@ -7,6 +7,9 @@ import { type Report, refusal } from './refusal.js'
 import { unquoted } from './render.js'
 import type { Hands } from './tools.js'
 
+/** Settings one shell can take: its exit status names the one that was refused. */
+export const mostSettings = 100
+
 /** Settings of a namespace: a shell that writes them there and then becomes the `ip -batch` behind them. */
 export function settingsPart(group: readonly Operation[]): Part {
   const settings = settingsOf(group)
