@@ -98,9 +98,10 @@ function linkLines(raw: Record<string, unknown>): string[] {
   const settings = pick(data ?? {}, ['vlan_filtering', 'mode', 'id', 'protocol'])
   const portState = pick(port ?? {}, ['state', 'hairpin', 'isolated', 'learning', 'flood'])
   const flags = link.flags.includes('UP') ? 'up' : 'down'
-  // The kernel reports the carrier of a bridge and of a veth pair up to a second late: of them only the wish to be up is a
-  // fact, and of a pair both ends' wishes are in the snapshot.
-  const carrier = kind === 'bridge' || kind === 'veth' ? '' : `operstate ${link['operstate']}`
+  // The kernel reports the carrier of these up to a second late: of them only the wish to be up is a fact, and of a pair both
+  // ends' wishes are in the snapshot.
+  const isLate = ['bridge', 'veth', 'vlan', 'macvlan', 'ipvlan'].includes(String(kind))
+  const carrier = isLate ? '' : `operstate ${link['operstate']}`
   return [
     `link ${link.ifname} ${kind ?? ''} ${flags} ${carrier} ${words(state)} ${words(settings)}`
       .trim()
