@@ -64,7 +64,7 @@ for (const name of wanted) {
   if (name === 'growth') {
     const points = growth()
     parts.push(said(growthTable(points)))
-    writeFileSync('bench/attachments.svg', plot(points))
+    if (process.env['BENCH_SUITES'] === undefined) writeFileSync('bench/attachments.svg', plot(points))
     continue
   }
   const section = sections[name]
