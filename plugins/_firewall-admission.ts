@@ -5,6 +5,7 @@ import {
   declareChain,
   deleteElement,
   type Element,
+  hasElement,
   listElements,
   nftFamily,
 } from '../shared/net/nft.js'
@@ -43,10 +44,9 @@ export function admittedAddresses({ run }: Host, attachment: Attachment): readon
 
 /** What CHECK finds missing. */
 export function admissionDifferences({ run }: Host, addresses: readonly string[]): readonly Problem[] {
-  const missing = addresses.filter((address) => {
-    const words = ['get', 'element', nftFamily(address), 'podwire', set, '{', address, '}'] as const
-    return run({ argv: ['nft', ...words] }).status !== 0
-  })
+  const missing = addresses.filter(
+    (address) => !hasElement(run, { family: nftFamily(address), collection: set, key: [address] }),
+  )
   return missing.map((address) => ({
     path: `nftables set ${set}`,
     value: 'no element',

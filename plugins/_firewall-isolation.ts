@@ -5,6 +5,7 @@ import {
   declareChain,
   deleteElement,
   type Element,
+  hasElement,
   listElements,
   type NftFamily,
 } from '../shared/net/nft.js'
@@ -70,10 +71,7 @@ export function portsOf({ run }: Host, attachment: Attachment): readonly Operati
 /** What CHECK finds missing. */
 export function isolationDifferences(host: Host, { bridge, policy, port }: Isolation): readonly Problem[] {
   const wanted = [...families(host).map((family) => bridgeElement(family, bridge)), ...portElement(policy, port)]
-  const missing = wanted.filter(({ family, collection, key }) => {
-    const outcome = host.run({ argv: ['nft', 'get', 'element', family, 'podwire', collection, '{', ...key, '}'] })
-    return outcome.status !== 0
-  })
+  const missing = wanted.filter((element) => !hasElement(host.run, element))
   return missing.map(({ family, collection, key }) => ({
     path: `nftables set ${family} ${collection}`,
     value: 'no element',

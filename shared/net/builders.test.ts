@@ -135,6 +135,7 @@ describe('builders', () => {
       'nftFamily',
       'listElements',
       'askNft',
+      'hasElement',
       'ruleTables',
     ]
     const names = Object.entries({ ip, iptables, nft, tc }).flatMap(([module, members]) =>

@@ -13,6 +13,7 @@ import {
   declareChain,
   deleteElement,
   type Element,
+  hasElement,
   listElements,
   nft,
   nftFamily,
@@ -76,7 +77,7 @@ export function masqueradeDifferences(
 ): readonly Problem[] {
   const backend = readRecord<Made>(recordKind, attachment)?.data.backend
   const has = (address: string) => {
-    if (backend === 'nftables') return hasElement(host, address)
+    if (backend === 'nftables') return hasElement(host.run, elementOf(attachment, address))
     if (backend === 'iptables') return hasOfficialChain(host, attachment, address)
     return isOfficial(host, attachment, address) // no record: another suite made it
   }
@@ -105,7 +106,7 @@ function mapElement(attachment: Attachment, address: string): Operation {
   const why = `masquerade ${hostPart(address)}`
   return {
     ...addElement(element, why, declarations(address)),
-    displaces: [nft(['delete', 'element', element.family, 'podwire', map, '{', ...element.key, '}'], why)],
+    displaces: [deleteElement(element, why)],
   }
 }
 
@@ -165,12 +166,6 @@ function elementsOf({ run }: Host, attachment: Attachment): readonly Operation[]
       .filter(({ comment }) => comment === own)
       .map(({ key }) => withoutElement(attachment, `${String(key)}/${family === 'ip' ? 32 : 128}`)),
   )
-}
-
-function hasElement({ run }: Host, address: string): boolean {
-  const family = nftFamily(address)
-  const outcome = run({ argv: ['nft', 'get', 'element', family, 'podwire', map, '{', hostPart(address), '}'] })
-  return outcome.status === 0
 }
 
 /**

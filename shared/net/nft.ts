@@ -76,6 +76,12 @@ export function deleteElement({ family, collection, key }: Element, why: string)
   return { ...operation, tolerate: ['absent'] }
 }
 
+/** True where one of our maps or sets holds the key. */
+export function hasElement(run: Run, { family, collection, key }: Element): boolean {
+  const argv = ['nft', 'get', 'element', family, ownTable, collection, '{', ...key, '}'] as const
+  return run({ argv: [...argv] }).status === 0
+}
+
 /** An element as `nft -j` lists it: its key, its comment. */
 export interface ListedElement {
   readonly key: unknown

@@ -63,6 +63,16 @@ export function invoke(plugin: AnyPlugin, request: Request, host: Host, ownDeleg
   }
 }
 
+/** A member of an object, its key matched as Go does; null counts as absent. */
+export function memberOf(json: Readonly<Record<string, unknown>>, name: string): unknown {
+  const lower = name.toLowerCase()
+  let found: unknown
+  for (const [key, value] of Object.entries(json)) {
+    if (value !== null && key.toLowerCase() === lower) found = value
+  }
+  return found
+}
+
 // --- internal
 
 const verbTable: Record<Exclude<Verb, 'VERSION'>, (plugin: AnyPlugin, call: Call) => Result | undefined> = {
@@ -181,16 +191,6 @@ function decode(stdin: string): Record<string, unknown> {
     fail(codes.decodeFailure, 'error unmarshall network config: it is not a JSON object')
   }
   return json as Record<string, unknown>
-}
-
-/** A top-level member, its key matched as Go does; null counts as absent. */
-function memberOf(json: Readonly<Record<string, unknown>>, name: string): unknown {
-  const lower = name.toLowerCase()
-  let found: unknown
-  for (const [key, value] of Object.entries(json)) {
-    if (value !== null && key.toLowerCase() === lower) found = value
-  }
-  return found
 }
 
 function withLeftovers(error: CniError, left: readonly CniError[]): CniError {

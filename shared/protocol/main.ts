@@ -5,7 +5,7 @@ import type { Run } from '../exec/run.js'
 import { createHost } from '../plan/host.js'
 import { readEnvironment } from './environment.js'
 import { asCniError, CniError, codes, printError } from './errors.js'
-import { invoke, type Request, readRequest, readVersion } from './invoke.js'
+import { invoke, memberOf, type Request, readRequest, readVersion } from './invoke.js'
 import type { AnyPlugin } from './plugin.js'
 import { printResult } from './result.js'
 import { newest, versionsSince } from './version.js'
@@ -75,8 +75,8 @@ function load(name: string): Promise<AnyPlugin | undefined> {
 
 /** Our own plugin of the name in `ipam.type`, loaded ahead because verbs are synchronous. */
 function ownDelegate({ json }: Request): Promise<AnyPlugin | undefined> {
-  const ipam = Object.entries(json).find(([key]) => key.toLowerCase() === 'ipam')?.[1]
-  const type = Object.entries(ipam ?? {}).find(([key]) => key.toLowerCase() === 'type')?.[1]
+  const ipam = memberOf(json, 'ipam')
+  const type = typeof ipam === 'object' && ipam !== null ? memberOf({ ...ipam }, 'type') : undefined
   return typeof type === 'string' ? load(type) : Promise.resolve(undefined)
 }
 
