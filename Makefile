@@ -47,7 +47,7 @@ $(call base,x64): $(MODULES)
 	strip -o $@ $(NODE)
 
 dist/podwire: dist/podwire.cjs $(call base,x64)
-	$(NODE) dist/js/shared/build/sea.js x64 $@
+	$(NODE) dist/js/shared/build/sea.js x64 $@ dist/podwire.cjs dist/scripts
 
 dist/.built: dist/podwire
 	$(NODE) dist/js/shared/build/link.js
@@ -77,7 +77,7 @@ $(call base,arm64): $(ARM64)
 	aarch64-linux-gnu-strip -o $@ $<
 
 dist/podwire-arm64: dist/podwire.cjs $(call base,arm64)
-	$(NODE) dist/js/shared/build/sea.js arm64 $@
+	$(NODE) dist/js/shared/build/sea.js arm64 $@ dist/podwire.cjs dist/scripts
 
 lint: $(MODULES)
 	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings

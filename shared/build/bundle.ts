@@ -1,56 +1,82 @@
-import { renameSync, writeFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { build, type Plugin } from 'esbuild'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
 import { compileEagerly } from './eager.js'
+import { v8Flags } from './flags.js'
 import { type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
+import { listPlugins, type PluginFile } from './plugins.js'
 
 const root = process.cwd()
 const compiled = path.join(root, 'dist/js')
-const bundle = path.join(root, 'dist/podwire.cjs')
+const scripts = path.join(root, 'dist/scripts')
 const tree: ModuleTree = { root, base: compiled, extension: '.js' }
 
-/** The shapes as literals: computing them takes zod, which must not be on the way of a start. */
-async function computedShapes(): Promise<string> {
-  const module = path.join(compiled, 'shapes.js')
-  writeFileSync(module, virtualModule('podwire:shapes', tree))
-  const { shapes } = (await import(pathToFileURL(module).href)) as { shapes: object }
-  return shapesText(Object.entries(shapes).map(([key, shape]) => [key, JSON.stringify(shape)]))
+const options: BuildOptions & { metafile: true; write: false } = {
+  bundle: true,
+  write: false,
+  platform: 'node',
+  target: 'node26',
+  format: 'cjs',
+  minify: true,
+  legalComments: 'none',
+  metafile: true,
 }
 
-function virtualModulesPlugin(shapes: string): Plugin {
+type Shapes = Record<string, object & { keys?: object }>
+
+/** The shapes as literals: computing them takes zod, which must not be on the way of a start. */
+async function computedShapes(): Promise<Shapes> {
+  const module = path.join(compiled, 'shapes.js')
+  writeFileSync(module, virtualModule('podwire:shapes', tree))
+  return ((await import(pathToFileURL(module).href)) as { shapes: Shapes }).shapes
+}
+
+function virtualModulesPlugin(shapes: Shapes, plugins: PluginFile[]): Plugin {
+  const wanted = Object.entries(shapes).filter(([key]) => key.includes('.') || plugins.some(({ name }) => name === key))
+  const shapesModule = shapesText(wanted.map(([key, shape]) => [key, JSON.stringify(shape)]))
   return {
     name: 'podwire-virtual-modules',
     setup({ onResolve, onLoad }) {
       onResolve({ filter: new RegExp(`^${virtualPrefix}`) }, ({ path }) => ({ path, namespace: 'podwire' }))
       onLoad({ filter: /.*/, namespace: 'podwire' }, ({ path: name }) => ({
-        contents: name === 'podwire:shapes' ? shapes : virtualModule(name, tree),
+        contents: name === 'podwire:shapes' ? shapesModule : virtualModule(name, { ...tree, plugins }),
         resolveDir: root,
       }))
     },
   }
 }
 
-/** One CommonJS file, where import() of a module becomes its first run: a plugin costs nothing until it is named. */
-async function main(): Promise<void> {
-  const { outputFiles, metafile } = await build({
-    entryPoints: [path.join(compiled, 'shared/entry.js')],
-    bundle: true,
-    write: false,
-    platform: 'node',
-    target: 'node26',
-    format: 'cjs',
-    minify: true,
-    legalComments: 'none',
-    metafile: true,
-    plugins: [virtualModulesPlugin(await computedShapes())],
-  })
+async function bundled(entry: string, plugins: Plugin[]): Promise<string> {
+  const { outputFiles, metafile } = await build({ ...options, entryPoints: [path.join(compiled, entry)], plugins })
   const [file] = outputFiles
-  if (!file) throw new Error('esbuild made no file')
+  if (!file) throw new Error(`esbuild made no file of ${entry}`)
   const zod = Object.keys(metafile.inputs).find((input) => input.includes('node_modules/zod/'))
   if (zod) throw new Error(`${zod} is in the bundle: import types and shapes, not schemas`)
-  writeFileSync(`${bundle}.new`, compileEagerly(file.text))
-  renameSync(`${bundle}.new`, bundle)
+  return file.text
+}
+
+/** A function of `require`, in ASCII: start.ts reads it byte by byte. */
+async function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promise<string> {
+  const delegates = plugin.folder !== 'ipam' && 'ipam' in (shapes[plugin.name]?.keys ?? {})
+  const within = all.filter(({ name, folder }) => name === plugin.name || (delegates && folder === 'ipam'))
+  const text = await bundled('shared/entry.js', [virtualModulesPlugin(shapes, within)])
+  return `(function(require){${compileEagerly(text)}})\n`
+}
+
+/** One script for each plugin with what it alone needs, and the one that picks among them (start.ts). */
+async function main(): Promise<void> {
+  rmSync(scripts, { recursive: true, force: true })
+  mkdirSync(scripts, { recursive: true })
+  const shapes = await computedShapes()
+  const all = listPlugins(root)
+  const files = all.map(({ name }) => path.join(scripts, `${name}.js`))
+  const texts = await Promise.all(all.map((plugin) => scriptOf(plugin, shapes, all)))
+  for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
+  execFileSync(process.execPath, [...v8Flags, path.join(compiled, 'shared/build/cache.js'), ...files])
+  writeFileSync('dist/podwire.cjs.new', await bundled('shared/start.js', []))
+  renameSync('dist/podwire.cjs.new', 'dist/podwire.cjs')
 }
 
 await main()

@@ -29,8 +29,8 @@ test('a plugin is a file of its folder with a schema beside', () => {
     'ipam/a-1.schema.ts',
   )
   expect(listPlugins(root)).toEqual([
-    { name: 'a-1', module: 'ipam/a-1', schema: 'ipam/a-1.schema' },
-    { name: 'b', module: 'plugins/b', schema: 'plugins/b.schema' },
+    { name: 'a-1', folder: 'ipam', module: 'ipam/a-1', schema: 'ipam/a-1.schema' },
+    { name: 'b', folder: 'plugins', module: 'plugins/b', schema: 'plugins/b.schema' },
   ])
 })
 
@@ -46,7 +46,7 @@ test('a name in both folders is refused', () => {
 test('the text names the compiled modules and loads them when called', () => {
   const root = tree('plugins/b.ts', 'plugins/b.schema.ts')
   const text = virtualModule('podwire:plugins', { root, base: '/js', extension: '.js' })
-  expect(text).toBe('export const plugins = {\n  "b": () => import("/js/plugins/b.js"),\n}')
+  expect(text).toBe('export const names = ["b"]\nexport const plugins = {\n  "b": () => import("/js/plugins/b.js"),\n}')
   expect(() => virtualModule('podwire:nothing', { root, base: '/js', extension: '.js' })).toThrow('podwire:nothing')
 })
 

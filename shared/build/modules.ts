@@ -1,11 +1,13 @@
 import path from 'node:path'
-import { listPlugins, suiteVersion } from './plugins.js'
+import { listPlugins, type PluginFile, suiteVersion } from './plugins.js'
 
 /** Where the modules that a virtual module imports lie: compiled (.js) for the bundle, as written (.ts) for tests. */
 export interface ModuleTree {
   root: string
   base: string
   extension: '.js' | '.ts'
+  /** The plugins that can be loaded; all where absent. */
+  plugins?: readonly PluginFile[]
 }
 
 export const virtualPrefix = 'podwire:'
@@ -39,10 +41,12 @@ export function shapesText(values: [string, string][]): string {
 
 const virtualModules: Record<string, (tree: ModuleTree) => string> = {
   'podwire:plugins': (tree) => {
-    const loaders = listPlugins(tree.root).map(
+    const all = listPlugins(tree.root)
+    const loaders = (tree.plugins ?? all).map(
       ({ name, module }) => `${JSON.stringify(name)}: () => import(${location(tree, module)})`,
     )
-    return `export const plugins = ${objectText(loaders)}`
+    const names = JSON.stringify(all.map(({ name }) => name))
+    return `export const names = ${names}\nexport const plugins = ${objectText(loaders)}`
   },
   'podwire:shapes': (tree) => {
     const plugins = listPlugins(tree.root)

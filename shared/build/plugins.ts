@@ -4,6 +4,7 @@ import path from 'node:path'
 /** One plugin as the folders name it; `module` and `schema` are paths under the root, without extension. */
 export interface PluginFile {
   name: string
+  folder: string
   module: string
   schema: string
 }
@@ -24,7 +25,7 @@ export function listPlugins(root: string): PluginFile[] {
 
 function inFolder(root: string, folder: string): PluginFile[] {
   const names = readdirSync(path.join(root, folder)).flatMap((file) => pluginName.exec(file)?.[1] ?? [])
-  return names.map((name) => ({ name, module: `${folder}/${name}`, schema: `${folder}/${name}.schema` }))
+  return names.map((name) => ({ name, folder, module: `${folder}/${name}`, schema: `${folder}/${name}.schema` }))
 }
 
 /** The version of the suite, from package.json. */

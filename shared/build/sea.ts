@@ -1,13 +1,11 @@
 import childProcess from 'node:child_process'
-import { renameSync, writeFileSync } from 'node:fs'
+import { readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { promisify } from 'node:util'
+import { v8Flags } from './flags.js'
 
 type MakeExecutable = (entry: string, options: object) => Promise<void>
-
-/** What V8 is told at every start: keep the hash seed of the saved heap, which spares a search for primes of about 4 ms. */
-const v8Flags = ['--no-rehash-snapshot']
 
 /** Variables of the caller that a start must not read (OPENSSL_CONF, NODE_USE_ENV_PROXY); `execArgvExtension` covers NODE_OPTIONS. */
 const deafness = ['--openssl-config=/dev/null', '--no-use-env-proxy']
@@ -44,8 +42,18 @@ function sealBase(home: string, arch: string): void {
   }
 }
 
-/** Bakes BUNDLE into the base of ARCH as OUTPUT. The code cache belongs to the architecture that made it: x64 only. */
-async function main(arch: string, output: string, bundle: string): Promise<void> {
+/** The files of a folder by their names. */
+function assetsIn(folder: string, useCodeCache: boolean): Record<string, string> {
+  const names = readdirSync(folder).filter((name) => useCodeCache || !name.endsWith('.cache'))
+  return Object.fromEntries(names.map((name) => [name, path.resolve(folder, name)]))
+}
+
+/**
+ * Bakes the main script BUNDLE and the files of SCRIPTS into the base of ARCH as OUTPUT. A code cache belongs to the architecture
+ * that made it: x64 only.
+ */
+async function main(arch: string, output: string, bundle: string, scripts: string): Promise<void> {
+  const useCodeCache = arch === process.arch
   const home = path.resolve('dist/pkg')
   process.env['HOME'] = home
   sealBase(home, arch)
@@ -54,14 +62,15 @@ async function main(arch: string, output: string, bundle: string): Promise<void>
     targets: [{ nodeRange: `node${process.version.slice(1)}`, platform: 'linux', arch, output: unfinished }],
     seaConfig: {
       disableExperimentalSEAWarning: true,
-      useCodeCache: arch === process.arch,
+      useCodeCache,
       useSnapshot: false,
       execArgv: [...v8Flags, ...deafness],
       execArgvExtension: 'none',
+      assets: scripts === '' ? {} : assetsIn(scripts, useCodeCache),
     },
   })
   renameSync(unfinished, output)
 }
 
-const [arch = process.arch, output = 'dist/podwire', bundle = 'dist/podwire.cjs'] = process.argv.slice(2)
-await main(arch, output, bundle)
+const [arch = process.arch, output = 'dist/podwire', bundle = 'dist/podwire.cjs', scripts = ''] = process.argv.slice(2)
+await main(arch, output, bundle, scripts)

@@ -1,6 +1,8 @@
 /** Modules the bundler makes from the folders (shared/build); nothing is registered by hand. */
 declare module 'podwire:plugins' {
   import type { AnyPlugin } from '../protocol/plugin.js'
+  /** Of all plugins; those that are none of `plugins` have another script. */
+  export const names: readonly string[]
   export const plugins: Readonly<Record<string, () => Promise<{ default: AnyPlugin }>>>
 }
 declare module 'podwire:shapes' {

@@ -1,4 +1,4 @@
-import { plugins } from 'podwire:plugins'
+import { names, plugins } from 'podwire:plugins'
 import { version as release } from 'podwire:version'
 import type { Files } from '../exec/files.js'
 import type { Run } from '../exec/run.js'
@@ -44,7 +44,7 @@ async function dispatch(world: World): Promise<void> {
   const plugin = await load(name)
   if (!plugin) {
     throw new CniError(codes.internal, `"${name}" is none of the plugins of podwire ${release}`, {
-      fix: `start the program by one of these names: ${Object.keys(plugins).sort().join(', ')}`,
+      fix: `start the program by one of these names: ${names.join(', ')}`,
     })
   }
   const supported = versionsSince(plugin.since)

@@ -1,0 +1,23 @@
+import { getRawAsset } from 'node:sea'
+import { Script } from 'node:vm'
+
+// The main script of the binary: it runs the script of the plugin that the program was started as. Each plugin has a script of its own, so
+// that a start reads, and takes out of V8's code cache, nothing that only others need (shared/build/bundle.ts).
+
+function asset(name: string): Buffer | undefined {
+  try {
+    return Buffer.from(getRawAsset(name))
+  } catch {
+    return undefined
+  }
+}
+
+const name = process.argv0.slice(process.argv0.lastIndexOf('/') + 1)
+// By another name any script will do: it says which names there are.
+const known = asset(`${name}.js`) ? name : 'loopback'
+const cachedData = asset(`${known}.cache`)
+const text = asset(`${known}.js`)?.toString('latin1') ?? ''
+const script = new Script(text, { filename: known, ...(cachedData ? { cachedData } : {}) })
+if (script.cachedDataRejected) process.emitWarning(`the code cache of ${known} was rejected`)
+const run = script.runInThisContext() as (load: NodeJS.Require) => void
+run(require)
