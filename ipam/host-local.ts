@@ -90,7 +90,7 @@ function storeOf({ host, config, stdin }: Call): Store {
     network: config.name,
     files: systemLeaseFiles,
     epoch: currentEpoch(systemLeaseFiles),
-    lock: (path, body) => withLock(path, body, { run: host.run }),
+    lock: (path, body) => withLock(path, body, { host }),
     warn: host.warn,
   })
 }

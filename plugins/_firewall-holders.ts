@@ -34,7 +34,7 @@ export function exclusively(host: Host, body: () => void): void {
   if (host.dryRun) body()
   else {
     makeDirectory(root)
-    withLock(`${root}/lock`, body, { run: host.run })
+    withLock(`${root}/lock`, body, { host })
   }
 }
 

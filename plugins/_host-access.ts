@@ -157,7 +157,7 @@ function neighbour(entry: { own: string; mac: string; ifName: string; netns: str
 /** Attachments share the shim: who looks whether he is the last must not be overtaken by the next. */
 function locked(host: Host, body: () => void): void {
   if (host.dryRun) body()
-  else withLock(`${recordsDirectory()}/${kind}.lock`, body, { run: host.run })
+  else withLock(`${recordsDirectory()}/${kind}.lock`, body, { host })
 }
 
 function undoing(body: () => void): readonly CniError[] {

@@ -93,7 +93,7 @@ function specialFolders({ backend, publications }: Published): readonly string[]
 
 /** Runs `body` while no other process claims what the kernel alone cannot decide about. */
 function locked<T>(host: Host, body: () => T): T {
-  return host.dryRun ? body() : withLock(`${recordsDirectory()}/portmap.lock`, body, { run: host.run })
+  return host.dryRun ? body() : withLock(`${recordsDirectory()}/portmap.lock`, body, { host })
 }
 
 function claimSpecial(host: Host, attachment: Attachment, wanted: Published): Published {

@@ -67,7 +67,8 @@ export default definePlugin<BridgeConfiguration>({
     const reserved = leasesFirst(call) ? lease(call) : undefined
     const macs = chooseMacs(call, reserved)
     writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container })
-    const bridge = requireBridge(host.applyThenLook(connect(call, netns, macs), config.bridge), config.bridge)
+    host.apply(connect(call, netns, macs))
+    const bridge = requireBridge(observeLink(host, config.bridge), config.bridge)
     const open = openPort(call, bridge, macs.container)
     if (call.ownDelegate === undefined) host.apply(open) // another IPAM plugin may need the wire, as dhcp does
 

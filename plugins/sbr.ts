@@ -79,7 +79,7 @@ export default definePlugin<SbrConfiguration>({
 
 /** One at a time in a namespace: free tables are looked for and taken. The official plugin locks the same file. */
 function alone(host: Host, netns: string, body: () => void): void {
-  withLock(netns, body, { run: host.run, existing: true })
+  withLock(netns, body, { host, existing: true })
 }
 
 /**

@@ -68,7 +68,7 @@ interface Enclosed {
 
 /** One at a time in a namespace: the first makes the VRF, the last removes it. */
 function alone(host: Host, netns: string, body: () => void): void {
-  withLock(netns, body, { run: host.run, existing: true })
+  withLock(netns, body, { host, existing: true })
 }
 
 function enter({ config, host, environment, attachment }: VrfCall, netns: string): void {

@@ -1,6 +1,9 @@
 import { readFileSync, writeSync } from 'node:fs'
 import { systemFiles } from './exec/files.js'
-import { createRunner } from './exec/run.js'
+import { appendTrace, createRunner, type Trace } from './exec/run.js'
+import { createKernel } from './kernel/kernel.js'
+import { within } from './plan/batch.js'
+import type { Operation } from './plan/operation.js'
 import { main } from './protocol/main.js'
 
 /** Writes all of a text, also to a pipe that takes it in pieces; nothing here loads Node's streams (2.5 ms a start). */
@@ -24,7 +27,16 @@ function exit(status: number, lastWords = ''): never {
 }
 
 const { env } = process
-const trace = env['PODWIRE_TRACE']
+const file = env['PODWIRE_TRACE']
+const trace: Trace | undefined = file ? { file, warn: (text) => write(2, text) } : undefined
+
+/** A netlink request in the trace: the command it stands for. */
+const traceOperation =
+  trace &&
+  (({ tool, argv, netns }: Operation) => {
+    const done = { argv: within(netns, tool, ...argv), stdin: '', status: 0, stderr: '', netlink: true }
+    appendTrace(trace, { time: new Date().toISOString(), ...done })
+  })
 
 main({
   argv0: process.argv0,
@@ -32,10 +44,7 @@ main({
   stdin: () => readFileSync(0, 'utf8'),
   stdout: (text) => write(1, text),
   stderr: (text) => write(2, text),
-  run: createRunner({
-    ...(env['PATH'] ? { callerPath: env['PATH'] } : {}),
-    ...(trace ? { trace } : {}),
-    warn: (text) => write(2, text),
-  }),
+  run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), trace }),
   files: systemFiles,
+  kernel: env['PODWIRE_NO_NETLINK'] ? undefined : createKernel(traceOperation),
 }).then(exit)

@@ -37,7 +37,7 @@ export async function breakEverywhere(host: Host, network: Conflist, uplink = 'u
   const before = await state(host)
   for (let place = 1; place < 50; place++) {
     refuse(place)
-    const finished = await runPlugin(host, call('ADD', container, network))
+    const finished = await runPlugin(host, call('ADD', container, network, { env: { PODWIRE_NO_NETLINK: '1' } }))
     if (finished.status === 0) return place - 1
     expect(errorOf(finished)).toMatchObject({ code: 100, details: expect.not.stringContaining('left behind') })
     expect(difference(before, await state(host)), `operation ${place} refused`).toBe('')
@@ -45,8 +45,8 @@ export async function breakEverywhere(host: Host, network: Conflist, uplink = 'u
   throw new Error('the ADD never succeeded')
 }
 
-/** Puts itself between the plugins of a host and \`ip\`; returns a function that says which operation shall fail. */
-async function breakable(host: Host): Promise<(place: number) => void> {
+/** Puts itself between the plugins of a host and `ip`; returns a function that says which operation shall fail. */
+export async function breakable(host: Host): Promise<(place: number) => void> {
   await host.output(['mkdir', '/run/breaking'])
   await host.output(['cp', '/usr/sbin/ip', '/run/real-ip'])
   writeFileSync(host.path('/run/breaking/ip'), wrapper)

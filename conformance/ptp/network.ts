@@ -43,8 +43,9 @@ export async function state(host: Host): Promise<string[]> {
 /** The programs that a traced call ran, in order, those in the container's namespace as "in NAME". */
 export function programsIn(host: Host, trace: string): string[] {
   const lines = readFileSync(host.path(trace), 'utf8').trimEnd().split('\n')
-  return lines.map((line) => {
-    const { argv } = JSON.parse(line) as { argv: string[] }
+  const entries = lines.map((line) => JSON.parse(line) as { argv: string[]; netlink?: boolean })
+  const processes = entries.filter(({ netlink }) => !netlink)
+  return processes.map(({ argv }) => {
     return argv[0] === 'nsenter' ? `in ${argv[2]}` : String(argv[0])
   })
 }

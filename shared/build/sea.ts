@@ -10,6 +10,12 @@ type MakeExecutable = (entry: string, options: object) => Promise<void>
 /** Variables of the caller that a start must not read (OPENSSL_CONF, NODE_USE_ENV_PROXY); `execArgvExtension` covers NODE_OPTIONS. */
 const deafness = ['--openssl-config=/dev/null', '--no-use-env-proxy']
 
+/** node:ffi says on stderr that it is experimental; runtimes log what plugins say there. */
+const silence = ['--disable-warning=ExperimentalWarning']
+
+/** No threads for V8's background work: there is none (flags.ts). */
+const threads = ['--v8-pool-size=0']
+
 /**
  * A code cache is only accepted by a V8 with the flags it was made under, and pkg passes none to the node that makes it
  * (NODE_OPTIONS does not take this one): hand them in where pkg starts that node.
@@ -64,7 +70,7 @@ async function main(arch: string, output: string, bundle: string, scripts: strin
       disableExperimentalSEAWarning: true,
       useCodeCache,
       useSnapshot: false,
-      execArgv: [...v8Flags, ...deafness],
+      execArgv: [...v8Flags, ...deafness, ...silence, ...threads],
       execArgvExtension: 'none',
       assets: scripts === '' ? {} : assetsIn(scripts, useCodeCache),
     },

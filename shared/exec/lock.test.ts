@@ -26,38 +26,40 @@ function isFree(): boolean {
 
 describe('withLock', () => {
   test('makes the file with mode 0750, holds the lock during the body only, and returns its value', () => {
-    expect(withLock(path, isFree, { run })).toBe(false)
+    expect(withLock(path, isFree, { host: { run } })).toBe(false)
     expect(isFree()).toBe(true)
     expect(statSync(path).mode & 0o777).toBe(0o750 & ~process.umask())
   })
 
   test("somebody else's file is only locked: not made, not opened for writing", () => {
-    expect(thrownBy(() => withLock(path, isFree, { run, existing: true })).code).toBe(codes.ioFailure)
+    expect(thrownBy(() => withLock(path, isFree, { host: { run }, existing: true })).code).toBe(codes.ioFailure)
     expect(existsSync(path)).toBe(false)
     writeFileSync(path, 'theirs', { mode: 0o400 })
-    expect(withLock(path, isFree, { run, existing: true })).toBe(false)
+    expect(withLock(path, isFree, { host: { run }, existing: true })).toBe(false)
     expect(isFree()).toBe(true)
-    expect(withLock('/proc/self/ns/net', () => 'inside', { run, existing: true })).toBe('inside')
+    expect(withLock('/proc/self/ns/net', () => 'inside', { host: { run }, existing: true })).toBe('inside')
   })
 
   test('lets go when the body throws', () => {
     const failing = () => {
       throw new Error('boom')
     }
-    expect(() => withLock(path, failing, { run })).toThrow('boom')
+    expect(() => withLock(path, failing, { host: { run } })).toThrow('boom')
     expect(isFree()).toBe(true)
   })
 
   test('says which lock and how long when another process keeps it', async () => {
     const holder = spawn('flock', ['-x', path, 'sh', '-c', 'echo held; read _'], { stdio: ['pipe', 'pipe', 'inherit'] })
     await once(holder.stdout, 'data')
-    const error = thrownBy(() => withLock(path, () => expect.fail('ran without the lock'), { run, seconds: 0 }))
+    const error = thrownBy(() =>
+      withLock(path, () => expect.fail('ran without the lock'), { host: { run }, seconds: 0 }),
+    )
     expect(error.code).toBe(codes.tryAgainLater)
     expect(error.message).toBe(`another process has held the lock ${path} for more than 0 s`)
     expect(error.details).toContain(`fuser -v ${path}`)
     holder.stdin.end('\n')
     await once(holder, 'exit')
-    expect(withLock(path, () => 'mine', { run })).toBe('mine')
+    expect(withLock(path, () => 'mine', { host: { run } })).toBe('mine')
   })
 
   test('locks again when the file was replaced while it waited', () => {
@@ -69,7 +71,7 @@ describe('withLock', () => {
       }
       return run(command)
     }
-    expect(withLock(path, isFree, { run: replacing })).toBe(false)
+    expect(withLock(path, isFree, { host: { run: replacing } })).toBe(false)
     expect(waits).toBe(2)
   })
 
@@ -88,13 +90,15 @@ describe('withLock', () => {
     ],
     ['flock killed', { status: null, signal: 'SIGKILL', stdout: '', stderr: '' }, 100, 'SIGKILL'],
   ])('never goes on without the lock: %s', (_, outcome, code, details) => {
-    const error = thrownBy(() => withLock(path, () => expect.fail('ran without the lock'), { run: () => outcome }))
+    const error = thrownBy(() =>
+      withLock(path, () => expect.fail('ran without the lock'), { host: { run: () => outcome } }),
+    )
     expect(error.code).toBe(code)
     expect(error.message + error.details).toContain(details)
   })
 
   test('names the file that cannot be opened', () => {
-    const error = thrownBy(() => withLock(join(directory, 'no', 'lock'), () => 0, { run }))
+    const error = thrownBy(() => withLock(join(directory, 'no', 'lock'), () => 0, { host: { run } }))
     expect(error.code).toBe(codes.ioFailure)
     expect(error.message).toContain(join(directory, 'no', 'lock'))
     expect(existsSync(join(directory, 'no'))).toBe(false)

@@ -1,4 +1,5 @@
 import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
+import type { Kernel } from '../kernel/kernel.js'
 import { CniError, codes } from '../protocol/errors.js'
 import type { Run } from './run.js'
 import { firstLine } from './stderr.js'
@@ -9,17 +10,17 @@ const HELD = 75
 /**
  * Runs `body` while holding flock(2) LOCK_EX on the file, which is made if need be (mode 0750, as the official
  * host-local does, so that both exclude each other). The lock belongs to the open file that the `flock` tool inherits
- * from us: it outlives the tool, and the kernel drops it when we close the file or die.
+ * from us: it outlives the tool, and the kernel drops it when we close the file or die. Where nobody holds it, no tool is needed.
  * @param options.seconds how long to wait for another holder
  * @param options.existing the file is one of somebody else's, such as a network namespace: it is neither made nor written
  * @throws code 11 at the deadline, 5 when the file cannot be opened, 100 or 101 when flock fails
  */
 export function withLock<T>(path: string, body: () => T, options: LockOptions): T {
-  const { run, seconds = 60, existing = false } = options
+  const { host, seconds = 60, existing = false } = options
   for (;;) {
     const fd = open(path, existing ? constants.O_RDONLY : constants.O_RDWR | constants.O_CREAT)
     try {
-      acquire(fd, path, seconds, run)
+      if (!host.kernel?.tryLock(fd)) acquire(fd, path, seconds, host.run)
       if (isStill(path, fd)) return body()
     } finally {
       closeSync(fd)
@@ -30,7 +31,7 @@ export function withLock<T>(path: string, body: () => T, options: LockOptions): 
 // --- internal
 
 interface LockOptions {
-  readonly run: Run
+  readonly host: { readonly run: Run; readonly kernel?: Pick<Kernel, 'tryLock'> | undefined }
   readonly seconds?: number
   readonly existing?: boolean
 }

@@ -33,17 +33,28 @@ const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin
 
 /**
  * A runner whose tools are found in the standard directories first, then on the caller's PATH, and speak C-locale
- * English. With `trace`, each process is appended to that file as one JSON line; a file that cannot be written is said
- * to `warn` and fails nothing.
+ * English. With `trace`, each process is appended to that file as one JSON line.
  */
-export function createRunner(
-  options: { callerPath?: string; trace?: string; warn?: (text: string) => void } = {},
-): Run {
+export function createRunner(options: { callerPath?: string; trace?: Trace | undefined } = {}): Run {
   const PATH = [...directories, ...(options.callerPath ? [options.callerPath] : [])].join(':')
   const toolEnvironment = { PATH, LC_ALL: 'C' }
   const run: Run = (command) => spawnProcess({ env: toolEnvironment, ...command }, PATH)
-  const { trace, warn = () => undefined } = options
-  return trace === undefined ? run : (command) => traced(run, { file: trace, warn }, command)
+  const { trace } = options
+  return trace === undefined ? run : (command) => traced(run, trace, command)
+}
+
+/** Where PODWIRE_TRACE goes. Tracing is looking on: where it fails, the call does not. */
+export interface Trace {
+  readonly file: string
+  readonly warn: (text: string) => void
+}
+
+export function appendTrace({ file, warn }: Trace, line: object): void {
+  try {
+    appendFileSync(file, `${JSON.stringify(line)}\n`, { mode: 0o600 })
+  } catch (thrown) {
+    warn(`PODWIRE_TRACE: ${(thrown as Error).message}\n`)
+  }
 }
 
 /** A command as a person would paste it into a shell. */
@@ -52,11 +63,6 @@ export function pasteable({ argv }: { readonly argv: readonly string[] }): strin
 }
 
 // --- internal
-
-interface Trace {
-  readonly file: string
-  readonly warn: (text: string) => void
-}
 
 function traced(run: Run, trace: Trace, command: Command): Outcome {
   const began = performance.now()
@@ -67,18 +73,9 @@ function traced(run: Run, trace: Trace, command: Command): Outcome {
     { ...command, status: outcome.status ?? outcome.signal ?? outcome.failure, stderr: outcome.stderr },
   ]
   for (const { argv, stdin = '', status, stderr } of processes) {
-    append(trace, `${JSON.stringify({ time, ms, argv, stdin, status, stderr })}\n`)
+    appendTrace(trace, { time, ms, argv, stdin, status, stderr })
   }
   return outcome
-}
-
-/** Tracing is looking on: where it fails, the call does not. */
-function append({ file, warn }: Trace, line: string): void {
-  try {
-    appendFileSync(file, line, { mode: 0o600 })
-  } catch (thrown) {
-    warn(`PODWIRE_TRACE: ${(thrown as Error).message}\n`)
-  }
 }
 
 /** How one of several commands in a process ended (together.ts); its milliseconds are those of all. */

@@ -62,7 +62,7 @@ test('descriptors are handed on as 3 and up', () => {
 test('a trace has one line a process, with everything about it', () => {
   const directory = mkdtempSync(`${tmpdir()}/podwire-`)
   const trace = `${directory}/trace`
-  const traced = createRunner({ trace })
+  const traced = createRunner({ trace: { file: trace, warn: () => expect.fail() } })
   traced({ argv: ['sh', '-c', 'cat >/dev/null; echo oh >&2; exit 4'], stdin: 'text' })
   traced({ argv: ['no-such-program'] })
   const [first, second] = readFileSync(trace, 'utf8')

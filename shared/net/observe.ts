@@ -2,6 +2,7 @@ import { shapes } from 'podwire:shapes'
 import type { Files } from '../exec/files.js'
 import type { Outcome, Run } from '../exec/run.js'
 import { firstLine, reasonOf } from '../exec/stderr.js'
+import type { Kernel } from '../kernel/kernel.js'
 import { accept } from '../protocol/accept.js'
 import { CniError, codes } from '../protocol/errors.js'
 import type {
@@ -19,6 +20,7 @@ export type { NumberedRoute, ObservedLink, ObservedQdisc, ObservedRoute, Observe
 export interface Eyes {
   readonly run: Run
   readonly files: Files
+  readonly kernel?: Kernel | undefined
 }
 
 /** How a namespace routes. */
@@ -28,13 +30,10 @@ export interface Routing {
 }
 
 /** One link with its addresses and kind, or undefined when there is none of that name. */
-export function observeLink({ run }: Eyes, link: string, netns?: string): ObservedLink | undefined {
+export function observeLink({ run, kernel }: Eyes, link: string, netns?: string): ObservedLink | undefined {
+  const seen = kernel?.look(link, netns) ?? 'unknown'
+  if (seen !== 'unknown') return seen
   return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show', 'dev', link], 'links')?.[0]
-}
-
-/** Links as `ip -j -d addr show` prints them. @throws code 100 when the text is something else */
-export function readLinks(text: string): readonly ObservedLink[] {
-  return readAnswer(text, 'links')
 }
 
 /** Every link of a namespace with its addresses. */

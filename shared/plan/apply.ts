@@ -1,6 +1,6 @@
 import { mostParts, runTogether } from '../exec/together.js'
 import type { CniError } from '../protocol/errors.js'
-import { asks, familyOption } from './batch.js'
+import { familyOption } from './batch.js'
 import type { Operation } from './operation.js'
 import { isTolerated, operationError, type Report } from './refusal.js'
 import { mostSettings } from './settings.js'
@@ -9,13 +9,15 @@ import { type Hands, handlingOf } from './tools.js'
 export type { Hands }
 
 /**
- * Runs a plan in order, in as few processes as its neighbours allow, and stops at the first refusal that the
- * operation does not tolerate. `done` hears of each operation that ran, at once: what the caller will undo.
- * nft runs beside its neighbours: rules and links are made without looking at each other.
+ * Runs a plan in order, by asking the kernel where that is known (kernel.ts), else in as few processes as its neighbours allow, and
+ * stops at the first refusal that the operation does not tolerate. `done` hears of each operation that ran, at once: what the
+ * caller will undo. nft runs beside its neighbours: rules and links are made without looking at each other.
  * @throws CniError naming the operation, with the command and the tool's stderr
  */
 export function apply(plan: readonly Operation[], hands: Hands, done: (operation: Operation) => void): void {
   for (let rest = plan; rest.length > 0; ) {
+    rest = rest.slice(hands.kernel?.run(rest, done))
+    if (rest.length === 0) return
     const reports = runNext(rest, hands, false)
     for (const { ran } of reports) ran.forEach(done)
     const fatal = reports.flatMap(({ refused }) => refused).find((one) => !isTolerated(one))
@@ -27,7 +29,11 @@ export function apply(plan: readonly Operation[], hands: Hands, done: (operation
 /** Runs every operation of a plan whatever the others say, and returns what was refused and not tolerated. */
 export function sweep(plan: readonly Operation[], hands: Hands): readonly CniError[] {
   const failures: CniError[] = []
+  // Removing waits for the kernel's grace periods, and nft must wait beside the rest, not behind it.
+  const isWaiting = plan.some(({ tool }) => tool === 'nft')
   for (let rest = plan; rest.length > 0; ) {
+    if (!isWaiting) rest = rest.slice(hands.kernel?.run(rest, () => undefined))
+    if (rest.length === 0) break
     const reports = runNext(rest, hands, true)
     const refused = reports.flatMap((report) => report.refused)
     failures.push(...refused.filter((one) => !isTolerated(one)).map(operationError))
@@ -63,7 +69,7 @@ function leadingGroups(plan: readonly Operation[]): readonly (readonly Operation
   for (let rest = plan; rest.length > 0 && groups.length < mostParts; ) {
     const group = firstGroup(rest)
     const isNft = group[0]?.tool === 'nft'
-    const fits = 'part' in handlingOf(group) && !asks(group) && !(isNft && groups.some(([one]) => one?.tool === 'nft'))
+    const fits = 'part' in handlingOf(group) && !(isNft && groups.some(([one]) => one?.tool === 'nft'))
     if (groups.length > 0 && !fits) break
     groups.push(group)
     if (!fits) break

@@ -11,30 +11,17 @@ export const batch = {
   part: (group: readonly Operation[], keepGoing: boolean): Part => {
     const [first] = group as [Operation]
     const family = familyOption(first)
-    const options = [
-      ...(family ? [family] : []),
-      ...(asks(group) ? ['-j', '-d'] : []),
-      ...(keepGoing ? ['-force'] : []),
-    ]
+    const options = [...(family ? [family] : []), ...(keepGoing ? ['-force'] : [])]
     const lines = family ? group.map((one) => ({ ...one, argv: one.argv.slice(1) })) : group
     return { argv: within(first.netns, first.tool, ...options, '-batch', '-'), stdin: text(lines) }
   },
-  read: (group: readonly Operation[], outcome: Outcome, _: Hands, keepGoing: boolean): Report => {
-    const answers = outcome.stdout.split('\n').filter((line) => line !== '')
-    const questions = group.filter(({ answer }) => answer)
-    for (const [index, text] of answers.entries()) questions[index]?.answer?.(text)
-    return (keepGoing ? everyFailure : firstFailure)(group, outcome)
-  },
+  read: (group: readonly Operation[], outcome: Outcome, _: Hands, keepGoing: boolean): Report =>
+    (keepGoing ? everyFailure : firstFailure)(group, outcome),
 }
 
 /** The family that an `ip` command is for where its words do not show it, as those of a rule: "-6" or none. */
 export function familyOption({ argv }: Operation): string | undefined {
   return argv[0] === '-6' ? argv[0] : undefined
-}
-
-/** True where the group's output is wanted: then it needs a process of its own. */
-export function asks(group: readonly Operation[]): boolean {
-  return group.some(({ answer }) => answer !== undefined)
 }
 
 /** A command as its words, run inside a namespace where one is named. */

@@ -1,6 +1,6 @@
 import type { Files } from '../exec/files.js'
 import type { Run } from '../exec/run.js'
-import { type ObservedLink, observeLink, readLinks } from '../net/observe.js'
+import type { Kernel } from '../kernel/kernel.js'
 import { CniError, codes } from '../protocol/errors.js'
 import { apply, type Hands, sweep } from './apply.js'
 import { createJournal, type Journal } from './journal.js'
@@ -11,6 +11,7 @@ import { render } from './render.js'
 export interface Host {
   readonly run: Run
   readonly files: Files
+  readonly kernel?: Kernel | undefined
   /** The caller's environment: what a delegate gets. */
   readonly env: Readonly<Record<string, string | undefined>>
   readonly journal: Journal
@@ -18,8 +19,6 @@ export interface Host {
   readonly dryRun: boolean
   /** Runs a plan; the journal will take it back if anything later throws. */
   readonly apply: (plan: readonly Operation[]) => void
-  /** Runs a plan, and looks at a link of the host in the same process; in a dry run at the link as it is. */
-  readonly applyThenLook: (plan: readonly Operation[], link: string) => ObservedLink | undefined
   /** Runs every operation of a removing plan, then throws one error for all that failed. */
   readonly sweep: (plan: readonly Operation[]) => void
   /** Changes a file or asks another plugin to: in a dry run only says so. */
@@ -30,35 +29,23 @@ export interface Host {
 export function createHost(options: {
   run: Run
   files: Files
+  kernel?: Kernel | undefined
   env: Host['env']
   dryRun: boolean
   stderr: (text: string) => void
 }): Host {
-  const { run, files, env, dryRun, stderr } = options
+  const { run, files, kernel, env, dryRun, stderr } = options
   const journal = createJournal()
-  const hands: Hands = { run, files }
+  const hands: Hands = { run, files, kernel }
   const show = (plan: readonly Operation[]) => stderr(render(plan))
   return {
     run,
     files,
+    kernel,
     env,
     journal,
     dryRun,
     apply: dryRun ? show : (plan) => apply(plan, hands, journal.ran),
-    applyThenLook: (plan, link) => {
-      if (dryRun) show(plan)
-      if (dryRun) return observeLink(hands, link)
-      let found: ObservedLink | undefined
-      const answer = (text: string) => {
-        found = readLinks(text)[0]
-      }
-      apply(
-        [...plan, { tool: 'ip', argv: ['addr', 'show', 'dev', link], why: `look at ${link}`, answer }],
-        hands,
-        journal.ran,
-      )
-      return found
-    },
     sweep: dryRun ? show : (plan) => throwTogether(sweep(plan, hands)),
     change: dryRun ? (description) => stderr(`# ${description}\n`) : (_, body) => body(),
     warn: (text) => stderr(`${text}\n`),

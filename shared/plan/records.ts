@@ -45,7 +45,10 @@ export function readRecord<Data>(kind: string, attachment: Attachment): Entry<Da
 
 export function removeRecord(host: Host, kind: string, attachment: Attachment, folder = attachment.network): void {
   const file = fileOf(kind, attachment, folder)
-  host.change(`forget ${file}`, () => rmSync(file, { force: true }))
+  host.change(`forget ${file}`, () => {
+    // An ADD that was killed while it wrote may have left the unfinished one.
+    for (const path of [`${file}.new`, file]) rmSync(path, { force: true })
+  })
 }
 
 /** The records of one network that no valid attachment owns: what GC removes. */

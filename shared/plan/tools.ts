@@ -1,6 +1,7 @@
 import type { Files } from '../exec/files.js'
 import type { Outcome, Run } from '../exec/run.js'
 import type { Part } from '../exec/together.js'
+import type { Kernel } from '../kernel/kernel.js'
 import { batch, within } from './batch.js'
 import type { Operation, Tool } from './operation.js'
 import { type Report, refusal } from './refusal.js'
@@ -11,6 +12,8 @@ import { readTransaction, runRestore, transaction } from './transaction.js'
 export interface Hands {
   readonly run: Run
   readonly files: Files
+  /** Absent where only tools may be used. */
+  readonly kernel?: Kernel | undefined
 }
 
 /** How a tool's neighbouring operations run: as one command whose outcome is read, or in a way of their own. */

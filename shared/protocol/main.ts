@@ -2,6 +2,7 @@ import { names, plugins } from 'podwire:plugins'
 import { version as release } from 'podwire:version'
 import type { Files } from '../exec/files.js'
 import type { Run } from '../exec/run.js'
+import type { Kernel } from '../kernel/kernel.js'
 import { createHost } from '../plan/host.js'
 import { readEnvironment } from './environment.js'
 import { asCniError, CniError, codes, printError } from './errors.js'
@@ -21,6 +22,7 @@ export interface World {
   readonly stderr: (text: string) => void
   readonly run: Run
   readonly files: Files
+  readonly kernel?: Kernel | undefined
 }
 
 /**
@@ -60,6 +62,7 @@ async function dispatch(world: World): Promise<void> {
   const host = createHost({
     run: world.run,
     files: world.files,
+    kernel: world.kernel,
     env: world.env,
     dryRun: world.env['PODWIRE_DRY_RUN'] === '1',
     stderr: world.stderr,

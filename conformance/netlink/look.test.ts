@@ -1,0 +1,75 @@
+import { expect, vi } from 'vitest'
+import { createKernel } from '../../shared/kernel/kernel.js'
+import type { ObservedLink } from '../../shared/net/observe.schema.js'
+import { test } from '../harness/fixture.js'
+
+/** What podwire reads of a link (observe.schema.ts), of however much there is. */
+function read({ linkinfo, addr_info, flags, txqlen = 0, ...link }: ObservedLink): object {
+  const keys = [
+    'ifindex',
+    'ifname',
+    'mtu',
+    'operstate',
+    'address',
+    'promiscuity',
+    'master',
+    'ifalias',
+    'link_index',
+    'link',
+  ]
+  const vlan = linkinfo?.info_kind === 'bridge' ? linkinfo.info_data?.['vlan_default_pvid'] : undefined
+  return {
+    ...Object.fromEntries(keys.map((key) => [key, link[key]])),
+    // M-DOWN is about the other end.
+    flags: flags.filter((flag) => flag !== 'M-DOWN').sort(),
+    txqlen,
+    kind: linkinfo?.info_kind,
+    vlan,
+    addresses: addr_info.map(
+      ({ family, local, prefixlen, scope, tentative = false, dadfailed = false, dynamic = false }) => {
+        return { family, local, prefixlen, scope, tentative, dadfailed, dynamic }
+      },
+    ),
+  }
+}
+
+test('a link is seen as `ip -j -d addr show` shows it', async ({ host }) => {
+  const container = await host.container()
+  await host.outside()
+  const lines = [
+    'link add br0 address 02:00:00:00:00:01 mtu 1400 type bridge',
+    'link add veth0 txqueuelen 0 master br0 type veth peer name eth0 netns container0',
+    'link add here0 type veth peer name there0',
+    'link set dev here0 alias somebody',
+    'link set dev here0 promisc on',
+    'link set dev veth0 up',
+    'link set dev br0 up',
+    'addr add 10.1.2.1/24 brd + dev br0',
+    'addr add 10.1.2.9/24 dev br0 valid_lft 900 preferred_lft 900',
+    'addr add 10.1.2.3 peer 10.1.2.4/32 dev here0',
+    'addr add fd00::1/64 dev br0 nodad',
+    'link add mac0 link uplink type macvlan mode bridge',
+  ]
+  await host.output(['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` })
+  await container.output(['ip', 'link', 'set', 'eth0', 'up'])
+  const kernel = createKernel()
+  const places = [
+    { netns: `/proc/${host.pid}/ns/net`, show: () => host.output(['ip', '-j', '-d', 'addr', 'show']) },
+    { netns: host.path(container.netns), show: () => container.output(['ip', '-j', '-d', 'addr', 'show']) },
+  ]
+  for (const { netns, show } of places) {
+    // The kernel reports carriers and tests addresses a moment later.
+    await vi.waitFor(
+      async () => {
+        for (const shown of JSON.parse(await show()) as ObservedLink[]) {
+          const seen = kernel.look(shown.ifname, netns)
+          if (shown.ifname === 'mac0') expect(seen).toBe('unknown')
+          else expect(read(seen as ObservedLink)).toEqual(read(shown))
+        }
+      },
+      { timeout: 20_000 },
+    )
+    expect(kernel.look('absent0', netns)).toBeUndefined()
+  }
+  expect(kernel.look('lo', '/run/netns/none')).toBe('unknown')
+})

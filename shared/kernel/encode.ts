@@ -1,0 +1,273 @@
+import { parseAddress, parseCidr } from '../net/address.js'
+import type { Operation } from '../plan/operation.js'
+import { attribute, flag, nested, number, type Request, request, text } from './netlink.js'
+
+/** What encoding has to look up in the namespace at hand. */
+export interface View {
+  /** Undefined when no link has the name. */
+  readonly indexOf: (link: string) => number | undefined
+  /** An open file of the network namespace; undefined when it cannot be opened. */
+  readonly openNetns: (path: string) => number | undefined
+}
+
+/**
+ * The request by which `ip` would carry out its operation (ip-link(8), ip-address(8), ip-route(8), rtnetlink(7)), for those words that
+ * plans use most. Undefined for all others: they are left to `ip`.
+ */
+export function encode({ argv }: Operation, view: View): Request | undefined {
+  const [object = '', verb = '', ...words] = argv
+  try {
+    return encoders[`${object} ${verb}`]?.(words, view)
+  } catch (thrown) {
+    if (thrown instanceof LeftToIp) return undefined
+    throw thrown
+  }
+}
+
+/** The header of requests about links (struct ifinfomsg). */
+export function linkHeader({ index = 0, flags = 0, change = 0 } = {}): Buffer {
+  const header = Buffer.alloc(16)
+  header.writeInt32LE(index, 4)
+  header.writeUInt32LE(flags, 8)
+  header.writeUInt32LE(change, 12)
+  return header
+}
+
+/** Types of a link's attributes, as in linux/if_link.h. */
+export const link = {
+  address: 1,
+  name: 3,
+  mtu: 4,
+  link: 5,
+  master: 10,
+  queueLength: 13,
+  operationalState: 16,
+  information: 18,
+  alias: 20,
+  netns: 28,
+  filterMask: 29,
+  promiscuity: 30,
+  linkNetns: 37,
+} as const
+
+/** Types inside `link.information`. */
+export const information = { kind: 1, data: 2 } as const
+
+// --- internal
+
+class LeftToIp extends Error {}
+
+type Words = ReadonlyMap<string, string>
+
+const encoders: Record<string, (words: readonly string[], view: View) => Request> = {
+  'link add': addLink,
+  'link set': setLink,
+  'link del': deleteLink,
+  'addr add': addAddress,
+  'route add': (words, view) => newRoute(words, view, flag.create | flag.exclusive),
+  'route prepend': (words, view) => newRoute(words, view, flag.create),
+  'route replace': (words, view) => newRoute(words, view, flag.create | flag.replace),
+  'route del': (words, view) => ({
+    type: request.deleteRoute,
+    flags: 0,
+    ...route(words, view, { protocol: 0, scope: RT_SCOPE_NOWHERE, type: 0 }),
+  }),
+}
+
+function addLink(words: readonly string[], view: View): Request {
+  const at = words.indexOf('type')
+  const [kind = '', ...details] = words.slice(at + 1)
+  const data = kinds[kind]?.(details, view) ?? leave()
+  const kindAndData = [attribute(information.kind, Buffer.from(kind)), ...data]
+  const attributes = [...linkAttributes(paired(words.slice(0, at)), view), nested(link.information, kindAndData)]
+  return { type: request.newLink, flags: flag.create | flag.exclusive, header: linkHeader(), attributes }
+}
+
+/** What only links of one kind have, from the words behind `type KIND`. */
+const kinds: Record<string, (words: readonly string[], view: View) => readonly Buffer[]> = {
+  bridge: (words) => (words.length === 0 ? [] : leave()),
+  dummy: (words) => (words.length === 0 ? [] : leave()),
+  veth: ([peer, ...words], view) => {
+    if (peer !== 'peer') leave()
+    const VETH_INFO_PEER = 1
+    const attributes = linkAttributes(paired(words), view)
+    return [nested(information.data, [attribute(VETH_INFO_PEER, Buffer.concat([linkHeader(), ...attributes]))])]
+  },
+  macvlan: (words) => {
+    const { mode = '', ...others } = Object.fromEntries(paired(words))
+    const IFLA_MACVLAN_MODE = 1
+    if (Object.keys(others).length > 0) leave()
+    return [nested(information.data, [number(IFLA_MACVLAN_MODE, macvlanModes[mode] ?? leave())])]
+  },
+}
+
+const macvlanModes: Record<string, number> = { private: 1, vepa: 2, bridge: 4, passthru: 8 }
+
+function linkAttributes(words: Words, view: View): readonly Buffer[] {
+  return [...words].map(([word, value]) => (linkWords[word] ?? leave())(value, view))
+}
+
+const linkWords: Record<string, (value: string, view: View) => Buffer> = {
+  name: (value) => text(link.name, value),
+  dev: (value) => text(link.name, value),
+  address: (value) => attribute(link.address, Buffer.from(value.replaceAll(':', ''), 'hex')),
+  mtu: (value) => number(link.mtu, whole(value)),
+  txqueuelen: (value) => number(link.queueLength, whole(value)),
+  link: (value, view) => number(link.link, view.indexOf(value) ?? leave()),
+  master: (value, view) => number(link.master, view.indexOf(value) ?? leave()),
+  netns: (value, view) => number(link.netns, view.openNetns(value) ?? leave()),
+}
+
+function setLink(words: readonly string[], view: View): Request {
+  const IFF_UP = 1
+  const state = words.at(-1)
+  const isSwitch = state === 'up' || state === 'down'
+  const attributes = linkAttributes(paired(isSwitch ? words.slice(0, -1) : words), view)
+  const header = isSwitch ? linkHeader({ flags: state === 'up' ? IFF_UP : 0, change: IFF_UP }) : linkHeader()
+  return { type: request.newLink, flags: 0, header, attributes }
+}
+
+function deleteLink(words: readonly string[], view: View): Request {
+  const attributes = linkAttributes(paired(words), view)
+  return { type: request.deleteLink, flags: 0, header: linkHeader(), attributes }
+}
+
+/** The header is struct ifaddrmsg. */
+function addAddress([text = '', ...words]: readonly string[], view: View): Request {
+  const { dev = '', brd, ...others } = Object.fromEntries(paired(words, ['nodad']))
+  const { nodad, ...unknown } = others
+  const { address: of, prefix } = cidrOf(text)
+  const index = view.indexOf(dev) ?? leave()
+  if (Object.keys(unknown).length > 0) leave()
+  const IFA_F_NODAD = 2
+  const address = addressBytes(of)
+  const header = Buffer.from([families[of.family], prefix, nodad === undefined ? 0 : IFA_F_NODAD, scope(address)])
+  const IFA = { address: 1, local: 2, broadcast: 4 }
+  const attributes = [attribute(IFA.local, address), attribute(IFA.address, address)]
+  if (brd !== undefined) attributes.push(attribute(IFA.broadcast, broadcast(address, prefix)))
+  const flags = flag.create | flag.exclusive
+  return { type: request.newAddress, flags, header: Buffer.concat([header, little(index)]), attributes }
+}
+
+/** As `ip` decides it: only loopback addresses are not for everyone. */
+function scope(address: Buffer): number {
+  const RT_SCOPE_HOST = 254
+  return address.length === 4 && address[0] === 127 ? RT_SCOPE_HOST : 0
+}
+
+/** What `brd +` stands for: the last address of the subnet. */
+function broadcast(address: Buffer, prefix: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32BE((address.readUInt32BE() | (2 ** (32 - prefix) - 1)) >>> 0)
+  return bytes
+}
+
+function newRoute(words: readonly string[], view: View, flags: number): Request {
+  const isDirect = !words.includes('via') && !words[0]?.includes(':')
+  const usual = { protocol: RTPROT_BOOT, scope: isDirect ? RT_SCOPE_LINK : 0, type: RTN_UNICAST }
+  return { type: request.newRoute, flags, ...route(words, view, usual) }
+}
+
+/** The header is struct rtmsg; `usual` is what stands there unless a word says otherwise. */
+function route(
+  [to = '', ...words]: readonly string[],
+  view: View,
+  usual: { protocol: number; scope: number; type: number },
+): Pick<Request, 'header' | 'attributes'> {
+  const options = paired(words, ['onlink'])
+  for (const word of options.keys()) if (!routeWords.includes(word)) leave()
+  const { address, prefix } = cidrOf(to)
+  const [gateway, source] = ['via', 'src'].map((word) => gatewayOf(options.get(word), address.family))
+  const index = view.indexOf(options.get('dev') ?? '') ?? leave()
+  const table = whole(options.get('table') ?? String(RT_TABLE_MAIN))
+  const scope = named(options.get('scope'), scopes) ?? usual.scope
+  const protocol = named(options.get('proto'), protocols) ?? usual.protocol
+  const numbers = [families[address.family], prefix, 0, 0, table > 255 ? 0 : table, protocol, scope, usual.type]
+  const attributes = [
+    ...(prefix > 0 ? [attribute(RTA.destination, addressBytes(address))] : []),
+    ...(gateway ? [attribute(RTA.gateway, gateway)] : []),
+    ...(source ? [attribute(RTA.preferredSource, source)] : []),
+    number(RTA.outgoing, index),
+    ...(table > 255 ? [number(RTA.table, table)] : []),
+    ...numberOf(options, 'metric', RTA.priority),
+    ...metrics(options),
+  ]
+  const onlink = little(options.has('onlink') ? RTNH_F_ONLINK : 0)
+  return { header: Buffer.concat([Buffer.from(numbers), onlink]), attributes }
+}
+
+const routeWords = ['via', 'src', 'dev', 'metric', 'table', 'scope', 'proto', 'mtu', 'advmss', 'onlink']
+const RTA = { destination: 1, outgoing: 4, gateway: 5, priority: 6, preferredSource: 7, metrics: 8, table: 15 }
+const RT_TABLE_MAIN = 254
+const RT_SCOPE_LINK = 253
+const RT_SCOPE_NOWHERE = 255
+const RTPROT_BOOT = 3
+const RTN_UNICAST = 1
+const RTNH_F_ONLINK = 4
+const scopes: Record<string, number> = { global: 0, link: 253, host: 254, 0: 0, 253: 253, 254: 254 }
+const protocols: Record<string, number> = { kernel: 2, boot: 3, static: 4 }
+
+/** The number of a name; undefined where no name is given. */
+function named(name: string | undefined, numbers: Record<string, number>): number | undefined {
+  return name === undefined ? undefined : (numbers[name] ?? leave())
+}
+
+/** An address beside a destination; only of the destination's family. */
+function gatewayOf(text: string | undefined, family: 4 | 6): Buffer | undefined {
+  if (text === undefined) return undefined
+  const address = parseAddress(text) ?? leave()
+  return address.family === family && !isMapped(text, family) ? addressBytes(address) : leave()
+}
+
+function metrics(options: Words): readonly Buffer[] {
+  const RTAX = { mtu: 2, advmss: 8 }
+  const inner = [...numberOf(options, 'mtu', RTAX.mtu), ...numberOf(options, 'advmss', RTAX.advmss)]
+  return inner.length > 0 ? [nested(RTA.metrics, inner)] : []
+}
+
+function numberOf(options: Words, word: string, type: number): readonly Buffer[] {
+  const value = options.get(word)
+  return value === undefined ? [] : [number(type, whole(value))]
+}
+
+function cidrOf(text: string) {
+  const cidr = parseCidr(text) ?? leave()
+  return isMapped(text, cidr.address.family) ? leave() : cidr
+}
+
+/** `::ffff:192.0.2.1` is an IPv4 address to us (address.ts), and none to `ip`. */
+function isMapped(text: string, family: 4 | 6): boolean {
+  return family === 4 && text.includes(':')
+}
+
+const families = { 4: 2, 6: 10 } as const
+
+function addressBytes({ family, value }: { family: 4 | 6; value: bigint }): Buffer {
+  return Buffer.from(value.toString(16).padStart(family === 4 ? 8 : 32, '0'), 'hex')
+}
+
+function little(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeUInt32LE(value)
+  return bytes
+}
+
+/** "dev eth0 mtu 1400" as a map; words of `alone` have no value. */
+function paired(words: readonly string[], alone: readonly string[] = []): Words {
+  const found = new Map<string, string>()
+  for (let at = 0; at < words.length; at++) {
+    const word = words[at] as string
+    const value = alone.includes(word) ? '' : words[++at]
+    found.set(word, value ?? leave())
+  }
+  return found
+}
+
+function whole(value: string): number {
+  const parsed = Number(value)
+  return Number.isInteger(parsed) && parsed >= 0 && parsed < 2 ** 32 ? parsed : leave()
+}
+
+function leave(): never {
+  throw new LeftToIp()
+}

@@ -1,0 +1,150 @@
+import { formatAddress } from '../net/address.js'
+import type { ObservedLink } from '../net/observe.schema.js'
+import { information, link, linkHeader } from './encode.js'
+import { type Answer, attributesOf, flag, number, type Request, request, text } from './netlink.js'
+
+/** Asks the kernel of the namespace at hand; undefined when the socket does not work. */
+export type Ask = (request: Request) => Answer | undefined
+
+/** What a look cannot tell by itself: `ip` must be asked. */
+export type Unknown = 'unknown'
+
+/**
+ * A link with its addresses, in the form of `ip -j -d addr show`, as far as podwire reads that (observe.schema.ts); undefined when there
+ * is none of the name.
+ */
+export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown {
+  const answer = ask(linkRequest({}, name))
+  if (answer?.error === -ENODEV) return undefined
+  const [found] = answer?.parts ?? []
+  if (found === undefined || answer?.error !== 0) return 'unknown'
+  const attributes = attributesOf(found, linkHeaderBytes)
+  const linkinfo = informationOf(attributes.get(link.information))
+  const [master, lower] = [link.master, link.link].map((type) => attributes.get(type)?.readUInt32LE() ?? 0)
+  const index = found.readInt32LE(4)
+  const addresses = addressesOf(ask, index)
+  const names = [master, attributes.has(link.linkNetns) ? 0 : lower].map((one) => (one ? nameOf(ask, one) : ''))
+  if (linkinfo === 'unknown' || addresses === 'unknown' || names.includes(undefined)) return 'unknown'
+  const alias = attributes.get(link.alias)
+  const mac = attributes.get(link.address)
+  return {
+    ifindex: index,
+    ifname: stringOf(attributes.get(link.name)),
+    flags: flagsOf(found.readUInt32LE(8)),
+    mtu: attributes.get(link.mtu)?.readUInt32LE() ?? 0,
+    operstate: operationalStates[attributes.get(link.operationalState)?.[0] ?? 0] ?? 'UNKNOWN',
+    ...(mac ? { address: mac.toString('hex').replaceAll(/..\B/g, '$&:') } : {}),
+    txqlen: attributes.get(link.queueLength)?.readUInt32LE() ?? 0,
+    promiscuity: attributes.get(link.promiscuity)?.readUInt32LE() ?? 0,
+    ...(names[0] ? { master: names[0] } : {}),
+    ...(names[1] ? { link: names[1] } : {}),
+    ...(lower && !names[1] ? { link_index: lower } : {}),
+    ...(alias ? { ifalias: stringOf(alias) } : {}),
+    ...(linkinfo ? { linkinfo } : {}),
+    addr_info: addresses,
+  }
+}
+
+/** The index of a link in the namespace at hand. */
+export function indexOf(ask: Ask, name: string): number | undefined {
+  const answer = ask(linkRequest({}, name))
+  return answer?.error === 0 ? answer.parts[0]?.readInt32LE(4) : undefined
+}
+
+// --- internal
+
+const ENODEV = 19
+const linkHeaderBytes = 16
+const addressHeaderBytes = 8
+
+function linkRequest(of: { index?: number }, name?: string): Request {
+  const RTEXT_FILTER_SKIP_STATS = 8
+  const attributes = [
+    number(link.filterMask, RTEXT_FILTER_SKIP_STATS),
+    ...(name === undefined ? [] : [text(link.name, name)]),
+  ]
+  return { type: request.getLink, flags: 0, header: linkHeader(of), attributes }
+}
+
+function nameOf(ask: Ask, index: number): string | undefined {
+  const [found] = ask(linkRequest({ index }))?.parts ?? []
+  return found && stringOf(attributesOf(found, linkHeaderBytes).get(link.name))
+}
+
+/** Kinds whose details nobody reads, and a bridge's own VLAN; of any other kind `ip` knows more. */
+function informationOf(bytes: Buffer | undefined): ObservedLink['linkinfo'] | Unknown {
+  if (bytes === undefined) return undefined
+  const parts = attributesOf(bytes, 0)
+  const info_kind = stringOf(parts.get(information.kind))
+  if (info_kind === 'veth' || info_kind === 'dummy' || info_kind === 'ifb') return { info_kind }
+  if (info_kind !== 'bridge') return 'unknown'
+  const IFLA_BR_VLAN_DEFAULT_PVID = 39
+  const vlan = attributesOf(parts.get(information.data) ?? Buffer.alloc(0), 0).get(IFLA_BR_VLAN_DEFAULT_PVID)
+  return { info_kind, info_data: vlan ? { vlan_default_pvid: vlan.readUInt16LE() } : {} }
+}
+
+function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unknown {
+  const header = Buffer.alloc(addressHeaderBytes)
+  header.writeUInt32LE(index, 4)
+  const answer = ask({ type: request.getAddress, flags: flag.dump, header, attributes: [] })
+  if (answer?.error !== 0) return 'unknown'
+  return answer.parts
+    .filter((part) => part.readUInt32LE(4) === index && part[0] !== undefined && part[0] in families)
+    .map(addressOf)
+}
+
+const families: Record<number, string> = { 2: 'inet', 10: 'inet6' }
+const scopes: Record<number, string> = { 0: 'global', 200: 'site', 253: 'link', 254: 'host' }
+
+function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
+  const [IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS] = [1, 2, 8]
+  const attributes = attributesOf(part, addressHeaderBytes)
+  const [family = 0, prefixlen = 0, , scope = 0] = part
+  const flags = attributes.get(IFA_FLAGS)?.readUInt32LE() ?? 0
+  const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? Buffer.alloc(0)
+  return {
+    family: families[family] ?? '',
+    local: addressText(bytes),
+    prefixlen,
+    scope: scopes[scope] ?? String(scope),
+    ...(flags & IFA_F_TENTATIVE ? { tentative: true } : {}),
+    ...(flags & IFA_F_DADFAILED ? { dadfailed: true } : {}),
+    ...(flags & IFA_F_PERMANENT ? {} : { dynamic: true }),
+  }
+}
+
+const IFA_F_DADFAILED = 0x08
+const IFA_F_TENTATIVE = 0x40
+const IFA_F_PERMANENT = 0x80
+
+function addressText(bytes: Buffer): string {
+  return formatAddress({ family: bytes.length === 4 ? 4 : 6, value: BigInt(`0x${bytes.toString('hex')}`) })
+}
+
+function stringOf(bytes: Buffer | undefined): string {
+  return bytes?.subarray(0, bytes.indexOf(0) < 0 ? undefined : bytes.indexOf(0)).toString() ?? ''
+}
+
+/** IFF_ flags as `ip` names them. */
+function flagsOf(bits: number): string[] {
+  const isDead = (bits & IFF_UP) !== 0 && (bits & IFF_RUNNING) === 0
+  return [...(isDead ? ['NO-CARRIER'] : []), ...flagNames.filter(([bit]) => bits & bit).map(([, name]) => name)]
+}
+
+const IFF_UP = 0x1
+const IFF_RUNNING = 0x40
+const flagNames: readonly [number, string][] = [
+  [0x8, 'LOOPBACK'],
+  [0x2, 'BROADCAST'],
+  [0x10, 'POINTOPOINT'],
+  [0x1000, 'MULTICAST'],
+  [0x80, 'NOARP'],
+  [0x200, 'ALLMULTI'],
+  [0x100, 'PROMISC'],
+  [0x400, 'MASTER'],
+  [0x800, 'SLAVE'],
+  [IFF_UP, 'UP'],
+  [0x10000, 'LOWER_UP'],
+]
+
+const operationalStates = ['UNKNOWN', 'NOTPRESENT', 'DOWN', 'LOWERLAYERDOWN', 'TESTING', 'DORMANT', 'UP']
