@@ -24,10 +24,26 @@ const ipam = {
   ],
 }
 
+const prevResult = {
+  cniVersion: '1.1.0',
+  interfaces: [{ name: 'uplink' }, { name: 'eth0', sandbox: '/run/netns/container0' }],
+  ips: [
+    { address: '10.1.2.9/24', interface: 1 },
+    { address: 'fd00:1:2::9/64', interface: 1 },
+  ],
+}
+const portMappings = [
+  { hostPort: 8080, containerPort: 80, protocol: 'tcp' },
+  { hostPort: 8081, containerPort: 81, protocol: 'udp', hostIP: '192.0.2.1' },
+]
+
 const networks: Record<string, { type: string; [key: string]: unknown }> = {
   bridge: { type: 'bridge', bridge: 'br0', isGateway: true, ipMasq: true, mtu: 1400, ipam },
   ptp: { type: 'ptp', ipMasq: true, ipam },
   macvlan: { type: 'macvlan', master: 'uplink', mode: 'private', mtu: 1300, ipam },
+  'bridge with a MAC guard': { type: 'bridge', bridge: 'br0', macspoofchk: true, ipMasq: true, ipam },
+  portmap: { type: 'portmap', runtimeConfig: { portMappings }, prevResult },
+  firewall: { type: 'firewall', ingressPolicy: 'isolated', prevResult },
   loopback: { type: 'loopback' },
 }
 

@@ -236,13 +236,13 @@ function cidrOf(text: string) {
 }
 
 /** `::ffff:192.0.2.1` is an IPv4 address to us (address.ts), and none to `ip`. */
-function isMapped(text: string, family: 4 | 6): boolean {
+export function isMapped(text: string, family: 4 | 6): boolean {
   return family === 4 && text.includes(':')
 }
 
 const families = { 4: 2, 6: 10 } as const
 
-function addressBytes({ family, value }: { family: 4 | 6; value: bigint }): Buffer {
+export function addressBytes({ family, value }: { family: 4 | 6; value: bigint }): Buffer {
   return Buffer.from(value.toString(16).padStart(family === 4 ? 8 : 32, '0'), 'hex')
 }
 

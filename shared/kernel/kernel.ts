@@ -2,6 +2,7 @@ import { closeSync, openSync, writeFileSync } from 'node:fs'
 import type { ObservedLink } from '../net/observe.schema.js'
 import type { Operation, Tool } from '../plan/operation.js'
 import { unquoted } from '../plan/render.js'
+import { changeElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
 import { type Ask, indexOf, look, type Unknown } from './look.js'
@@ -35,16 +36,25 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
     if (!rooms.has(netns)) rooms.set(netns, openRoom(libc(), netns))
     return rooms.get(netns)
   }
+  const carryOut = (group: readonly Operation[]) => {
+    const [first] = group as [Operation]
+    if (first.tool === 'nft') return changeElements(libc, group)
+    const handling = handlings[first.tool]
+    const room = handling && roomOf(first.netns)
+    return room !== undefined && (handling?.(room, first) ?? false)
+  }
   return {
     run: (plan, done) => {
-      for (const [index, operation] of plan.entries()) {
-        const carryOut = handlings[operation.tool]
-        const room = carryOut && roomOf(operation.netns)
-        if (!room || !carryOut(room, operation)) return index
-        done(operation)
-        ran?.(operation)
+      let at = 0
+      for (let group = neighbours(plan, at); group.length > 0; group = neighbours(plan, at)) {
+        if (!carryOut(group)) break
+        for (const operation of group) {
+          done(operation)
+          ran?.(operation)
+        }
+        at += group.length
       }
-      return plan.length
+      return at
     },
     look: (link, netns) => {
       const room = roomOf(netns)
@@ -59,6 +69,13 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
 const LOCK_EX = 2
 const LOCK_NB = 4
 const CLONE_NEWNET = 0x40000000
+
+/** The next operation, or all of nft's that stand together: they are one transaction. */
+function neighbours(plan: readonly Operation[], at: number): readonly Operation[] {
+  const end = plan.findIndex(({ tool }, index) => index >= at && tool !== 'nft')
+  if (plan[at]?.tool !== 'nft') return plan.slice(at, at + 1)
+  return plan.slice(at, end < 0 ? plan.length : end)
+}
 
 /** A network namespace at hand. */
 interface Room {

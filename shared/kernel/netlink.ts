@@ -16,7 +16,7 @@ export const request = {
 } as const
 
 /** Modifiers of a request that makes something, as in linux/netlink.h. */
-export const flag = { replace: 0x100, exclusive: 0x200, create: 0x400, dump: 0x300 } as const
+export const flag = { acknowledge: 4, replace: 0x100, exclusive: 0x200, create: 0x400, dump: 0x300 } as const
 
 /** One request: its kind and flags, the fixed header of that kind, and attributes. */
 export interface Request {
@@ -66,10 +66,26 @@ export function attributesOf(message: Buffer, offset: number): ReadonlyMap<numbe
   return found
 }
 
-/** A socket to the kernel's routing tables in the namespace of this moment, or undefined when there is none to be had. */
+/** One whole message: its header (struct nlmsghdr) and what follows. */
+export function frame(type: number, flags: number, sequence: number, body: Buffer): Buffer {
+  const message = Buffer.concat([Buffer.alloc(messageHeader), body])
+  message.writeUInt32LE(message.length, 0)
+  message.writeUInt16LE(type, 4)
+  message.writeUInt16LE(NLM_F_REQUEST | flags, 6)
+  message.writeUInt32LE(sequence, 8)
+  return message
+}
+
+/** A socket to a part of the kernel in the namespace of this moment; reading never waits: the answer is there when a request is sent. */
+export function openSocket(libc: Libc, protocol: number): number | undefined {
+  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol)
+  return fd < 0 ? undefined : fd
+}
+
+/** A socket to the kernel's routing tables, or undefined when there is none to be had. */
 export function openRoutingSocket(libc: Libc): number | undefined {
-  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE)
-  if (fd < 0) return undefined
+  const fd = openSocket(libc, NETLINK_ROUTE)
+  if (fd === undefined) return undefined
   const one = Buffer.from([1, 0, 0, 0])
   if (libc.setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, one, one.length) === 0) return fd
   closeSync(fd)
@@ -78,21 +94,26 @@ export function openRoutingSocket(libc: Libc): number | undefined {
 
 /** Sends one request and reads the answer to its end. Undefined when the socket does not work. */
 export function ask(libc: Libc, fd: number, { type, flags, header, attributes }: Request): Answer | undefined {
-  const body = Buffer.concat([Buffer.alloc(messageHeader), header, ...attributes])
-  body.writeUInt32LE(body.length, 0)
-  body.writeUInt16LE(type, 4)
-  body.writeUInt16LE(NLM_F_REQUEST | NLM_F_ACK | flags, 6)
-  if (libc.send(fd, body, BigInt(body.length), 0) !== BigInt(body.length)) return undefined
+  const message = frame(type, flag.acknowledge | flags, 0, Buffer.concat([header, ...attributes]))
+  if (libc.send(fd, message, BigInt(message.length), 0) !== BigInt(message.length)) return undefined
   const parts: Buffer[] = []
   for (;;) {
-    const length = readSync(fd, datagram)
-    for (let at = 0; at + messageHeader <= length; ) {
-      const [size, kind] = [datagram.readUInt32LE(at), datagram.readUInt16LE(at + 4)]
-      if (kind === NLMSG_ERROR || kind === NLMSG_DONE) return { error: datagram.readInt32LE(at + messageHeader), parts }
-      parts.push(Buffer.from(datagram.subarray(at + messageHeader, at + size)))
-      at += aligned(size)
+    const messages = receive(fd)
+    if (messages.length === 0) return undefined
+    for (const { kind, body } of messages) {
+      if (kind === NLMSG_ERROR || kind === NLMSG_DONE) return { error: body.readInt32LE(), parts }
+      parts.push(body)
     }
   }
+}
+
+/** The errors (0 or a negative errno) that the kernel has answered a batch with. */
+export function acknowledgements(fd: number): readonly number[] {
+  const errors: number[] = []
+  for (let messages = receive(fd); messages.length > 0; messages = receive(fd)) {
+    errors.push(...messages.map(({ kind, body }) => (kind === NLMSG_ERROR ? body.readInt32LE() : 0)))
+  }
+  return errors
 }
 
 // --- internal
@@ -100,11 +121,11 @@ export function ask(libc: Libc, fd: number, { type, flags, header, attributes }:
 const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOCK_CLOEXEC = 0o2000000
+const SOCK_NONBLOCK = 0o4000
 const NETLINK_ROUTE = 0
 const SOL_NETLINK = 270
 const NETLINK_GET_STRICT_CHK = 12
 const NLM_F_REQUEST = 1
-const NLM_F_ACK = 4
 const NLMSG_ERROR = 2
 const NLMSG_DONE = 3
 const messageHeader = 16
@@ -113,6 +134,27 @@ const attributeHeader = 4
 const datagram = Buffer.allocUnsafeSlow(32_768)
 /** "Nested" and "network byte order", which are no part of an attribute's type. */
 const flagBits = 0xc000
+
+/** The messages of one datagram; none when there is no more. */
+function receive(fd: number): readonly { kind: number; body: Buffer }[] {
+  const messages: { kind: number; body: Buffer }[] = []
+  const length = readOrNothing(fd)
+  for (let at = 0; at + messageHeader <= length; ) {
+    const size = datagram.readUInt32LE(at)
+    const body = Buffer.from(datagram.subarray(at + messageHeader, at + size))
+    messages.push({ kind: datagram.readUInt16LE(at + 4), body })
+    at += aligned(size)
+  }
+  return messages
+}
+
+function readOrNothing(fd: number): number {
+  try {
+    return readSync(fd, datagram)
+  } catch {
+    return 0
+  }
+}
 
 function aligned(bytes: number): number {
   return (bytes + 3) & ~3

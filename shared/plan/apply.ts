@@ -29,10 +29,11 @@ export function apply(plan: readonly Operation[], hands: Hands, done: (operation
 /** Runs every operation of a plan whatever the others say, and returns what was refused and not tolerated. */
 export function sweep(plan: readonly Operation[], hands: Hands): readonly CniError[] {
   const failures: CniError[] = []
-  // Removing waits for the kernel's grace periods, and nft must wait beside the rest, not behind it.
-  const isWaiting = plan.some(({ tool }) => tool === 'nft')
-  for (let rest = plan; rest.length > 0; ) {
-    if (!isWaiting) rest = rest.slice(hands.kernel?.run(rest, () => undefined))
+  // What nft removes is freed while the rest is removed; a tool of its own it waits beside (runNext).
+  const isElement = ({ tool }: Operation) => tool === 'nft'
+  let rest: readonly Operation[] = [...plan.filter(isElement), ...plan.filter((one) => !isElement(one))]
+  while (rest.length > 0) {
+    rest = rest.slice(hands.kernel?.run(rest, () => undefined))
     if (rest.length === 0) break
     const reports = runNext(rest, hands, true)
     const refused = reports.flatMap((report) => report.refused)

@@ -1,0 +1,158 @@
+import { closeSync } from 'node:fs'
+import { parseAddress } from '../net/address.js'
+import type { Operation } from '../plan/operation.js'
+import { unquoted } from '../plan/render.js'
+import { addressBytes, isMapped } from './encode.js'
+import type { Libc } from './libc.js'
+import { acknowledgements, attribute, flag, frame, nested, openSocket, text } from './netlink.js'
+
+// Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes. Tables,
+// chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
+
+/**
+ * Carries out neighbouring operations of nft as one transaction. False when one of them is left to `nft`, or the kernel refused: then
+ * nothing has changed. The socket is left open: closing it waits for what was removed to be freed, which other work can go on beside.
+ */
+export function changeElements(find: () => Libc | undefined, operations: readonly Operation[]): boolean {
+  const commands = operations.map(commandsOf)
+  if (commands.some((one) => one === undefined)) return false
+  const messages = commands.flatMap((one) => one ?? [])
+  const libc = find()
+  const fd = libc && openSocket(libc, NETLINK_NETFILTER)
+  if (!libc || fd === undefined) return false
+  const batch = [
+    frame(NFNL_MSG_BATCH_BEGIN, 0, 0, header(0, NFNL_SUBSYS_NFTABLES)),
+    ...messages.map(({ type, flags, body }, index) => frame(type, flags | flag.acknowledge, index + 1, body)),
+    frame(NFNL_MSG_BATCH_END, 0, 0, header(0, NFNL_SUBSYS_NFTABLES)),
+  ]
+  const bytes = Buffer.concat(batch)
+  if (libc.send(fd, bytes, BigInt(bytes.length), 0) === BigInt(bytes.length)) {
+    const answers = acknowledgements(fd)
+    if (answers.length === messages.length && answers.every((error) => error === 0)) return true
+  }
+  closeSync(fd)
+  return false
+}
+
+// --- internal
+
+const NETLINK_NETFILTER = 12
+const NFNL_SUBSYS_NFTABLES = 10
+const NFNL_MSG_BATCH_BEGIN = 0x10
+const NFNL_MSG_BATCH_END = 0x11
+const NFT_MSG_NEWSETELEM = 12
+const NFT_MSG_DELSETELEM = 14
+const list = { table: 1, set: 2, elements: 3 }
+const element = { key: 1, data: 2, userData: 6 }
+const data = { value: 1, verdict: 2 }
+const verdict = { code: 1, chain: 2 }
+const families: Record<string, number> = { ip: 2, ip6: 10, bridge: 7 }
+const verbs: Record<string, { message: number; flags: number }> = {
+  add: { message: NFT_MSG_NEWSETELEM, flags: flag.create },
+  create: { message: NFT_MSG_NEWSETELEM, flags: flag.create | flag.exclusive },
+  delete: { message: NFT_MSG_DELSETELEM, flags: 0 },
+}
+
+interface Message {
+  readonly type: number
+  readonly flags: number
+  readonly body: Buffer
+}
+
+/** The commands of an operation: one, or several behind each other. */
+function commandsOf({ argv, netns }: Operation): readonly Message[] | undefined {
+  const messages = split(argv, ';').map(messageOf)
+  return netns === undefined && messages.every((one) => one !== undefined) ? messages : undefined
+}
+
+/** "add element ip TABLE SET { KEY comment TEXT : VALUE , ... }" */
+function messageOf(words: readonly string[]): Message | undefined {
+  const [verb = '', object, familyName = '', table = '', set = '', open, ...rest] = words
+  const [family, how] = [families[familyName], verbs[verb]]
+  if (!family || !how || object !== 'element' || open !== '{' || rest.pop() !== '}') return undefined
+  const entries = split(rest, ',').map(entryOf)
+  if (entries.some((one) => one === undefined)) return undefined
+  const all = nested(
+    list.elements,
+    entries.map((one) => nested(LIST_ELEMENT, one ?? [])),
+  )
+  if (all.length > largestAttribute) return undefined
+  const body = [header(family, 0), text(list.table, table), text(list.set, set), all]
+  return { type: (NFNL_SUBSYS_NFTABLES << 8) | how.message, flags: how.flags, body: Buffer.concat(body) }
+}
+
+const LIST_ELEMENT = 1
+/** Lengths of attributes have 16 bits. */
+const largestAttribute = 60_000
+
+function entryOf(words: readonly string[]): readonly Buffer[] | undefined {
+  const colon = words.indexOf(':')
+  const [left, right] = colon < 0 ? [words, undefined] : [words.slice(0, colon), words.slice(colon + 1)]
+  const at = left.indexOf('comment')
+  const key = dataOf(at < 0 ? left : left.slice(0, at))
+  const mapped = right && (verdictOf(right) ?? dataOf(right))
+  if (key === undefined || (right && mapped === undefined)) return undefined
+  return [
+    nested(element.key, [key]),
+    ...(mapped ? [nested(element.data, [mapped])] : []),
+    ...(at < 0 ? [] : [attribute(element.userData, comment(unquoted(left[at + 1] ?? '')))]),
+  ]
+}
+
+/** The form nft keeps a comment in and shows it from: a type, a length, a text that ends in 0. */
+function comment(value: string): Buffer {
+  const bytes = Buffer.from(`${value}\0`)
+  return Buffer.concat([Buffer.from([0, bytes.length]), bytes])
+}
+
+/** "jump CHAIN" and the like. */
+function verdictOf([name = '', chain]: readonly string[]): Buffer | undefined {
+  const code = { drop: 0, accept: 1, jump: -3, goto: -4 }[name]
+  if (code === undefined) return undefined
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(code)
+  const parts = [attribute(verdict.code, bytes), ...(chain === undefined ? [] : [text(verdict.chain, chain)])]
+  return nested(data.verdict, parts)
+}
+
+/** One field, or several joined by "." of which each fills whole words of four bytes. */
+function dataOf(words: readonly string[]): Buffer | undefined {
+  const fields = split(words, '.').map((one) => (one.length === 1 ? fieldOf(one[0] as string) : undefined))
+  if (fields.some((one) => one === undefined)) return undefined
+  const known = fields.map((one) => one as Buffer)
+  const bytes = known.length === 1 ? (known[0] as Buffer) : Buffer.concat(known.map(padded))
+  return attribute(data.value, bytes)
+}
+
+/** An interface name, protocol, port, MAC address or address, told apart by its form; a range or prefix is none. */
+function fieldOf(word: string): Buffer | undefined {
+  if (word.startsWith('"')) return Buffer.concat([Buffer.from(unquoted(word)), Buffer.alloc(IFNAMSIZ)], IFNAMSIZ)
+  const protocol = { tcp: 6, udp: 17, sctp: 132 }[word]
+  if (protocol !== undefined) return Buffer.from([protocol])
+  const port = Number(word)
+  if (Number.isInteger(port) && port >= 0 && port < 2 ** 16) return Buffer.from([port >> 8, port & 255])
+  const bytes = word.split(':')
+  if (bytes.length === 6 && bytes.every((one) => one.length === 2)) return Buffer.from(bytes.join(''), 'hex')
+  const address = parseAddress(word)
+  return address && !isMapped(word, address.family) ? addressBytes(address) : undefined
+}
+
+const IFNAMSIZ = 16
+
+function padded(field: Buffer): Buffer {
+  return Buffer.concat([field, Buffer.alloc(3)], (field.length + 3) & ~3)
+}
+
+/** struct nfgenmsg. */
+function header(family: number, resource: number): Buffer {
+  return Buffer.from([family, 0, resource >> 8, resource & 255])
+}
+
+function split(words: readonly string[], separator: string): string[][] {
+  const parts: string[][] = [[]]
+  for (const word of words) {
+    if (word === separator) parts.push([])
+    else parts.at(-1)?.push(word)
+  }
+  return parts
+}
