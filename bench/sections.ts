@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { type Call, descendantsCpu, median, peakMemory, ratio, type Suite, timed, timedTogether } from './measure.js'
-import { bridge, type Config, chained, hostLocal, portmap, prevResult } from './networks.js'
+import { bridge, type Config, chained, hostLocal, portmap } from './networks.js'
+import { publishing } from './portmap.js'
+import { traffic } from './traffic.js'
 
-/** One line of the report: wall milliseconds (medians) of both suites, and the median of the pairwise ratios. */
+/** One line of the report: a figure of both suites (medians), and the median of the pairwise ratios. */
 export interface Line {
   readonly what: string
   readonly podwire: number
@@ -15,6 +17,10 @@ export interface Line {
 
 export interface Section {
   readonly title: string
+  /** Of the figures: milliseconds of wall time when absent; empty where each line names its own. */
+  readonly unit?: string
+  /** How it was measured, where the title cannot say it. */
+  readonly remark?: string
   readonly lines: readonly Line[]
 }
 
@@ -136,26 +142,7 @@ export const sections: Readonly<Record<string, () => Promise<Section> | Section>
     return { title: 'host-local alone', lines }
   },
 
-  portmap: () => {
-    const lines: Line[] = []
-    for (const present of [0, 1_000, 10_000]) {
-      fillMappings('podwire', present)
-      for (const ports of [2, 100]) {
-        for (const backend of ['iptables', 'nftables']) {
-          const configs = both((suite) =>
-            portmap(suite, {
-              ports,
-              first: firstPort(suite),
-              more: { prevResult: prevResult(suite, 9), ...(suite === 'official' ? { backend } : {}) },
-            }),
-          )
-          const title = `${ports} ports, ${present.toLocaleString('en')} mappings of ours present, official on ${backend}`
-          lines.push(...addAndDel(title, [configs], { rounds: ports === 100 ? 3 : 9 }))
-        }
-      }
-    }
-    return { title: 'portmap alone (the official suite works on an empty table throughout)', lines }
-  },
+  portmap: publishing,
 
   chain: () => ({
     title: 'bridge (ipMasq), portmap (2 ports), firewall, tuning: the default chain of Podman',
@@ -177,6 +164,8 @@ export const sections: Readonly<Record<string, () => Promise<Section> | Section>
     }
     return { title: 'Many at once (milliseconds until all are done)', lines }
   },
+
+  traffic,
 
   memory: () => {
     const calls = suites.map(
@@ -219,17 +208,6 @@ function fillLeases(suite: Suite, count: number): void {
   for (let index = 2; index < count + 2; index++)
     writeFileSync(`${folder}/${address(index)}`, `held-${index}\r\neth0`, { mode: 0o600 })
   if (count > 0) writeFileSync(`${folder}/last_reserved_ip.0`, address(count + 1), { mode: 0o600 })
-}
-
-let filled = 0
-
-/** Mappings of other containers, 100 an ADD. */
-function fillMappings(suite: Suite, count: number): void {
-  for (; filled < count; filled += 100) {
-    const more = { prevResult: prevResult(suite, 16 + filled / 100) }
-    const config = portmap(suite, { ports: 100, first: 21_000 + filled * 2, more })
-    timed({ suite, verb: 'ADD', config, containerID: `filler-${filled}`, netns })
-  }
 }
 
 async function addAndDelTogether(what: string, count: number, more: object): Promise<readonly Line[]> {
