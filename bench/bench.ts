@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { type Growth, growth, plot } from './growth.js'
-import { type Section, sections } from './sections.js'
+import { type Growth, growth } from './growth.js'
+import { plot } from './plot.js'
+import type { Section } from './report.js'
+import { sections } from './sections.js'
 
 function table({ title, unit = 'ms', remark, lines }: Section): string {
   const figure = (value: number) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })

@@ -1,11 +1,6 @@
 import { type PublishingHost, publishingHosts, type Way, ways } from './hosts.js'
-import { descendantsCpu, median, ratio } from './measure.js'
-import type { Line, Section } from './sections.js'
-
-interface Cost {
-  readonly ms: number
-  readonly cpu: number
-}
+import { descendantsCpu } from './measure.js'
+import { type Cost, compared, type Line, type Section } from './report.js'
 
 const remark =
   "On iptables all mappings present but the first 100 are the official plugin's rules for these repeated: making them by ADDs would take minutes."
@@ -21,7 +16,7 @@ export function publishing(): Section {
       const what = (way: Way) => `${ports} ports, ${present.toLocaleString('en')} mappings present, official on ${way}`
       for (const way of ['iptables', 'nftables'] as const) {
         for (const verb of ['ADD', 'DEL'] as const)
-          lines.push(line(`${what(way)}: ${verb}`, costs[verb].podwire, costs[verb][way]))
+          lines.push(compared(`${what(way)}: ${verb}`, costs[verb].podwire, costs[verb][way]))
       }
     }
   }
@@ -46,16 +41,4 @@ function inTurn(hosts: Record<Way, PublishingHost>, ports: number, rounds: numbe
     }
   }
   return costs
-}
-
-function line(what: string, ours: readonly Cost[], theirs: readonly Cost[]): Line {
-  const [podwire, official] = [ours, theirs].map((costs) => costs.map(({ ms }) => ms)) as [number[], number[]]
-  const mean = (costs: readonly Cost[]) => costs.reduce((sum, { cpu }) => sum + cpu, 0) / costs.length
-  return {
-    what,
-    podwire: median(podwire),
-    official: median(official),
-    ratio: ratio(podwire, official),
-    cpu: { podwire: mean(ours), official: mean(theirs) },
-  }
 }

@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { type PublishingHost, publishingHosts, type Way, ways } from './hosts.js'
 import { median, ratio } from './measure.js'
-import type { Line, Section } from './sections.js'
+import type { Line, Section } from './report.js'
 
 /** What is measured at the published ports; but for the connect time more is better. */
 const figures = ['UDP packets a second, 64 bytes', 'TCP, Mbit/s', 'connect, µs', 'connections a second'] as const
