@@ -9,24 +9,28 @@ interface Seen {
   readonly boot: number
   /** The end of VERSION of the same plugin. */
   readonly start: number
-  /** The beginning of the first process and the end of the last; both the end of the call where it runs none. */
+  /** The beginning of the first process or netlink request and the end of the last; both the end of the call where there is none. */
   readonly first: number
   readonly last: number
   readonly end: number
   readonly processes: number
 }
 
-interface Process {
+/** A process, or netlink requests of one moment. */
+interface Step {
   /** Milliseconds of the clock. */
   readonly ended: number
   readonly ms: number
-  readonly argv: string
+  readonly programs: string
+  readonly requests: number
 }
 
 interface TraceLine {
   readonly time: string
-  readonly ms: number
   readonly argv: readonly string[]
+  /** Of a process. */
+  readonly ms?: number
+  readonly netlink?: boolean
 }
 
 const rounds = 11
@@ -39,14 +43,14 @@ function profile(subject: Subject): readonly string[] {
   for (let round = -1; round < rounds; round++) {
     for (const verb of ['ADD', 'DEL'] as const) {
       const { one, lines } = look(subject, verb)
-      commands[verb] = lines.map(({ argv }) => argv).join(', ') || 'none'
+      commands[verb] = commandsOf(lines)
       if (round >= 0) seen[verb].push(one)
     }
   }
   return (['ADD', 'DEL'] as const).map((verb) => row(`${subject.what}: ${verb}`, seen[verb], commands[verb]))
 }
 
-function look({ config, netns }: Subject, verb: 'ADD' | 'DEL'): { one: Seen; lines: readonly Process[] } {
+function look({ config, netns }: Subject, verb: 'ADD' | 'DEL'): { one: Seen; lines: readonly Step[] } {
   const call = (one: Call['verb']): Call => ({ suite: 'podwire', verb: one, config, containerID: 'profile', netns })
   const [boot, start] = [bareStart(), timed(call('VERSION')).ms]
   rmSync(trace, { force: true })
@@ -65,19 +69,26 @@ function bareStart(): number {
   return performance.now() - began
 }
 
-/** The processes of a call; of commands that one process ran, which share a time, the programs are joined by "+". */
-function readTrace(): readonly Process[] {
+/** The processes and netlink requests of a call; of commands that one process ran, which share a time, the programs are joined by "+". */
+function readTrace(): readonly Step[] {
   if (!existsSync(trace)) return []
   const lines = readFileSync(trace, 'utf8').trim().split('\n')
   const groups = Map.groupBy(
     lines.map((line) => JSON.parse(line) as TraceLine),
-    ({ time, ms }) => `${time} ${ms}`,
+    ({ time, ms, netlink }) => `${time} ${ms} ${netlink}`,
   )
   return [...groups.values()].map((group) => {
-    const { time = '', ms = 0 } = group[0] ?? {}
+    const { time = '', ms = 0, netlink = false } = group[0] ?? {}
+    const programs = netlink ? '' : group.map(({ argv }) => programOf(argv)).join(' + ')
     // A time in the trace has whole milliseconds, cut off: half a one is the mean of what is missing.
-    return { ended: Date.parse(time) + 0.5, ms, argv: group.map(({ argv }) => programOf(argv)).join(' + ') }
+    return { ended: Date.parse(time) + 0.5, ms, programs, requests: netlink ? group.length : 0 }
   })
+}
+
+function commandsOf(steps: readonly Step[]): string {
+  const requests = steps.reduce((sum, step) => sum + step.requests, 0)
+  const processes = steps.filter(({ programs }) => programs !== '').map(({ programs }) => programs)
+  return [...processes, ...(requests > 0 ? [`${requests} netlink`] : [])].join(', ') || 'none'
 }
 
 function programOf(argv: readonly string[]): string {
@@ -100,12 +111,12 @@ function row(what: string, seen: readonly Seen[], commands: string): string {
 }
 
 const words = [
-  `Medians of ${rounds} calls by \`make profile\`, in milliseconds from exec to exit. Boot: a program on the same Node that prints a constant, its exit`,
-  'included. Load: what VERSION takes more, our code until the verb is known. Before: the configuration, what is looked at without a process,',
-  'leases, until the first process begins (to the end where there is none). Between: reading what processes said, planning, records. After:',
-  'records, the result. Commands joined by "+" run in one process of podwire\'s.',
+  `Medians of ${rounds} calls by \`make profile\`, in milliseconds from exec to exit. Boot: a program on the same Node that prints a constant, its`,
+  'exit included. Load: what VERSION takes more, our code until the verb is known. Before: the configuration, what is looked at without a process,',
+  'leases, until the first process or request that changes something (to the end where there is none). Between: netlink requests, reading what',
+  'processes said, planning, records. After: records, the result. Commands joined by "+" run in one process of podwire\'s.',
 ].join('\n')
-const head = `| call | wall | boot | load | before | in processes | between | after | processes |
+const head = `| call | wall | boot | load | before | in processes | between | after | processes, netlink requests |
 |---|---|---|---|---|---|---|---|---|`
 
 const asked = process.argv.slice(2).filter((word) => word !== '--write')

@@ -15,7 +15,11 @@ type Counted = { instructions: number } | { failure: string }
 /** Instructions that a program executes itself; those of the processes it starts are not counted. */
 async function count(host: Host, argv: readonly string[], env: Record<string, string>, stdin = ''): Promise<Counted> {
   const valgrind = ['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null']
-  const { status, stdout, stderr } = await host.exec([...valgrind, ...argv], { env: { ...env, TMPDIR: '/run' }, stdin, deadline })
+  const { status, stdout, stderr } = await host.exec([...valgrind, ...argv], {
+    env: { ...env, TMPDIR: '/run' },
+    stdin,
+    deadline,
+  })
   const collected = /Collected : (\d+)/.exec(stderr)?.[1]
   if (status !== 0 || collected === undefined) return { failure: `exit ${status}: ${stdout}${stderr}` }
   return { instructions: Number(collected) }
