@@ -1,17 +1,20 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
-import { type Growth, growth, plot } from './growth.js'
-import { type Section, sections } from './sections.js'
+import { type Growth, growth } from './growth.js'
+import { plot } from './plot.js'
+import type { Section } from './report.js'
+import { sections } from './sections.js'
 
-function table({ title, lines }: Section): string {
-  const ms = (value: number) => (value < 10 ? value.toFixed(1) : value.toFixed(0))
+function table({ title, unit = 'ms', remark, lines }: Section): string {
+  const figure = (value: number) => value.toLocaleString('en', { maximumFractionDigits: value < 10 ? 1 : 0 })
   const rows = lines.map(({ what, podwire, official, ratio, cpu }) => {
-    const spent = cpu ? `${ms(cpu.podwire)} / ${ms(cpu.official)}` : ''
-    return `| ${what} | ${ms(podwire)} | ${ms(official)} | **${ratio.toFixed(2)}** | ${spent} |`
+    const spent = cpu ? `${figure(cpu.podwire)} / ${figure(cpu.official)}` : ''
+    return `| ${what} | ${figure(podwire)} | ${figure(official)} | **${ratio.toFixed(2)}** | ${spent} |`
   })
-  const head = ['| what | podwire ms | official ms | ratio | CPU ms, podwire / official |', '|---|---|---|---|---|']
-  return [`## ${title}`, '', ...head, ...rows, ''].join('\n')
+  const [ours, theirs] = ['podwire', 'official'].map((suite) => `${suite} ${unit}`.trim())
+  const head = [`| what | ${ours} | ${theirs} | ratio | CPU ms, podwire / official |`, '|---|---|---|---|---|']
+  return [`## ${title}`, '', ...(remark ? [remark, ''] : []), ...head, ...rows, ''].join('\n')
 }
 
 function growthTable(points: readonly Growth[]): string {

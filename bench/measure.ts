@@ -34,23 +34,52 @@ export function timed(call: Call, more: Record<string, string> = {}): { ms: numb
 /** Milliseconds until all calls, started at once, have ended. */
 export async function timedTogether(calls: readonly Call[]): Promise<number> {
   const began = performance.now()
-  await Promise.all(calls.map(started))
+  await Promise.all(calls.map((call) => started(call).ended))
   return performance.now() - began
 }
 
-function started(call: Call): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(binaryOf(call), [], { env: environmentOf(call), stdio: ['pipe', 'pipe', 'inherit'] })
-    let stdout = ''
-    child.stdout.on('data', (text) => {
-      stdout += text
-    })
+/** The most memory in MiB that calls started at once have together, as far as looking every few milliseconds finds it. */
+export async function peakTogether(calls: readonly Call[]): Promise<number> {
+  const running = calls.map(started)
+  let peak = 0
+  const look = () => {
+    peak = Math.max(
+      peak,
+      running.reduce((sum, { pid }) => sum + shareOfMemory(pid), 0),
+    )
+  }
+  const looking = setInterval(look, 5)
+  await Promise.all(running.map(({ ended }) => ended))
+  clearInterval(looking)
+  return peak
+}
+
+/** What a process has alone and its part of what it shares, in MiB (proc(5), Pss); nothing once it has ended. */
+function shareOfMemory(pid: number | undefined): number {
+  try {
+    const kibibytes = /^Pss: +(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8'))?.[1]
+    return Number(kibibytes ?? 0) / 1024
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException
+    if (code === 'ENOENT' || code === 'ESRCH') return 0
+    throw error
+  }
+}
+
+function started(call: Call): { pid: number | undefined; ended: Promise<void> } {
+  const child = spawn(binaryOf(call), [], { env: environmentOf(call), stdio: ['pipe', 'pipe', 'inherit'] })
+  let stdout = ''
+  child.stdout.on('data', (text) => {
+    stdout += text
+  })
+  const ended = new Promise<void>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (status) =>
       status === 0 ? resolve() : reject(new Error(`${call.suite} ${call.verb}: ${stdout}`)),
     )
-    child.stdin.end(JSON.stringify(call.config))
   })
+  child.stdin.end(JSON.stringify(call.config))
+  return { pid: child.pid, ended }
 }
 
 function binaryOf({ suite, config }: Call): string {

@@ -1,115 +1,136 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type Call, median, timed } from './measure.js'
-import { bridge, type Config, chained, hostLocal, portmap, prevResult } from './networks.js'
+import { profileSubjects, type Subject } from './subjects.js'
 
-/** What one call was made of; milliseconds, medians. */
-interface Profile {
-  readonly what: string
-  readonly wall: number
-  /** A start that does nothing: VERSION of the same plugin. */
+/** What is seen of one call: milliseconds from exec, but for what the processes took. */
+interface Seen {
+  /** The end of a program on the same Node that prints a constant. */
+  readonly boot: number
+  /** The end of VERSION of the same plugin. */
   readonly start: number
-  /** Waiting for the processes it ran. */
+  /** The beginning of the first process or netlink request and the end of the last; both the end of the call where there is none. */
+  readonly first: number
+  readonly last: number
+  readonly end: number
   readonly processes: number
-  /** The rest: reading the configuration, looking, planning, leases, records, the result. */
-  readonly own: number
-  /** The commands, those of one process joined by "+". */
-  readonly commands: string
+}
+
+/** A process, or netlink requests of one moment. */
+interface Step {
+  /** Milliseconds of the clock. */
+  readonly ended: number
+  readonly ms: number
+  readonly programs: string
+  readonly requests: number
 }
 
 interface TraceLine {
   readonly time: string
-  readonly ms: number
   readonly argv: readonly string[]
+  /** Of a process. */
+  readonly ms?: number
+  readonly netlink?: boolean
 }
 
 const rounds = 11
 const trace = '/run/bench-trace'
-const netns = '/run/netns/bench'
 
-const subjects: readonly { what: string; config: Config }[] = [
-  { what: 'loopback', config: chained('podwire', 'loopback') },
-  { what: 'host-local', config: hostLocal('podwire') },
-  { what: 'bridge', config: bridge('podwire') },
-  { what: 'bridge, ipMasq', config: bridge('podwire', { ipMasq: true }) },
-  {
-    what: 'portmap, 2 ports',
-    config: portmap('podwire', { ports: 2, first: 20_000, more: { prevResult: prevResult('podwire', 9) } }),
-  },
-  { what: 'firewall', config: chained('podwire', 'firewall', { prevResult: prevResult('podwire', 9) }) },
-  { what: 'tuning', config: chained('podwire', 'tuning', { prevResult: prevResult('podwire', 9) }) },
-]
-
-function profile({ what, config }: (typeof subjects)[number]): readonly Profile[] {
-  const call = (verb: Call['verb']): Call => ({ suite: 'podwire', verb, config, containerID: 'profile', netns })
-  const seen = { ADD: [] as { wall: number; lines: TraceLine[] }[], DEL: [] as { wall: number; lines: TraceLine[] }[] }
-  const starts: number[] = []
+/** A row for ADD and one for DEL. @throws where the kernel cannot do it */
+function profile(subject: Subject): readonly string[] {
+  const seen = { ADD: [] as Seen[], DEL: [] as Seen[] }
+  const commands = { ADD: '', DEL: '' }
   for (let round = -1; round < rounds; round++) {
-    const start = timed(call('VERSION')).ms
     for (const verb of ['ADD', 'DEL'] as const) {
-      rmSync(trace, { force: true })
-      const wall = timed(call(verb), { PODWIRE_TRACE: trace }).ms
-      if (round >= 0) seen[verb].push({ wall, lines: readTrace() })
+      const { one, lines } = look(subject, verb)
+      commands[verb] = commandsOf(lines)
+      if (round >= 0) seen[verb].push(one)
     }
-    if (round >= 0) starts.push(start)
   }
-  const start = median(starts)
-  return (['ADD', 'DEL'] as const).map((verb) => {
-    const wall = median(seen[verb].map((one) => one.wall))
-    const processes = median(seen[verb].map(({ lines }) => waited(lines)))
-    return {
-      what: `${what}: ${verb}`,
-      wall,
-      start,
-      processes,
-      own: wall - start - processes,
-      commands: commandsOf(seen[verb][0]?.lines ?? []),
-    }
+  return (['ADD', 'DEL'] as const).map((verb) => row(`${subject.what}: ${verb}`, seen[verb], commands[verb]))
+}
+
+function look({ config, netns }: Subject, verb: 'ADD' | 'DEL'): { one: Seen; lines: readonly Step[] } {
+  const call = (one: Call['verb']): Call => ({ suite: 'podwire', verb: one, config, containerID: 'profile', netns })
+  const [boot, start] = [bareStart(), timed(call('VERSION')).ms]
+  rmSync(trace, { force: true })
+  const began = performance.timeOrigin + performance.now()
+  const { ms: end } = timed(call(verb), { PODWIRE_TRACE: trace })
+  const lines = readTrace()
+  const [first, last] = [lines[0], lines.at(-1)]
+  const processes = lines.reduce((sum, { ms }) => sum + ms, 0)
+  const between = { first: first ? first.ended - first.ms - began : end, last: last ? last.ended - began : end }
+  return { one: { boot, start, ...between, end, processes }, lines }
+}
+
+function bareStart(): number {
+  const began = performance.now()
+  execFileSync('dist/bench/bare', { input: '', env: {} })
+  return performance.now() - began
+}
+
+/** The processes and netlink requests of a call; of commands that one process ran, which share a time, the programs are joined by "+". */
+function readTrace(): readonly Step[] {
+  if (!existsSync(trace)) return []
+  const lines = readFileSync(trace, 'utf8').trim().split('\n')
+  const groups = Map.groupBy(
+    lines.map((line) => JSON.parse(line) as TraceLine),
+    ({ time, ms, netlink }) => `${time} ${ms} ${netlink}`,
+  )
+  return [...groups.values()].map((group) => {
+    const { time = '', ms = 0, netlink = false } = group[0] ?? {}
+    const programs = netlink ? '' : group.map(({ argv }) => programOf(argv)).join(' + ')
+    // A time in the trace has whole milliseconds, cut off: half a one is the mean of what is missing.
+    return { ended: Date.parse(time) + 0.5, ms, programs, requests: netlink ? group.length : 0 }
   })
 }
 
-function readTrace(): TraceLine[] {
-  if (!existsSync(trace)) return []
-  const lines = readFileSync(trace, 'utf8').trim().split('\n')
-  return lines.map((line) => JSON.parse(line) as TraceLine)
-}
-
-/** Commands that one process ran have one time and share its milliseconds. */
-function waited(lines: readonly TraceLine[]): number {
-  return [...new Map(lines.map(({ time, ms }) => [`${time} ${ms}`, ms])).values()].reduce((sum, ms) => sum + ms, 0)
-}
-
-function commandsOf(lines: readonly TraceLine[]): string {
-  const groups = Map.groupBy(lines, ({ time, ms }) => `${time} ${ms}`)
-  return [...groups.values()].map((group) => group.map(({ argv }) => programOf(argv)).join(' + ')).join(', ')
+function commandsOf(steps: readonly Step[]): string {
+  const requests = steps.reduce((sum, step) => sum + step.requests, 0)
+  const processes = steps.filter(({ programs }) => programs !== '').map(({ programs }) => programs)
+  return [...processes, ...(requests > 0 ? [`${requests} netlink`] : [])].join(', ') || 'none'
 }
 
 function programOf(argv: readonly string[]): string {
-  const inside = argv[0] === 'nsenter' ? argv.slice(2) : argv
-  return argv[0] === 'nsenter' ? `nsenter ${inside[0]}` : (inside[0] ?? '')
+  return argv[0] === 'nsenter' ? `nsenter ${argv[2]}` : (argv[0] ?? '')
 }
 
-function table(profiles: readonly Profile[]): string {
-  const rows = profiles.map(
-    ({ what, wall, start, processes, own, commands }) =>
-      `| ${what} | ${wall.toFixed(1)} | ${start.toFixed(1)} | ${processes.toFixed(1)} | ${own.toFixed(1)} | ${commands || 'none'} |`,
-  )
-  return [
-    '| call | wall ms | the start alone | waiting for processes | the rest | processes |',
-    '|---|---|---|---|---|---|',
-    ...rows,
-    '',
-  ].join('\n')
+function row(what: string, seen: readonly Seen[], commands: string): string {
+  const middle = (of: (one: Seen) => number) => median(seen.map(of))
+  const [boot, start] = [middle((one) => one.boot), middle((one) => one.start)]
+  const figures = [
+    middle((one) => one.end),
+    boot,
+    start - boot,
+    middle((one) => one.first) - start,
+    middle((one) => one.processes),
+    middle((one) => one.last - one.first - one.processes),
+    middle((one) => one.end - one.last),
+  ]
+  return `| ${what} | ${figures.map((figure) => figure.toFixed(1)).join(' | ')} | ${commands} |`
 }
+
+const words = [
+  `Medians of ${rounds} calls by \`make profile\`, in milliseconds from exec to exit. Boot: a program on the same Node that prints a constant, its`,
+  'exit included. Load: what VERSION takes more, our code until the verb is known. Before: the configuration, what is looked at without a process,',
+  'leases, until the first process or request that changes something (to the end where there is none). Between: netlink requests, reading what',
+  'processes said, planning, records. After: records, the result. Commands joined by "+" run in one process of podwire\'s.',
+].join('\n')
+const head = `| call | wall | boot | load | before | in processes | between | after | processes, netlink requests |
+|---|---|---|---|---|---|---|---|---|`
 
 const asked = process.argv.slice(2).filter((word) => word !== '--write')
-execFileSync('ip', ['netns', 'add', 'bench'])
-const chosen = subjects.filter(({ what }) => asked.length === 0 || asked.some((word) => what.startsWith(word)))
-const text = table(chosen.flatMap(profile))
-console.log(text)
-if (process.argv.includes('--write')) {
-  writeFileSync(
-    'bench/PROFILE.md',
-    `# Where a call's time goes\n\nMedians of ${rounds} calls by \`make profile\`.\n\n${text}`,
-  )
+const rows: string[] = []
+const failed: string[] = []
+for (const subject of profileSubjects()) {
+  if (asked.length > 0 && !asked.some((word) => subject.what.startsWith(word))) continue
+  try {
+    rows.push(...profile(subject))
+  } catch (error) {
+    failed.push(`Not measured: ${(error as Error).message.replaceAll(/\s+/g, ' ').slice(0, 200)}`)
+  }
 }
+const text = [head, ...rows, '', ...failed.flatMap((one) => [one, ''])].join('\n')
+console.log(text)
+if (process.argv.includes('--write'))
+  writeFileSync('bench/PROFILE.md', `# Where a call's time goes\n\n${words}\n\n${text}`)

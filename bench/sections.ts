@@ -1,22 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
-import { type Call, descendantsCpu, median, peakMemory, ratio, type Suite, timed, timedTogether } from './measure.js'
-import { bridge, type Config, chained, hostLocal, portmap, prevResult } from './networks.js'
-
-/** One line of the report: wall milliseconds (medians) of both suites, and the median of the pairwise ratios. */
-export interface Line {
-  readonly what: string
-  readonly podwire: number
-  readonly official: number
-  readonly ratio: number
-  /** CPU milliseconds a call, all its processes included; absent where calls ran side by side. */
-  readonly cpu?: { readonly podwire: number; readonly official: number }
-}
-
-export interface Section {
-  readonly title: string
-  readonly lines: readonly Line[]
-}
+import { type Call, descendantsCpu, median, ratio, type Suite, timed, timedTogether } from './measure.js'
+import { memory } from './memory.js'
+import { bridge, type Config, chained, hostLocal, portmap } from './networks.js'
+import { publishing } from './portmap.js'
+import { type Cost, compared, type Line, type Section } from './report.js'
+import { traffic } from './traffic.js'
 
 const suites: readonly Suite[] = ['podwire', 'official']
 const netns = '/run/netns/bench'
@@ -27,31 +16,19 @@ const both = (make: (suite: Suite) => Config): Configs => ({ podwire: make('podw
 
 /** ADD and DEL of one plugin or chain in turn: podwire, official, podwire, official, ... */
 function addAndDel(what: string, chain: readonly Configs[], options: { rounds?: number } = {}): readonly Line[] {
-  const times: Record<string, number[]> = {}
-  const cpu: Record<string, number> = {}
-  const count = options.rounds ?? rounds
-  for (let round = -2; round < count; round++) {
+  const costs = newCosts()
+  for (let round = -2; round < (options.rounds ?? rounds); round++) {
     for (const suite of suites) {
-      const id = `${suite}-${round + 2}`
       for (const verb of ['ADD', 'DEL'] as const) {
         const before = descendantsCpu()
-        const ms = runChain(suite, verb, chain, id)
-        if (round < 0) continue
-        times[`${suite} ${verb}`] = [...(times[`${suite} ${verb}`] ?? []), ms]
-        cpu[`${suite} ${verb}`] = (cpu[`${suite} ${verb}`] ?? 0) + descendantsCpu() - before
+        const ms = runChain(suite, verb, chain, `${suite}-${round + 2}`)
+        if (round >= 0) costs[verb][suite].push({ ms, cpu: descendantsCpu() - before })
       }
     }
   }
-  return (['ADD', 'DEL'] as const).map((verb) => {
-    const [ours, theirs] = [times[`podwire ${verb}`] ?? [], times[`official ${verb}`] ?? []]
-    return {
-      what: `${what}: ${verb}`,
-      podwire: median(ours),
-      official: median(theirs),
-      ratio: ratio(ours, theirs),
-      cpu: { podwire: (cpu[`podwire ${verb}`] ?? 0) / count, official: (cpu[`official ${verb}`] ?? 0) / count },
-    }
-  })
+  return (['ADD', 'DEL'] as const).map((verb) =>
+    compared(`${what}: ${verb}`, costs[verb].podwire, costs[verb].official),
+  )
 }
 
 /** The plugins of a chain one after the other, as a runtime calls them; wall milliseconds of all. */
@@ -83,6 +60,11 @@ export function podmanChain(ports: number, first: (suite: Suite) => number, back
     both((suite) => chained(suite, 'tuning')),
   ]
 }
+
+const newCosts = () => ({
+  ADD: { podwire: [] as Cost[], official: [] as Cost[] },
+  DEL: { podwire: [] as Cost[], official: [] as Cost[] },
+})
 
 /** The host ports of the two suites never meet. */
 export const firstPort = (suite: Suite) => (suite === 'podwire' ? 20_000 : 20_001)
@@ -136,26 +118,7 @@ export const sections: Readonly<Record<string, () => Promise<Section> | Section>
     return { title: 'host-local alone', lines }
   },
 
-  portmap: () => {
-    const lines: Line[] = []
-    for (const present of [0, 1_000, 10_000]) {
-      fillMappings('podwire', present)
-      for (const ports of [2, 100]) {
-        for (const backend of ['iptables', 'nftables']) {
-          const configs = both((suite) =>
-            portmap(suite, {
-              ports,
-              first: firstPort(suite),
-              more: { prevResult: prevResult(suite, 9), ...(suite === 'official' ? { backend } : {}) },
-            }),
-          )
-          const title = `${ports} ports, ${present.toLocaleString('en')} mappings of ours present, official on ${backend}`
-          lines.push(...addAndDel(title, [configs], { rounds: ports === 100 ? 3 : 9 }))
-        }
-      }
-    }
-    return { title: 'portmap alone (the official suite works on an empty table throughout)', lines }
-  },
+  portmap: publishing,
 
   chain: () => ({
     title: 'bridge (ipMasq), portmap (2 ports), firewall, tuning: the default chain of Podman',
@@ -175,26 +138,12 @@ export const sections: Readonly<Record<string, () => Promise<Section> | Section>
         lines.push(...(await addAndDelTogether(`${count} at once, bridge, ${what}`, count, more)))
       }
     }
-    return { title: 'Many at once (milliseconds until all are done)', lines }
+    return { title: 'Many at once (wall time until all are done, CPU time of one call)', lines }
   },
 
-  memory: () => {
-    const calls = suites.map(
-      (suite): Call => ({ suite, verb: 'ADD', config: bridge(suite), containerID: 'memory', netns }),
-    )
-    const [ours = 0, theirs = 0] = calls.map((call) => {
-      const peak = peakMemory(call)
-      timed({ ...call, verb: 'DEL' })
-      return peak
-    })
-    const line = {
-      what: 'bridge ADD, peak of the largest process, MiB',
-      podwire: ours,
-      official: theirs,
-      ratio: ours / theirs,
-    }
-    return { title: 'Memory', lines: [line] }
-  },
+  traffic,
+
+  memory,
 }
 
 // --- internal
@@ -221,41 +170,25 @@ function fillLeases(suite: Suite, count: number): void {
   if (count > 0) writeFileSync(`${folder}/last_reserved_ip.0`, address(count + 1), { mode: 0o600 })
 }
 
-let filled = 0
-
-/** Mappings of other containers, 100 an ADD. */
-function fillMappings(suite: Suite, count: number): void {
-  for (; filled < count; filled += 100) {
-    const more = { prevResult: prevResult(suite, 16 + filled / 100) }
-    const config = portmap(suite, { ports: 100, first: 21_000 + filled * 2, more })
-    timed({ suite, verb: 'ADD', config, containerID: `filler-${filled}`, netns })
-  }
-}
-
 async function addAndDelTogether(what: string, count: number, more: object): Promise<readonly Line[]> {
   const names = Array.from({ length: count }, (_, index) => `many${index}`)
   for (const name of names) execFileSync('ip', ['netns', 'add', name])
-  const times: Record<string, number[]> = {}
+  const costs = newCosts()
   for (let round = 0; round < 3; round++) {
     for (const suite of suites) {
+      const config = bridge(suite, more)
       for (const verb of ['ADD', 'DEL'] as const) {
         const calls = names.map(
-          (name): Call => ({
-            suite,
-            verb,
-            config: bridge(suite, more),
-            containerID: name,
-            netns: `/run/netns/${name}`,
-          }),
+          (name): Call => ({ suite, verb, config, containerID: name, netns: `/run/netns/${name}` }),
         )
+        const before = descendantsCpu()
         const ms = await timedTogether(calls)
-        times[`${suite} ${verb}`] = [...(times[`${suite} ${verb}`] ?? []), ms]
+        costs[verb][suite].push({ ms, cpu: (descendantsCpu() - before) / count })
       }
     }
   }
   for (const name of names) execFileSync('ip', ['netns', 'del', name])
-  return (['ADD', 'DEL'] as const).map((verb) => {
-    const [ours, theirs] = [times[`podwire ${verb}`] ?? [], times[`official ${verb}`] ?? []]
-    return { what: `${what}: ${verb}`, podwire: median(ours), official: median(theirs), ratio: ratio(ours, theirs) }
-  })
+  return (['ADD', 'DEL'] as const).map((verb) =>
+    compared(`${what}: ${verb}`, costs[verb].podwire, costs[verb].official),
+  )
 }

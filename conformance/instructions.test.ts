@@ -1,0 +1,62 @@
+import { expect } from 'vitest'
+import { test } from './harness/fixture.js'
+import type { Host } from './harness/host.js'
+import { repository, suites } from './harness/locations.js'
+import { environment, type Verb } from './harness/plugin.js'
+import { run } from './harness/process.js'
+
+// A guard of the cost that is no timing: the instructions of a call, counted by valgrind (callgrind), against those of a program on the same
+// Node that prints a constant. Both counts differ by less than 1 % from run to run. A bound may shrink; that it grows needs a reason.
+
+const deadline = 300_000
+
+type Counted = { instructions: number } | { failure: string }
+
+/** Instructions that a program executes itself; those of the processes it starts are not counted. */
+async function count(host: Host, argv: readonly string[], env: Record<string, string>, stdin = ''): Promise<Counted> {
+  const valgrind = ['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null']
+  const { status, stdout, stderr } = await host.exec([...valgrind, ...argv], {
+    env: { ...env, TMPDIR: '/run' },
+    stdin,
+    deadline,
+  })
+  const collected = /Collected : (\d+)/.exec(stderr)?.[1]
+  if (status !== 0 || collected === undefined) return { failure: `exit ${status}: ${stdout}${stderr}` }
+  return { instructions: Number(collected) }
+}
+
+async function countBare(host: Host): Promise<Counted> {
+  const { status, stderr } = await run([`${repository}/bench/make-bare`], { deadline })
+  if (status !== 0) throw new Error(`cannot make the bare program: ${stderr}`)
+  return count(host, [`${repository}/dist/bench/bare`], environment({ plugin: '', command: 'VERSION' }))
+}
+
+const ipam = { type: 'host-local', ranges: [[{ subnet: '10.31.0.0/24' }]], routes: [{ dst: '0.0.0.0/0' }] }
+const prevResult = { cniVersion: '1.1.0', ips: [{ address: '10.31.0.9/24' }] }
+const portMappings = [8080, 8081].map((port) => ({ hostPort: port, containerPort: port, protocol: 'tcp' }))
+
+/** Calls, and how many times the instructions of the bare program they may take. */
+const rows: [Verb, { type: string; [key: string]: unknown }, number][] = [
+  ['VERSION', { type: 'bridge' }, 1.27],
+  ['ADD', { type: 'host-local', ipam }, 1.45],
+  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.62],
+  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.75],
+]
+
+test('instructions of a call, against a bare start', { timeout: 10 * deadline }, async ({ host, skip }) => {
+  const bare = await countBare(host)
+  if ('failure' in bare) return skip(`valgrind cannot run a Node program here: ${bare.failure}`)
+  const container = await host.container()
+  const seen: string[] = []
+  for (const [command, config, bound] of rows) {
+    const argv = [`${suites.podwire}/${config.type}`]
+    const env = environment({ plugin: config.type, command, netns: container.netns })
+    const counted = await count(host, argv, env, JSON.stringify({ cniVersion: '1.1.0', name: 'count', ...config }))
+    if ('failure' in counted) throw new Error(`${config.type} ${command}: ${counted.failure}`)
+    const ratio = counted.instructions / bare.instructions
+    const line = `${config.type} ${command}: ${ratio.toFixed(3)} of a bare start, at most ${bound}`
+    console.log(line)
+    if (ratio > bound) seen.push(line)
+  }
+  expect(seen).toEqual([])
+})
