@@ -43,11 +43,16 @@ const listening = { tcp: '0A', udp: '07' } as const
 function listeningSockets(host: Host, { family, ports }: Publication): readonly Socket[] {
   const protocols = (['tcp', 'udp'] as const).filter((one) => ports.some(({ protocol }) => protocol === one))
   return protocols.flatMap((protocol) => {
-    const own = family === 'ip' ? read(host, protocol, '') : []
-    return [...own, ...read(host, protocol, '6')].filter(
+    const own = family === 'ip' ? ofFamily(host, protocol, 4) : []
+    return [...own, ...ofFamily(host, protocol, 6)].filter(
       ({ address }) => address === '::' || address.includes(':') === (family === 'ip6'),
     )
   })
+}
+
+function ofFamily(host: Host, protocol: 'tcp' | 'udp', family: 4 | 6): readonly Socket[] {
+  const told = host.kernel?.listening({ family, protocol })
+  return told?.map((one) => ({ protocol, ...one })) ?? read(host, protocol, family === 4 ? '' : '6')
 }
 
 /** Lines are "sl local rem st tx:rx tr:when retrnsmt uid timeout inode ...", addresses in hex as the machine holds them. */

@@ -73,3 +73,42 @@ test('a link is seen as `ip -j -d addr show` shows it', async ({ host }) => {
   }
   expect(kernel.look('lo', '/run/netns/none')).toBe('unknown')
 })
+
+test('listening sockets are those of the namespace, and no connections', async ({ host }) => {
+  const servers = [
+    'TCP4-LISTEN:1001',
+    'TCP6-LISTEN:1002,ipv6only=1',
+    'TCP4-LISTEN:1003,bind=127.0.0.1',
+    'UDP4-RECV:1004',
+    'UDP6-RECV:1005',
+    'TCP6-LISTEN:1006,bind=[::ffff:127.0.0.1]',
+  ]
+  for (const server of servers) host.start(['socat', server, 'STDOUT'], { keepOpen: true })
+  const kernel = createKernel()
+  const netns = `/proc/${host.pid}/ns/net`
+  const seen = () =>
+    (['tcp', 'udp'] as const).flatMap((protocol) =>
+      ([4, 6] as const).flatMap((family) =>
+        (kernel.listening({ family, protocol, netns }) ?? []).map(
+          ({ address, port }) => `${protocol} ${address} ${port}`,
+        ),
+      ),
+    )
+  await vi.waitFor(() =>
+    expect(seen().sort()).toEqual([
+      'tcp 0.0.0.0 1001',
+      'tcp 127.0.0.1 1003',
+      'tcp 127.0.0.1 1006',
+      'tcp :: 1002',
+      'udp 0.0.0.0 1004',
+      'udp :: 1005',
+    ]),
+  )
+  host.start(['socat', 'TCP4:127.0.0.1:1001', 'EXEC:cat'], { keepOpen: true })
+  const connections = () => host.output(['sh', '-c', 'grep -c " 01 " /proc/net/tcp'])
+  await vi.waitFor(async () => expect(Number(await connections())).toBeGreaterThan(1))
+  expect(seen()).not.toContainEqual(expect.stringMatching(/^tcp 127.0.0.1 (?!1003|1006)/))
+  const shown = await host.output(['cat', '/proc/net/tcp'])
+  const [listener] = kernel.listening({ family: 4, protocol: 'tcp', netns })?.filter(({ port }) => port === 1003) ?? []
+  expect(shown).toContain(` ${listener?.inode} `)
+})

@@ -6,7 +6,8 @@ import { changeElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
 import { type Ask, indexOf, look, type Unknown } from './look.js'
-import { ask, openRoutingSocket } from './netlink.js'
+import { ask, openRoutingSocket, openSocket } from './netlink.js'
+import { type ListeningSocket, listeningSockets } from './sockets.js'
 
 /**
  * The kernel spoken to without a process in between, for what calls do most: a process costs 2 to 5 ms, the same request a tenth of
@@ -17,6 +18,12 @@ export interface Kernel {
   readonly run: (plan: readonly Operation[], done: (operation: Operation) => void) => number
   /** One link with its addresses, or undefined when there is none of that name. */
   readonly look: (link: string, netns?: string) => ObservedLink | undefined | Unknown
+  /** The sockets that wait for whoever comes; undefined where the kernel cannot say. */
+  readonly listening: (of: {
+    family: 4 | 6
+    protocol: 'tcp' | 'udp'
+    netns?: string
+  }) => readonly ListeningSocket[] | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
   readonly tryLock: (fd: number) => boolean
 }
@@ -60,6 +67,10 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
       const room = roomOf(netns)
       return room ? look(room.ask, link) : 'unknown'
     },
+    listening: ({ family, protocol, netns }) => {
+      const room = roomOf(netns)
+      return room?.enter(() => room.listening(family, protocol))
+    },
     tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
   }
 }
@@ -69,6 +80,7 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
 const LOCK_EX = 2
 const LOCK_NB = 4
 const CLONE_NEWNET = 0x40000000
+const NETLINK_SOCK_DIAG = 4
 
 /** The next operation, or all of nft's that stand together: they are one transaction. */
 function neighbours(plan: readonly Operation[], at: number): readonly Operation[] {
@@ -82,6 +94,8 @@ interface Room {
   readonly ask: Ask
   /** Undefined when the namespace cannot be entered. */
   readonly enter: <T>(body: () => T) => T | undefined
+  /** To be asked inside. */
+  readonly listening: (family: 4 | 6, protocol: 'tcp' | 'udp') => readonly ListeningSocket[] | undefined
 }
 
 function openRoom(libc: Libc | undefined, netns: string | undefined): Room | undefined {
@@ -89,7 +103,23 @@ function openRoom(libc: Libc | undefined, netns: string | undefined): Room | und
   if (!libc || (netns !== undefined && file === undefined)) return undefined
   const enter = <T>(body: () => T) => (file === undefined ? body() : inNamespace(libc, file, body))
   const socket = enter(() => openRoutingSocket(libc))
-  return socket === undefined ? undefined : { enter, ask: (request) => ask(libc, socket, request) }
+  if (socket === undefined) return undefined
+  return {
+    enter,
+    ask: (request) => ask(libc, socket, request),
+    listening: (family, protocol) => askOnce(libc, NETLINK_SOCK_DIAG, (one) => listeningSockets(one, family, protocol)),
+  }
+}
+
+/** A socket for one question. */
+function askOnce<T>(libc: Libc, protocol: number, body: (ask: Ask) => T): T | undefined {
+  const socket = openSocket(libc, protocol)
+  if (socket === undefined) return undefined
+  try {
+    return body((request) => ask(libc, socket, request))
+  } finally {
+    closeSync(socket)
+  }
 }
 
 function openFile(path: string): number | undefined {

@@ -1,0 +1,50 @@
+import { type Address, formatAddress } from '../net/address.js'
+import type { Ask } from './look.js'
+import { flag } from './netlink.js'
+
+/** A socket that waits for whoever comes. */
+export interface ListeningSocket {
+  readonly address: string
+  readonly port: number
+  readonly inode: string
+}
+
+/**
+ * The TCP sockets that listen, or the UDP sockets without a peer, of the namespace at hand, by sock_diag(7). /proc/net/tcp tells the same, but
+ * there the kernel goes through every connection there is. Undefined where the kernel cannot say.
+ */
+export function listeningSockets(
+  ask: Ask,
+  family: 4 | 6,
+  protocol: 'tcp' | 'udp',
+): readonly ListeningSocket[] | undefined {
+  const header = Buffer.alloc(56)
+  const { number, state } = protocols[protocol]
+  header.set([families[family], number])
+  header.writeUInt32LE(1 << state, 4)
+  const answer = ask({ type: SOCK_DIAG_BY_FAMILY, flags: flag.dump, header, attributes: [] })
+  return answer?.error === 0 ? answer.parts.map((part) => socketOf(part, family)) : undefined
+}
+
+// --- internal
+
+const SOCK_DIAG_BY_FAMILY = 20
+const families = { 4: 2, 6: 10 } as const
+/** TCP_LISTEN, and for UDP what the kernel calls TCP_CLOSE. */
+const protocols = { tcp: { number: 6, state: 10 }, udp: { number: 17, state: 7 } } as const
+
+/** struct inet_diag_msg. */
+function socketOf(part: Buffer, family: 4 | 6): ListeningSocket {
+  const source = part.subarray(8, family === 4 ? 12 : 24)
+  return {
+    address: formatAddress(addressOf(family, BigInt(`0x${source.toString('hex')}`))),
+    port: part.readUInt16BE(4),
+    inode: String(part.readUInt32LE(68)),
+  }
+}
+
+/** An IPv6 socket bound to an IPv4 address shows it as ::ffff:ADDRESS. */
+function addressOf(family: 4 | 6, value: bigint): Address {
+  const isMapped = family === 6 && value >> 32n === 0xffffn
+  return isMapped ? { family: 4, value: value & 0xffffffffn } : { family, value }
+}
