@@ -6,38 +6,23 @@ import type { Host } from './harness/host.js'
 import { repository } from './harness/locations.js'
 import { type Call, runPlugin } from './harness/plugin.js'
 import { run } from './harness/process.js'
+import { programsOf, readTrace } from './harness/trace.js'
 
 // A guard of the cost that is no timing: what a call starts, and what a start loads. A row may shrink; that it grows needs a reason.
-
-/** A line of a trace. */
-interface Traced {
-  time: string
-  ms: number
-  argv: string[]
-  netlink?: boolean
-}
 
 /** The commands a call runs: those of one process of ours joined by " + ", in the order of the processes. */
 async function commandsOf(host: Host, call: Call): Promise<string[]> {
   const trace = '/run/cost-trace'
   await host.output(['rm', '-f', trace])
   await succeed(host, { ...call, env: { PODWIRE_TRACE: trace } })
-  const text = await host.exec(['cat', trace])
-  const lines = text.stdout.split('\n').filter((line) => line !== '')
-  const processes = Map.groupBy(
-    lines.map((line) => JSON.parse(line) as Traced).filter(({ netlink }) => !netlink),
-    ({ time, ms }) => `${time} ${ms}`,
-  )
-  return [...processes.values()].map((group) => group.map(({ argv }) => program(argv)).join(' + '))
+  const started = readTrace(host, trace).filter(({ netlink }) => !netlink)
+  const processes = Map.groupBy(started, ({ time, ms }) => `${time} ${ms}`)
+  return [...processes.values()].map((group) => programsOf(group).join(' + '))
 }
 
 async function succeed(host: Host, call: Call): Promise<void> {
   const { status, stdout } = await runPlugin(host, call)
   if (status !== 0) throw new Error(`${call.plugin} ${call.command}: ${stdout}`)
-}
-
-function program(argv: readonly string[]): string {
-  return argv[0] === 'nsenter' ? `nsenter ${argv[2]}` : (argv[0] ?? '')
 }
 
 const ipam = { type: 'host-local', ranges: [[{ subnet: '10.31.0.0/24' }]], routes: [{ dst: '0.0.0.0/0' }] }

@@ -1,4 +1,4 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { succeedSilently } from '../harness/answer.js'
@@ -7,13 +7,8 @@ import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { type Call, runPlugin, startPlugin, type Verb } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
+import { programsOf, readTrace, type Step } from '../harness/trace.js'
 import { call, elementCount, type Mapping, tcp, udp } from './setting.js'
-
-interface Step {
-  argv: string[]
-  stdin: string
-  netlink?: boolean
-}
 
 /** Runs a call and returns the processes it started, and its changes by netlink. */
 async function traced(host: Host, one: Call): Promise<Step[]> {
@@ -21,11 +16,8 @@ async function traced(host: Host, one: Call): Promise<Step[]> {
   writeFileSync(host.path(file), '')
   const { status, stdout, stderr } = await runPlugin(host, { ...one, env: { PODWIRE_TRACE: file } })
   if (status !== 0) throw new Error(stdout + stderr)
-  const lines = readFileSync(host.path(file), 'utf8').trim().split('\n')
-  return lines.filter((line) => line !== '').map((line) => JSON.parse(line) as Step)
+  return readTrace(host, file)
 }
-
-const programs = (steps: Step[]) => steps.filter(({ netlink }) => !netlink).map(({ argv }) => argv[0])
 
 /** Fills the maps with so many mappings of others, in one transaction. */
 async function fill(host: Host, count: number): Promise<void> {
@@ -47,15 +39,15 @@ describe('what an ADD and a DEL cost', () => {
 
       const one = await traced(host, call('ADD', container, [tcp(4000)], { number: 2 }))
       const many = await traced(host, call('ADD', container, hundred, { number: 3 }))
-      expect(programs([...one, ...many])).toEqual([])
+      expect(programsOf([...one, ...many])).toEqual([])
       expect(one).toHaveLength(3)
       expect(many).toHaveLength(3)
       const alone = { number: 4 }
-      expect(programs(await traced(host, call('ADD', container, [udp(4001)], alone)))).toEqual(['conntrack'])
-      expect(programs(await traced(host, call('CHECK', container, hundred, { number: 3 })))).toEqual(['nft'])
+      expect(programsOf(await traced(host, call('ADD', container, [udp(4001)], alone)))).toEqual(['conntrack'])
+      expect(programsOf(await traced(host, call('CHECK', container, hundred, { number: 3 })))).toEqual(['nft'])
       for (const number of [2, 3])
-        expect(programs(await traced(host, call('DEL', container, [], { number })))).toEqual([])
-      expect(programs(await traced(host, call('DEL', container, [], alone)))).toEqual(['conntrack'])
+        expect(programsOf(await traced(host, call('DEL', container, [], { number })))).toEqual([])
+      expect(programsOf(await traced(host, call('DEL', container, [], alone)))).toEqual(['conntrack'])
       expect(await elementCount(host)).toBe(3 + present)
     },
   )
@@ -66,9 +58,9 @@ describe('what an ADD and a DEL cost', () => {
     await traced(host, call('ADD', container, [tcp(4999)], { number: 9, portmap }))
     for (const mappings of [[tcp(4000)], hundred]) {
       const added = await traced(host, call('ADD', container, mappings, { portmap }))
-      expect(programs(added)).toEqual(['iptables-save', 'iptables-restore', 'iptables-save'])
+      expect(programsOf(added)).toEqual(['iptables-save', 'iptables-restore', 'iptables-save'])
       const removed = await traced(host, call('DEL', container, [], { portmap }))
-      expect(programs(removed)).toEqual(['iptables-save', 'iptables-restore', 'ip6tables-save'])
+      expect(programsOf(removed)).toEqual(['iptables-save', 'iptables-restore', 'ip6tables-save'])
     }
   })
 })

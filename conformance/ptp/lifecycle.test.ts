@@ -4,8 +4,9 @@ import { test } from '../harness/fixture.js'
 import { readFiles } from '../harness/observe.js'
 import { type Call, runPlugin } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
+import { programsOf, readTrace } from '../harness/trace.js'
 import { familyOf, versions } from '../protocol/versions.js'
-import { add, call, dual, fixed, leases, programsIn, state } from './network.js'
+import { add, call, dual, fixed, leases, state } from './network.js'
 
 const leased = (host: Parameters<typeof readFiles>[0]) =>
   Object.keys(readFiles(host, leases)).filter((name) => /^(10|fd00)/.test(name))
@@ -184,8 +185,8 @@ describe('cost', () => {
     const config = { ...dual, ...fixed([{ address: '10.1.2.9/24' }, { address: 'fd00:1:2::9/64' }]) }
     const traced = (trace: string): Partial<Call> => ({ config, env: { PODWIRE_TRACE: trace } })
     resultOf(await runPlugin(host, call('ADD', container, traced('/run/add'))))
-    expect(programsIn(host, '/run/add')).toEqual([])
+    expect(programsOf(readTrace(host, '/run/add'))).toEqual([])
     succeedSilently(await runPlugin(host, call('DEL', container, traced('/run/del'))))
-    expect(programsIn(host, '/run/del')).toEqual([])
+    expect(programsOf(readTrace(host, '/run/del'))).toEqual([])
   })
 })

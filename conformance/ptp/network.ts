@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { type Result, resultOf } from '../harness/answer.js'
 import type { Container } from '../harness/container.js'
 import type { Host } from '../harness/host.js'
@@ -38,14 +37,4 @@ export async function add(host: Host, container: Container, change: object = {})
 export async function state(host: Host): Promise<string[]> {
   const lines = await takeSnapshot(host, { directories: [leases, '/run/podwire'] })
   return lines.filter((line) => !/^file \S*\/(lock|last_reserved_ip\.\d+|\.\S+) /.test(line))
-}
-
-/** The programs that a traced call ran, in order, those in the container's namespace as "in NAME". */
-export function programsIn(host: Host, trace: string): string[] {
-  const lines = readFileSync(host.path(trace), 'utf8').trimEnd().split('\n')
-  const entries = lines.map((line) => JSON.parse(line) as { argv: string[]; netlink?: boolean })
-  const processes = entries.filter(({ netlink }) => !netlink)
-  return processes.map(({ argv }) => {
-    return argv[0] === 'nsenter' ? `in ${argv[2]}` : String(argv[0])
-  })
 }
