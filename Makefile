@@ -40,6 +40,8 @@ dist/js/.built: $(SOURCES) $(MODULES)
 
 dist/podwire.cjs: dist/js/.built package.json
 	$(NODE) dist/js/shared/build/bundle.js
+	@shared/build/in-namespace $(NODE) dist/js/shared/build/warm.js || \
+	  echo 'No code caches, because no network namespace could be made here: each start of these binaries takes some milliseconds more.' >&2
 
 # Stripped before pkg puts the bundle in: stripping after breaks the binary.
 $(call base,x64): $(MODULES)

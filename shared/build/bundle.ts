@@ -1,10 +1,7 @@
-import { execFileSync } from 'node:child_process'
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type BuildOptions, build, type Plugin } from 'esbuild'
-import { compileEagerly } from './eager.js'
-import { v8Flags } from './flags.js'
 import { type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
 import { listPlugins, type PluginFile } from './plugins.js'
 
@@ -62,7 +59,7 @@ async function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): 
   const delegates = plugin.folder !== 'ipam' && 'ipam' in (shapes[plugin.name]?.keys ?? {})
   const within = all.filter(({ name, folder }) => name === plugin.name || (delegates && folder === 'ipam'))
   const text = await bundled('shared/entry.js', [virtualModulesPlugin(shapes, within)])
-  return `(function(require){${compileEagerly(text)}})\n`
+  return `(function(require){${text}})\n`
 }
 
 /** One script for each plugin with what it alone needs, and the one that picks among them (start.ts). */
@@ -74,7 +71,6 @@ async function main(): Promise<void> {
   const files = all.map(({ name }) => path.join(scripts, `${name}.js`))
   const texts = await Promise.all(all.map((plugin) => scriptOf(plugin, shapes, all)))
   for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
-  execFileSync(process.execPath, [...v8Flags, path.join(compiled, 'shared/build/cache.js'), ...files])
   writeFileSync('dist/podwire.cjs.new', await bundled('shared/start.js', []))
   renameSync('dist/podwire.cjs.new', 'dist/podwire.cjs')
 }
