@@ -1,12 +1,28 @@
 import type { Run } from '../exec/run.js'
+import { reasonOf } from '../exec/stderr.js'
 import type { Operation } from '../plan/operation.js'
 import { CniError, codes } from '../protocol/errors.js'
+import { nftFamily } from './nft.js'
+import type { Eyes } from './observe.js'
 
 /** The `-legacy` ones name the older of two kernel interfaces where the plain ones speak to the newer. */
 export type IptablesTool = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
 
+export const plainTools = { ip: 'iptables', ip6: 'ip6tables' } as const
+
 export function iptablesTool(address: string): 'iptables' | 'ip6tables' {
-  return address.includes(':') ? 'ip6tables' : 'iptables'
+  return plainTools[nftFamily(address)]
+}
+
+/**
+ * The tool for a table of the older of two kernel interfaces; undefined where that has none of the name: the kernel lists
+ * them, per network namespace. Where the older interface is the only one, its tool has the plain name.
+ */
+export function legacyTool({ run, files }: Eyes, family: 'ip' | 'ip6', table: string): IptablesTool | undefined {
+  if (!linesOf(files, `/proc/net/${family}_tables_names`).includes(table)) return undefined
+  const plain = plainTools[family]
+  const legacy = `${plain}-legacy` as const
+  return readRules(run, legacy, table) ? legacy : plain
 }
 
 /** A change of one table, as iptables' own words; neighbours of one table become one iptables-restore transaction. */
@@ -70,6 +86,16 @@ export function removeChain(
 }
 
 // --- internal
+
+/** None where there is no such file. */
+function linesOf(files: Eyes['files'], path: string): readonly string[] {
+  try {
+    return files.read(path).split('\n')
+  } catch (thrown) {
+    if (reasonOf((thrown as Error).message) === 'absent') return []
+    throw thrown
+  }
+}
 
 /** Splits a saved line at spaces, leaving quoted parts whole. */
 function tokens(line: string): readonly string[] {

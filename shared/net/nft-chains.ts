@@ -1,0 +1,52 @@
+import type { Run } from '../exec/run.js'
+import type { Host } from '../plan/host.js'
+import type { Operation } from '../plan/operation.js'
+import { nft, nftText } from './nft.js'
+
+/** A chain of nftables, whoever made it; `hook` and `policy` are a base chain's. */
+export interface ListedChain {
+  readonly family: string
+  readonly table: string
+  readonly name: string
+  readonly hook?: string
+  readonly policy?: string
+}
+
+/** Every chain there is, without its rules. */
+export function listChains(run: Run): readonly ListedChain[] {
+  return readChains(nftText(run, question))
+}
+
+/** Applies nft operations, and lists all chains in the same transaction: it costs no process of its own. */
+export function applyAndListChains(host: Host, plan: readonly Operation[]): readonly ListedChain[] {
+  if (host.dryRun) {
+    host.apply(plan)
+    return listChains(host.run)
+  }
+  let chains: readonly ListedChain[] = []
+  const answer = (text: string) => {
+    chains = readChains(text)
+  }
+  host.apply([...plan, { ...nft(question, 'look at the chains of nftables'), answer }])
+  return chains
+}
+
+// --- internal
+
+const question = ['list', 'chains']
+
+/** In nft's own words, because what a transaction asks is not answered in JSON by every version. */
+function readChains(text: string): readonly ListedChain[] {
+  const chains: ListedChain[] = []
+  let [family, table] = ['', '']
+  for (const line of text.split('\n')) {
+    const words = line.trim().split(' ')
+    if (words[0] === 'table') [family, table] = words.slice(1) as [string, string]
+    if (words[0] === 'chain') chains.push({ family, table, name: words[1] ?? '' })
+    const after = (word: string) => words[words.indexOf(word) + 1]?.replace(';', '') ?? ''
+    const last = chains.at(-1)
+    if (words[0] === 'type' && last)
+      chains[chains.length - 1] = { ...last, hook: after('hook'), policy: after('policy') }
+  }
+  return chains
+}
