@@ -3,10 +3,12 @@ import {
   hasRule,
   type IptablesTool,
   iptables,
-  legacyTool,
+  legacyTable,
   plainTools,
-  readRules,
   type SavedRules,
+  type SavedTable,
+  savedRules,
+  usesLegacy,
 } from '../shared/net/iptables.js'
 import { askNft, nft, ownTable } from '../shared/net/nft.js'
 import { type ListedChain, listChains } from '../shared/net/nft-chains.js'
@@ -78,10 +80,10 @@ function obstacles(
   )
   const found: Obstacle[] = []
   for (const family of families) {
-    const legacy = legacyTool(host, family, 'filter')
-    if (legacy) found.push(...iptablesObstacle(host, legacy, adminChain))
+    const legacy = legacyTable(host, family, 'filter')
+    if (legacy) found.push(...iptablesObstacle(legacy, adminChain))
     const own = forwardOf(chains, family)
-    const byIptables = own && read.includes(family) ? iptablesObstacle(host, plainTools[family], adminChain) : []
+    const byIptables = own && read.includes(family) ? iptablesObstacle(tableOf(host, family), adminChain) : []
     const plain = dropping.filter((one) => one.family === family && (one !== own || byIptables.length === 0))
     found.push(...byIptables, ...plain.map((one) => nftObstacle(host, one)))
   }
@@ -105,20 +107,23 @@ function isSettled(chains: readonly ListedChain[], family: Family, adminChain: s
  * containers that are there by then must keep their traffic. Where iptables cannot do it, nobody sets that policy with it.
  */
 function foresee(host: Host, family: Family, adminChain: string): void {
-  const tool = plainTools[family]
-  if (legacyTool(host, family, 'filter')) return
+  if (usesLegacy(host, family, 'filter')) return
   try {
-    const look = () => iptablesObstacle(host, tool, adminChain).flatMap(({ operations }) => operations)
+    const look = () => iptablesObstacle(tableOf(host, family), adminChain).flatMap(({ operations }) => operations)
     if (look().length > 0) exclusively(host, () => host.apply(look()))
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown
-    host.warn(`firewall: should the policy of ${tool} FORWARD turn to DROP, ADD again: ${thrown.message}`)
+    host.warn(`firewall: should the policy of ${plainTools[family]} FORWARD turn to DROP, ADD again: ${thrown.message}`)
   }
 }
 
+function tableOf({ run }: Host, family: Family): SavedTable {
+  const tool = plainTools[family]
+  return { tool, saved: savedRules(run, tool, 'filter') }
+}
+
 /** Nothing where iptables is not installed or cannot read the chain: then it is a plain nftables chain for us. */
-function iptablesObstacle({ run }: Host, tool: IptablesTool, adminChain: string): readonly Obstacle[] {
-  const saved = readRules(run, tool, 'filter') ?? []
+function iptablesObstacle({ tool, saved }: SavedTable, adminChain: string): readonly Obstacle[] {
   if (!hasChain(saved, 'FORWARD')) return []
   return [
     { chain: `${tool} FORWARD`, operations: [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)] },

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { withLock } from '../shared/exec/lock.js'
 import { attachmentHash } from '../shared/net/names.js'
 import { ruleTables } from '../shared/net/nft.js'
+import { applyAndListChains } from '../shared/net/nft-chains.js'
 import { bootID } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import {
@@ -16,6 +17,7 @@ import {
 import { CniError, codes } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
 import { isSpecial } from './_portmap-elements.js'
+import { refuseOfficial } from './_portmap-held.js'
 import { publishChains, unpublishChains } from './_portmap-iptables.js'
 import { publish, unpublish, unpublishByOwner } from './_portmap-nftables.js'
 import { mountsOf, networkOf, openFiles, processIDs } from './_portmap-processes.js'
@@ -111,11 +113,18 @@ function claimSpecial(host: Host, attachment: Attachment, wanted: Published): Pu
 const attempts = 3
 
 function make(host: Host, attachment: Attachment, wanted: Published): Published {
+  const { published, chains } = create(host, attachment, wanted)
+  const made = published.publications.filter(({ waiting }) => !waiting)
+  refuseOfficial(host, attachment, made, chains)
+  return published
+}
+
+function create(host: Host, attachment: Attachment, wanted: Published) {
   let published = wanted
   for (let attempt = 1; ; attempt++) {
+    const plan = published.publications.flatMap((one) => (one.waiting ? [] : publish(attachment, one)))
     try {
-      host.apply(published.publications.flatMap((one) => (one.waiting ? [] : publish(attachment, one))))
-      return published
+      return { published, chains: plan.length === 0 ? [] : applyAndListChains(host, plan) }
     } catch (thrown) {
       if (!hasCode(thrown, codes.portTaken) || attempt === attempts) throw thrown
       published = settle(host, attachment, published)

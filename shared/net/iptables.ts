@@ -14,15 +14,23 @@ export function iptablesTool(address: string): 'iptables' | 'ip6tables' {
   return plainTools[nftFamily(address)]
 }
 
-/**
- * The tool for a table of the older of two kernel interfaces; undefined where that has none of the name: the kernel lists
- * them, per network namespace. Where the older interface is the only one, its tool has the plain name.
- */
-export function legacyTool({ run, files }: Eyes, family: 'ip' | 'ip6', table: string): IptablesTool | undefined {
-  if (!linesOf(files, `/proc/net/${family}_tables_names`).includes(table)) return undefined
+/** True where the older of two kernel interfaces has a table: the kernel lists them, per network namespace. */
+export function usesLegacy({ files }: Eyes, family: 'ip' | 'ip6', table: string): boolean {
+  try {
+    return files.read(`/proc/net/${family}_tables_names`).split('\n').includes(table)
+  } catch (thrown) {
+    if (reasonOf((thrown as Error).message) === 'absent') return false
+    throw thrown
+  }
+}
+
+/** A table of the older interface, where that has it; where it is the only one, its tool has the plain name. */
+export function legacyTable(eyes: Eyes, family: 'ip' | 'ip6', table: string): SavedTable | undefined {
+  if (!usesLegacy(eyes, family, table)) return undefined
   const plain = plainTools[family]
   const legacy = `${plain}-legacy` as const
-  return readRules(run, legacy, table) ? legacy : plain
+  const saved = readRules(eyes.run, legacy, table)
+  return saved ? { tool: legacy, saved } : { tool: plain, saved: savedRules(eyes.run, plain, table) }
 }
 
 /** A change of one table, as iptables' own words; neighbours of one table become one iptables-restore transaction. */
@@ -32,6 +40,12 @@ export function iptables(tool: IptablesTool, table: string, words: readonly stri
 
 /** The rules of a table as iptables-save writes them, each split into tokens (quoted comments are one token). */
 export type SavedRules = readonly (readonly string[])[]
+
+/** A table's rules, and the tool that read them. */
+export interface SavedTable {
+  readonly tool: IptablesTool
+  readonly saved: SavedRules
+}
 
 /** Reads a table; empty where the tool or the table is absent. */
 export function savedRules(run: Run, tool: IptablesTool, table: string): SavedRules {
@@ -86,16 +100,6 @@ export function removeChain(
 }
 
 // --- internal
-
-/** None where there is no such file. */
-function linesOf(files: Eyes['files'], path: string): readonly string[] {
-  try {
-    return files.read(path).split('\n')
-  } catch (thrown) {
-    if (reasonOf((thrown as Error).message) === 'absent') return []
-    throw thrown
-  }
-}
 
 /** Splits a saved line at spaces, leaving quoted parts whole. */
 function tokens(line: string): readonly string[] {
