@@ -153,6 +153,19 @@ describe.each(['nftables', 'iptables'])('verbs, by %s', (backend) => {
     else expect(await host.output(['iptables-save'])).not.toContain('8443')
   })
 
+  test('GC takes what containers shared with the last of them', async ({ host }) => {
+    const conditions = backend === 'nftables' ? { conditionsV4: ['ip', 'daddr', '!=', '192.0.2.9'] } : {}
+    const chain = await publish(host, await host.container(), mappings, { portmap: { ...portmap, ...conditions } })
+    const shared = async () => (await host.output(['nft', 'list', 'chains'])).match(/portmap_(hairpin|if)_/g) ?? []
+    const made = await shared()
+    expect(made).toHaveLength(backend === 'nftables' ? 3 : 0)
+    await chain.gc([{ containerID: 'container0', ifname: 'eth0' }])
+    expect(await shared()).toEqual(made)
+    await chain.del()
+    await chain.gc([])
+    expect(await shared()).toEqual([])
+  })
+
   test('CHECK names what is missing', async ({ host }) => {
     const chain = await publish(host, await host.container(), mappings, { portmap })
     const remove =

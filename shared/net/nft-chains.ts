@@ -1,7 +1,7 @@
 import type { Run } from '../exec/run.js'
 import type { Host } from '../plan/host.js'
 import type { Operation } from '../plan/operation.js'
-import { nft, nftText } from './nft.js'
+import { nft, nftText, ownTable } from './nft.js'
 
 /** A chain of nftables, whoever made it; `hook` and `policy` are a base chain's. */
 export interface ListedChain {
@@ -29,6 +29,22 @@ export function applyAndListChains(host: Host, plan: readonly Operation[]): read
   }
   host.apply([...plan, { ...nft(question, 'look at the chains of nftables'), answer }])
   return chains
+}
+
+/**
+ * Removes those of our chains with such names that nothing leads to any more; the kernel refuses to remove the others. Not
+ * for DEL: the next ADD would declare them again, which takes time. One that comes meanwhile finds its chain absent, and does so.
+ */
+export function removeUnusedChains(host: Host, prefixes: readonly string[]): void {
+  const chains = listChains(host.run).filter(
+    ({ table, name, hook }) => table === ownTable && !hook && prefixes.some((prefix) => name.startsWith(prefix)),
+  )
+  host.sweep(
+    chains.map(({ family, table, name }) => ({
+      ...nft(['delete', 'chain', family, table, name], `remove the chain ${name}`),
+      tolerate: ['absent', 'busy'],
+    })),
+  )
 }
 
 // --- internal

@@ -6,7 +6,7 @@ import { collectLeases, release } from '../protocol/ipam.js'
 import type { Attachment, Call } from '../protocol/plugin.js'
 import type { Result } from '../protocol/result.js'
 import { deleteLink } from './ip.js'
-import { forgetMasquerade, isMasqueraded, staleMasquerades, unmasquerade } from './masquerade.js'
+import { collectMasquerades, forgetMasquerade, isMasqueraded, staleMasquerades, unmasquerade } from './masquerade.js'
 import { attachmentHash, hostVethName, macFrom, macOfHash } from './names.js'
 import { livingNetns } from './netns.js'
 import { bootID, type Eyes, hostHasLink, type ObservedLink, observeLink } from './observe.js'
@@ -67,6 +67,7 @@ export function collectVeths(call: Call, kind: string, more: More = () => []): v
       forgetMasquerade(host, attachment)
       removeRecord(host, kind, attachment)
     }),
+    () => validAttachments && collectMasquerades(host),
     () => collectLeases(call),
   )
 }
