@@ -137,7 +137,7 @@ function create(host: Host, attachment: Attachment, wanted: Published) {
 function settle(host: Host, attachment: Attachment, wanted: Published): Published {
   let { publications } = wanted
   for (const entry of recordsOfAllNetworks<Published>(kind)) {
-    if (attachmentHash(entry.attachment) === attachmentHash(attachment)) continue
+    if (attachmentHash(entry.attachment) === attachmentHash(attachment) || isContender(entry)) continue
     const disputed = publications.filter(
       (one) => !one.waiting && entry.data.publications.some((its) => collide(one, its)),
     )
@@ -150,6 +150,12 @@ function settle(host: Host, attachment: Attachment, wanted: Published): Publishe
   const settled = { ...wanted, publications }
   if (publications !== wanted.publications) writeRecord(host, kind, attachment, settled)
   return settled
+}
+
+/** Waits for the lock, or has been refused, and has nothing in the kernel: who gave way to it would leave the port to nobody. */
+function isContender({ attachment, data }: Entry<Published>): boolean {
+  const [folder] = specialFolders(data)
+  return folder !== undefined && !readRecord(specialKind, attachment, folder)
 }
 
 function collide(one: Publication, its: Publication): boolean {
