@@ -258,8 +258,8 @@ describe('processes', () => {
   const rows = [
     { what: 'nftables', config: { backend: 'nftables' }, ranges: 2, ADD: 1, CHECK: 5, DEL: 1 },
     { what: 'nftables, IPv4', config: { backend: 'nftables' }, ranges: 1, ADD: 1, CHECK: 3, DEL: 1 },
-    { what: 'iptables, IPv4', config: { backend: 'iptables' }, ranges: 1, ADD: 3, CHECK: 1, DEL: 3 },
-    { what: 'iptables', config: { backend: 'iptables' }, ranges: 2, ADD: 5, CHECK: 2, DEL: 5 },
+    { what: 'iptables, IPv4', config: { backend: 'iptables' }, ranges: 1, ADD: 2, CHECK: 1, DEL: 2 },
+    { what: 'iptables', config: { backend: 'iptables' }, ranges: 2, ADD: 4, CHECK: 2, DEL: 4 },
   ] as const
   test.for(rows)('$what: ADD $ADD, CHECK $CHECK, DEL $DEL', async ({ config, ranges, ...expected }, { host }) => {
     const network = firewalled(config, { ranges })
