@@ -92,9 +92,8 @@ test('nft is asked for no set, map or table, whose elements it would have to loa
     .filter(({ argv }) => argv[0] === 'nft')
   expect(asked.length).toBeGreaterThan(5)
   const lines = asked.flatMap(({ argv, stdin }) => {
-    expect(argv).toEqual(['nft', '-f', '-'])
-    return stdin.trim().split('\n')
+    return argv[1] === '-f' ? stdin.trim().split('\n') : [argv.slice(1).join(' ')]
   })
   const verbs = new Set(lines.flatMap((line) => line.split(' ; ')).map((line) => line.split(' ').slice(0, 2).join(' ')))
-  expect([...verbs].sort()).toEqual(['add element', 'create element', 'delete element', 'list chains'])
+  expect([...verbs].sort()).toEqual(['add element', 'create element', 'delete element'])
 })

@@ -39,13 +39,13 @@ export function passObstacles(
     const unsettled = families.filter((family) => !isSettled(seen, family, adminChain))
     return obstacles(host, seen, { families, read: unsettled, adminChain }).flatMap(({ operations }) => operations)
   }
-  if (look(chains).length > 0) exclusively(host, () => host.apply(look(listChains(host.run))))
+  if (look(chains).length > 0) exclusively(host, () => host.apply(look(listChains(host))))
   for (const family of families) if (!forwardOf(chains, family)) foresee(host, family, adminChain)
 }
 
 /** What CHECK finds: chains that drop what the container sends. */
 export function obstacleDifferences(host: Host, families: readonly Family[], adminChain: string): readonly Problem[] {
-  return obstacles(host, listChains(host.run), { families, read: families, adminChain })
+  return obstacles(host, listChains(host), { families, read: families, adminChain })
     .filter(({ operations }) => operations.length > 0)
     .map(({ chain }) => ({
       path: chain,

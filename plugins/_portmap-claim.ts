@@ -2,7 +2,7 @@ import { statSync } from 'node:fs'
 import { withLock } from '../shared/exec/lock.js'
 import { attachmentHash } from '../shared/net/names.js'
 import { ruleTables } from '../shared/net/nft.js'
-import { applyAndListChains } from '../shared/net/nft-chains.js'
+import { listChains } from '../shared/net/nft-chains.js'
 import { bootID } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import {
@@ -113,18 +113,18 @@ function claimSpecial(host: Host, attachment: Attachment, wanted: Published): Pu
 const attempts = 3
 
 function make(host: Host, attachment: Attachment, wanted: Published): Published {
-  const { published, chains } = create(host, attachment, wanted)
+  const published = create(host, attachment, wanted)
   const made = published.publications.filter(({ waiting }) => !waiting)
-  refuseOfficial(host, attachment, made, chains)
+  if (made.length > 0) refuseOfficial(host, attachment, made, listChains(host))
   return published
 }
 
-function create(host: Host, attachment: Attachment, wanted: Published) {
+function create(host: Host, attachment: Attachment, wanted: Published): Published {
   let published = wanted
   for (let attempt = 1; ; attempt++) {
-    const plan = published.publications.flatMap((one) => (one.waiting ? [] : publish(attachment, one)))
     try {
-      return { published, chains: plan.length === 0 ? [] : applyAndListChains(host, plan) }
+      host.apply(published.publications.flatMap((one) => (one.waiting ? [] : publish(attachment, one))))
+      return published
     } catch (thrown) {
       if (!hasCode(thrown, codes.portTaken) || attempt === attempts) throw thrown
       published = settle(host, attachment, published)

@@ -1,6 +1,4 @@
-import type { Run } from '../exec/run.js'
 import type { Host } from '../plan/host.js'
-import type { Operation } from '../plan/operation.js'
 import { nft, nftText, ownTable } from './nft.js'
 
 /** A chain of nftables, whoever made it; `hook` and `policy` are a base chain's. */
@@ -12,23 +10,9 @@ export interface ListedChain {
   readonly policy?: string
 }
 
-/** Every chain there is, without its rules. */
-export function listChains(run: Run): readonly ListedChain[] {
-  return readChains(nftText(run, question))
-}
-
-/** Applies nft operations, and lists all chains in the same transaction: it costs no process of its own. */
-export function applyAndListChains(host: Host, plan: readonly Operation[]): readonly ListedChain[] {
-  if (host.dryRun) {
-    host.apply(plan)
-    return listChains(host.run)
-  }
-  let chains: readonly ListedChain[] = []
-  const answer = (text: string) => {
-    chains = readChains(text)
-  }
-  host.apply([...plan, { ...nft(question, 'look at the chains of nftables'), answer }])
-  return chains
+/** Every chain there is, without its rules: asked of the kernel itself, else of nft. */
+export function listChains({ run, kernel }: Pick<Host, 'run' | 'kernel'>): readonly ListedChain[] {
+  return kernel?.chains() ?? readChains(nftText(run, ['list', 'chains']))
 }
 
 /**
@@ -36,7 +20,7 @@ export function applyAndListChains(host: Host, plan: readonly Operation[]): read
  * for DEL: the next ADD would declare them again, which takes time. One that comes meanwhile finds its chain absent, and does so.
  */
 export function removeUnusedChains(host: Host, prefixes: readonly string[]): void {
-  const chains = listChains(host.run).filter(
+  const chains = listChains(host).filter(
     ({ table, name, hook }) => table === ownTable && !hook && prefixes.some((prefix) => name.startsWith(prefix)),
   )
   host.sweep(
@@ -49,9 +33,6 @@ export function removeUnusedChains(host: Host, prefixes: readonly string[]): voi
 
 // --- internal
 
-const question = ['list', 'chains']
-
-/** In nft's own words, because what a transaction asks is not answered in JSON by every version. */
 function readChains(text: string): readonly ListedChain[] {
   const chains: ListedChain[] = []
   let [family, table] = ['', '']

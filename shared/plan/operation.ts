@@ -36,8 +36,6 @@ export interface Operation {
   readonly displaces?: readonly Operation[]
   /** What a refusal means to the user, where it means more than "operation failed". */
   readonly meaning?: Partial<Record<Reason, { readonly code: Code; readonly fix: string; readonly says?: string }>>
-  /** nft only: a question at the end of a plan of its own, whose answer's text is handed over. */
-  readonly answer?: (text: string) => void
 }
 
 /** A text as one quoted token for nft and iptables-restore. @throws when it could end the quotes or the line */

@@ -26,10 +26,7 @@ export function readTransaction(group: readonly Operation[], first: Outcome, han
     lines = [...before, ...lines]
     outcome = hands.run(transaction(lines))
   }
-  if (outcome.status === 0) {
-    for (const { answer } of group) answer?.(outcome.stdout)
-    return { ran: group, refused: [] }
-  }
+  if (outcome.status === 0) return { ran: group, refused: [] }
   if (!keepGoing || group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome)] }
   return inHalves(group, (half) => readTransaction(half, hands.run(transaction(half)), hands, true))
 }
