@@ -1,6 +1,6 @@
 import { deleteLink } from '../shared/net/ip.js'
 import { attachmentHash, officialName } from '../shared/net/names.js'
-import { hostLinkNames, type ObservedLink, observeLink } from '../shared/net/observe.js'
+import { hostHasLink, type ObservedLink, observeLink } from '../shared/net/observe.js'
 import { restoreIngress, unlimitRate } from '../shared/net/tc.js'
 import { hostEndOf } from '../shared/net/veth.js'
 import type { Host } from '../shared/plan/host.js'
@@ -52,18 +52,18 @@ export function findHostEnd(
  */
 export function ifbName(host: Host, attachment: Attachment): string {
   const name = officialName('bwp', attachment, 15)
-  if (!hostLinkNames(host).has(name) || !isAnothers(name, attachment)) return name
+  if (!hostHasLink(host, name) || !isAnothers(name, attachment)) return name
   return `bwp${attachmentHash(attachment).slice(0, 12)}`
 }
 
 /** What takes the limits of an attachment away, of what is still there; without a record what the official plugin made. */
 export function liftLimits(host: Host, attachment: Attachment): readonly Operation[] {
-  const links = hostLinkNames(host)
+  const isThere = (link: string) => hostHasLink(host, link)
   const record = readRecord<Limited>(recordKind, attachment)?.data
   const ifb = record ? record.ifb : officialName('bwp', attachment, 15)
-  const isOwn = ifb !== undefined && links.has(ifb) && (record !== undefined || !isAnothers(ifb, attachment))
+  const isOwn = ifb !== undefined && isThere(ifb) && (record !== undefined || !isAnothers(ifb, attachment))
   return [
-    ...(record && links.has(record.link) ? [unlimitRate(record.link), restoreIngress(record.link)] : []),
+    ...(record && isThere(record.link) ? [unlimitRate(record.link), restoreIngress(record.link)] : []),
     ...(isOwn ? [deleteLink({ link: ifb })] : []),
   ]
 }

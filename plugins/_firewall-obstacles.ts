@@ -1,9 +1,20 @@
-import { reasonOf } from '../shared/exec/stderr.js'
-import { hasChain, hasRule, type IptablesTool, iptables, readRules, type SavedRules } from '../shared/net/iptables.js'
+import {
+  hasChain,
+  hasRule,
+  type IptablesTool,
+  iptables,
+  legacyTable,
+  plainTools,
+  type SavedRules,
+  type SavedTable,
+  savedRules,
+  usesLegacy,
+} from '../shared/net/iptables.js'
 import { askNft, nft, ownTable } from '../shared/net/nft.js'
+import { type ListedChain, listChains } from '../shared/net/nft-chains.js'
 import type { Host } from '../shared/plan/host.js'
 import { type Operation, quoted } from '../shared/plan/operation.js'
-import type { Problem } from '../shared/protocol/errors.js'
+import { CniError, type Problem } from '../shared/protocol/errors.js'
 import { exclusively } from './_firewall-holders.js'
 import { missingSkeleton } from './_firewall-rules.js'
 
@@ -16,17 +27,25 @@ export const admittedMark = { bit: '0x20000000', others: '0xdfffffff' }
 
 /**
  * Puts that one rule where it takes effect: into FORWARD of iptables, in whichever of its two kernel interfaces it has
- * rules, and into every nftables chain whose policy is drop. It is shared, and stays.
+ * rules, and into every nftables chain whose policy is drop. It is shared, and stays. `chains` are all there are.
  */
-export function passObstacles(host: Host, families: readonly Family[], adminChain: string): void {
-  const look = () => obstacles(host, families, adminChain).flatMap(({ operations }) => operations)
-  if (look().length === 0) return
-  exclusively(host, () => host.apply(look()))
+export function passObstacles(
+  host: Host,
+  chains: readonly ListedChain[],
+  families: readonly Family[],
+  adminChain: string,
+): void {
+  const look = (seen: readonly ListedChain[]) => {
+    const unsettled = families.filter((family) => !isSettled(seen, family, adminChain))
+    return obstacles(host, seen, { families, read: unsettled, adminChain }).flatMap(({ operations }) => operations)
+  }
+  if (look(chains).length > 0) exclusively(host, () => host.apply(look(listChains(host))))
+  for (const family of families) if (!forwardOf(chains, family)) foresee(host, family, adminChain)
 }
 
 /** What CHECK finds: chains that drop what the container sends. */
 export function obstacleDifferences(host: Host, families: readonly Family[], adminChain: string): readonly Problem[] {
-  return obstacles(host, families, adminChain)
+  return obstacles(host, listChains(host), { families, read: families, adminChain })
     .filter(({ operations }) => operations.length > 0)
     .map(({ chain }) => ({
       path: chain,
@@ -46,72 +65,86 @@ interface Obstacle {
   readonly operations: readonly Operation[]
 }
 
-interface BaseChain {
-  readonly family: string
-  readonly table: string
-  readonly name: string
-  readonly hook?: string
-  readonly policy?: string
-}
-
 const why = 'let the containers through'
+const ownChain = 'PODWIRE-ADMITTED'
 const ruleComment = 'podwire: admitted by the firewall plugin'
 
-const tools: Record<Family, 'iptables' | 'ip6tables'> = { ip: 'iptables', ip6: 'ip6tables' }
-
-function obstacles(host: Host, families: readonly Family[], adminChain: string): readonly Obstacle[] {
-  const chains = forwardChains(host)
+/** `read`: the families whose FORWARD of iptables is read, which takes a process. */
+function obstacles(
+  host: Host,
+  chains: readonly ListedChain[],
+  { families, read, adminChain }: { families: readonly Family[]; read: readonly Family[]; adminChain: string },
+): readonly Obstacle[] {
+  const dropping = chains.filter(
+    ({ hook, table, policy }) => hook === 'forward' && table !== ownTable && policy === 'drop',
+  )
   const found: Obstacle[] = []
   for (const family of families) {
-    if (usesLegacy(host, family)) found.push(...iptablesObstacle(host, legacyTool(host, family), adminChain))
-    const own = chains.find((one) => one.family === family && one.table === 'filter' && one.name === 'FORWARD')
-    const byIptables = own ? iptablesObstacle(host, tools[family], adminChain) : []
-    found.push(...byIptables)
-    const dropping = chains.filter((one) => one.family === family && one.policy === 'drop')
-    found.push(...dropping.filter((one) => one !== own || byIptables.length === 0).map((one) => nftObstacle(host, one)))
+    const legacy = legacyTable(host, family, 'filter')
+    if (legacy) found.push(...iptablesObstacle(legacy, adminChain))
+    const own = forwardOf(chains, family)
+    const byIptables = own && read.includes(family) ? iptablesObstacle(tableOf(host, family), adminChain) : []
+    const plain = dropping.filter((one) => one.family === family && (one !== own || byIptables.length === 0))
+    found.push(...byIptables, ...plain.map((one) => nftObstacle(host, one)))
   }
-  const both = chains.filter((one) => one.family === 'inet' && one.policy === 'drop')
-  return [...found, ...both.map((one) => nftObstacle(host, one))]
+  return [...found, ...dropping.filter(({ family }) => family === 'inet').map((one) => nftObstacle(host, one))]
 }
 
-function forwardChains({ run }: Host): readonly BaseChain[] {
-  return askNft(run, ['list', 'chains'])
-    .map((one) => one['chain'] as BaseChain | undefined)
-    .filter((one) => one !== undefined && one.hook === 'forward' && one.table !== ownTable) as readonly BaseChain[]
+/** FORWARD of iptables as nf_tables has it. */
+function forwardOf(chains: readonly ListedChain[], family: Family): ListedChain | undefined {
+  return chains.find((one) => one.family === family && one.table === 'filter' && one.name === 'FORWARD')
 }
 
-/** The kernel lists the tables of iptables-legacy here, per network namespace; no file where it has none. */
-function usesLegacy({ files }: Host, family: Family): boolean {
+/** True where FORWARD drops nothing by its policy, and the chains are there that an ADD of ours makes. */
+function isSettled(chains: readonly ListedChain[], family: Family, adminChain: string): boolean {
+  const isThere = (name: string) =>
+    chains.some((one) => one.family === family && one.table === 'filter' && one.name === name)
+  return forwardOf(chains, family)?.policy !== 'drop' && isThere(ownChain) && isThere(adminChain)
+}
+
+/**
+ * Makes FORWARD of iptables with our rule before anybody uses it: who begins to (Docker, when it starts) sets its policy to DROP, and
+ * containers that are there by then must keep their traffic. Where iptables cannot do it, nobody sets that policy with it.
+ */
+function foresee(host: Host, family: Family, adminChain: string): void {
+  if (usesLegacy(host, family, 'filter')) return
   try {
-    return files.read(`/proc/net/${family}_tables_names`).split('\n').includes('filter')
+    const look = () => iptablesObstacle(tableOf(host, family), adminChain).flatMap(({ operations }) => operations)
+    if (look().length > 0) exclusively(host, () => host.apply(look()))
   } catch (thrown) {
-    if (reasonOf((thrown as Error).message) === 'absent') return false
-    throw thrown
+    if (!(thrown instanceof CniError)) throw thrown
+    host.warn(`firewall: should the policy of ${plainTools[family]} FORWARD turn to DROP, ADD again: ${thrown.message}`)
   }
 }
 
-/** Where the older interface is the only one, its tool has the plain name. */
-function legacyTool({ run }: Host, family: Family): IptablesTool {
-  const legacy = `${tools[family]}-legacy` as const
-  return readRules(run, legacy, 'filter') ? legacy : tools[family]
+function tableOf({ run }: Host, family: Family): SavedTable {
+  const tool = plainTools[family]
+  return { tool, saved: savedRules(run, tool, 'filter') }
 }
 
 /** Nothing where iptables is not installed or cannot read the chain: then it is a plain nftables chain for us. */
-function iptablesObstacle({ run }: Host, tool: IptablesTool, adminChain: string): readonly Obstacle[] {
-  const saved = readRules(run, tool, 'filter') ?? []
+function iptablesObstacle({ tool, saved }: SavedTable, adminChain: string): readonly Obstacle[] {
   if (!hasChain(saved, 'FORWARD')) return []
   return [
     { chain: `${tool} FORWARD`, operations: [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)] },
   ]
 }
 
+/** The rule, in a chain of its own, whose name tells the next ADD that it is there: the others may be the official plugin's. */
 function accept(saved: SavedRules, tool: IptablesTool): readonly Operation[] {
   const marked = ['-m', 'mark', '--mark', `${admittedMark.bit}/${admittedMark.bit}`]
-  const rule = ['CNI-FORWARD', ...marked, '-m', 'comment', '--comment', quoted(ruleComment), '-j', 'ACCEPT']
-  return hasRule(saved, rule) ? [] : [iptables(tool, 'filter', ['-A', ...rule], why)]
+  const comment = ['-m', 'comment', '--comment', quoted(ruleComment)]
+  const rules = [
+    [ownChain, ...marked, ...comment, '-j', 'ACCEPT'],
+    ['CNI-FORWARD', ...comment, '-j', ownChain],
+  ]
+  return [
+    ...(hasChain(saved, ownChain) ? [] : [iptables(tool, 'filter', ['-N', ownChain], why)]),
+    ...rules.filter((rule) => !hasRule(saved, rule)).map((rule) => iptables(tool, 'filter', ['-A', ...rule], why)),
+  ]
 }
 
-function nftObstacle({ run }: Host, { family, table, name }: BaseChain): Obstacle {
+function nftObstacle({ run }: Host, { family, table, name }: ListedChain): Obstacle {
   const rules = askNft(run, ['list', 'chain', family, table, name])
   const isThere = rules.some((one) => (one['rule'] as { comment?: string } | undefined)?.comment === ruleComment)
   const { bit } = admittedMark

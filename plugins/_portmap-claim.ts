@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import { withLock } from '../shared/exec/lock.js'
 import { attachmentHash } from '../shared/net/names.js'
 import { ruleTables } from '../shared/net/nft.js'
+import { listChains } from '../shared/net/nft-chains.js'
 import { bootID } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import {
@@ -16,6 +17,7 @@ import {
 import { CniError, codes } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
 import { isSpecial } from './_portmap-elements.js'
+import { refuseOfficial } from './_portmap-held.js'
 import { publishChains, unpublishChains } from './_portmap-iptables.js'
 import { publish, unpublish, unpublishByOwner } from './_portmap-nftables.js'
 import { mountsOf, networkOf, openFiles, processIDs } from './_portmap-processes.js'
@@ -111,6 +113,13 @@ function claimSpecial(host: Host, attachment: Attachment, wanted: Published): Pu
 const attempts = 3
 
 function make(host: Host, attachment: Attachment, wanted: Published): Published {
+  const published = create(host, attachment, wanted)
+  const made = published.publications.filter(({ waiting }) => !waiting)
+  if (made.length > 0) refuseOfficial(host, attachment, made, listChains(host))
+  return published
+}
+
+function create(host: Host, attachment: Attachment, wanted: Published): Published {
   let published = wanted
   for (let attempt = 1; ; attempt++) {
     try {
@@ -128,7 +137,7 @@ function make(host: Host, attachment: Attachment, wanted: Published): Published 
 function settle(host: Host, attachment: Attachment, wanted: Published): Published {
   let { publications } = wanted
   for (const entry of recordsOfAllNetworks<Published>(kind)) {
-    if (attachmentHash(entry.attachment) === attachmentHash(attachment)) continue
+    if (attachmentHash(entry.attachment) === attachmentHash(attachment) || isContender(entry)) continue
     const disputed = publications.filter(
       (one) => !one.waiting && entry.data.publications.some((its) => collide(one, its)),
     )
@@ -141,6 +150,12 @@ function settle(host: Host, attachment: Attachment, wanted: Published): Publishe
   const settled = { ...wanted, publications }
   if (publications !== wanted.publications) writeRecord(host, kind, attachment, settled)
   return settled
+}
+
+/** Waits for the lock, or has been refused, and has nothing in the kernel: who gave way to it would leave the port to nobody. */
+function isContender({ attachment, data }: Entry<Published>): boolean {
+  const [folder] = specialFolders(data)
+  return folder !== undefined && !readRecord(specialKind, attachment, folder)
 }
 
 function collide(one: Publication, its: Publication): boolean {

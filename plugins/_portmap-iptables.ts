@@ -11,11 +11,12 @@ import {
 import { officialName } from '../shared/net/names.js'
 import type { Host } from '../shared/plan/host.js'
 import type { Operation } from '../shared/plan/operation.js'
-import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
+import type { Problem } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
-import { names, ownRules, type Rule, sharedRules } from './_portmap-chains.js'
+import { ownRules, type Rule, sharedRules } from './_portmap-chains.js'
 import type { Published } from './_portmap-claim.js'
-import { type Port, type Publication, portText } from './_portmap-publication.js'
+import { heldByChains, refuseHeld } from './_portmap-held.js'
+import { type Port, portText } from './_portmap-publication.js'
 
 // The chains, rules, marks and comments of the official plugin, as tools know them (nerdctl reads CNI-HOSTPORT-DNAT and
 // CNI-DN-* to see which ports are taken): what is missing is found in one iptables-save and made in one
@@ -27,7 +28,7 @@ export function publishChains(host: Host, attachment: Attachment, { publications
   for (const publication of made) {
     const tool = iptablesTool(publication.address)
     const saved = savedRules(host.run, tool, 'nat')
-    refuseTaken(saved, attachment, publication)
+    refuseHeld(heldByChains(saved), attachment, publication)
     const own = ownRules(attachment, publication, mark)
     const why = `publish ${portText(publication.ports[0] as Port)} as ${publication.address}`
     host.apply(
@@ -142,33 +143,6 @@ function shownWords(words: readonly string[]): readonly string[] {
       return [formatCidr(networkOf(cidr))]
     })
     .filter((word, index, all) => !(word === '-s' && all[index + 1] === '-j'))
-}
-
-/** Chains of attachments that no record tells of: the official plugin made them, and cannot be asked whether they live. */
-function refuseTaken(saved: SavedRules, attachment: Attachment, { ports }: Publication): void {
-  const own = officialName('CNI-DN-', attachment, 28)
-  for (const [dash, chain = '', ...words] of saved) {
-    if (dash !== '-A' || chain === own || !chain.startsWith('CNI-DN-') || !words.includes('DNAT')) continue
-    const after = (option: string) => words[words.indexOf(option) + 1]
-    const [protocol, host] = [after('-p'), Number(after('--dport'))]
-    const address = words.includes('-d') ? after('-d')?.split('/')[0] : undefined
-    const port = ports.find((one) => {
-      const meets = one.address === undefined || address === undefined || one.address === address
-      return one.protocol === protocol && one.host === host && meets
-    })
-    const holder = port && ownerOf(saved, chain)
-    if (!port || holder?.includes(`id: \\"${attachment.containerID}\\"`)) continue
-    throw new CniError(codes.portTaken, `cannot publish host port ${portText(port)}: the chain ${chain} has it`, {
-      details: `its owner: ${holder ?? 'unknown'}`,
-      fix: 'choose another host port, or DEL that attachment',
-    })
-  }
-}
-
-/** The comment of the rule that leads into a chain. */
-function ownerOf(saved: SavedRules, chain: string): string | undefined {
-  const entry = saved.find((words) => words[1] === names.dnat && words[words.indexOf('-j') + 1] === chain)
-  return entry?.find((word) => word.startsWith('"dnat name:'))
 }
 
 /** Drops packets to and from 127/8 that did not come from lo, which `route_localnet` would let in (CVE-2020-8558). */

@@ -3,6 +3,9 @@ import { declare, declareChain } from '../shared/net/nft.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { type Family, type Publication, subnetOf } from './_portmap-publication.js'
 
+/** How the names of chains begin that attachments share. */
+export const sharedPrefixes = ['portmap_masquerade_', 'portmap_hairpin_', 'portmap_if_']
+
 /** The chain that masquerades for a publication. */
 export function hairpinChain(publication: Publication): string {
   return publication.masquerade === 'all' ? 'portmap_masquerade_all' : `portmap_hairpin_${subnetName(publication)}`

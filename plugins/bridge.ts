@@ -10,7 +10,7 @@ import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLin
 import { masquerade, masqueradeDifferences } from '../shared/net/masquerade.js'
 import { hostVethName, macFrom } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
-import { bootID, hostLinkNames, type ObservedLink, observeLink } from '../shared/net/observe.js'
+import { bootID, hostHasLink, type ObservedLink, observeLink } from '../shared/net/observe.js'
 import { probeKernel } from '../shared/net/probe.js'
 import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../shared/net/veth.js'
 import type { Operation } from '../shared/plan/operation.js'
@@ -158,7 +158,7 @@ function bridgeMac({ config, host }: BridgeCall): string {
 function connect(call: BridgeCall, netns: string, macs: Macs): readonly Operation[] {
   const { config, environment, attachment } = call
   const link = config.bridge
-  const isThere = hostLinkNames(call.host).has(link)
+  const isThere = hostHasLink(call.host, link)
   const size = config.mtu > 0 ? ['mtu', String(config.mtu)] : []
   const filtering = filtersVlans(config) ? ['vlan_filtering', '1'] : []
   const port = hostVethName(attachment)
@@ -224,7 +224,7 @@ function defaultVlanOf(bridge: ObservedLink | undefined): number {
 function vlanGateway({ config, host }: BridgeCall, bridge: ObservedLink | undefined): ObservedLink | undefined {
   if (config.vlan === 0) return undefined
   const { link } = gatewayLink(config)
-  if (!hostLinkNames(host).has(link)) host.apply(addGatewayLink(config, bridge?.mtu ?? 1500, defaultVlanOf(bridge)))
+  if (!hostHasLink(host, link)) host.apply(addGatewayLink(config, bridge?.mtu ?? 1500, defaultVlanOf(bridge)))
   return observeLink(host, link)
 }
 

@@ -16,16 +16,18 @@ function row(config: object, answers: Row['answers'] = {}, more: Partial<Row> = 
   return { plugin: 'firewall', verb: 'ADD', config: { prevResult: bridged(v4), ...config }, answers, env, ...more }
 }
 
-/** What `nft -j list chains` answers: each chain as "family table name policy". */
-function chains(...listed: string[]): object {
+/** What `nft list chains` answers: each chain as "family table name", a base chain with its policy. */
+function chains(...listed: string[]): string {
   const all = listed.map((line) => {
     const [family, table, name, policy] = line.split(' ')
-    return { chain: { family, table, name, type: 'filter', hook: 'forward', prio: 0, policy } }
+    const hook = policy ? `\t\ttype filter hook forward priority filter; policy ${policy};\n` : ''
+    return `table ${family} ${table} {\n\tchain ${name} {\n${hook}\t}\n}\n`
   })
-  return { stdout: JSON.stringify({ nftables: all }) }
+  return all.join('')
 }
 
-const plainHost = { 'nft -j list chains': chains() }
+const none = { status: null, failure: 'ENOENT' }
+const plainHost = { 'nft list chains': chains(), 'iptables-save -t filter': none, 'ip6tables-save -t filter': none }
 const emptyFilter = '*filter\n:INPUT ACCEPT [0:0]\n:FORWARD DROP [0:0]\n:OUTPUT ACCEPT [0:0]\nCOMMIT\n'
 
 /** The commands of a plan that add something: notes, declarations and comments left out. */
@@ -64,7 +66,7 @@ nft 'add element ip6 podwire firewall_addresses { fd00::3 comment "net/eth0/c1" 
 
   test('FORWARD of iptables gets the official jumps and one rule for all containers', async () => {
     const answers = {
-      'nft -j list chains': chains('ip filter FORWARD drop'),
+      'nft list chains': chains('ip filter FORWARD drop'),
       'iptables-save -t filter': emptyFilter,
     }
     expect(
@@ -74,7 +76,32 @@ iptables -t filter -N CNI-FORWARD
 iptables -t filter -N CNI-ADMIN
 iptables -t filter -I FORWARD -m comment --comment 'CNI firewall plugin rules' -j CNI-FORWARD
 iptables -t filter -I CNI-FORWARD -m comment --comment 'CNI firewall plugin admin overrides' -j CNI-ADMIN
-iptables -t filter -A CNI-FORWARD -m mark --mark 0x20000000/0x20000000 -m comment --comment 'podwire: admitted by the firewall plugin' -j ACCEPT`)
+iptables -t filter -N PODWIRE-ADMITTED
+iptables -t filter -A PODWIRE-ADMITTED -m mark --mark 0x20000000/0x20000000 -m comment --comment 'podwire: admitted by the firewall plugin' -j ACCEPT
+iptables -t filter -A CNI-FORWARD -m comment --comment 'podwire: admitted by the firewall plugin' -j PODWIRE-ADMITTED`)
+  })
+
+  test('FORWARD of iptables gets them before anybody sets its policy', async () => {
+    const answers = { ...plainHost, 'iptables-save -t filter': emptyFilter.replace('DROP', 'ACCEPT') }
+    const { plan } = await show(row({}, answers))
+    expect(plan.split('\n').filter((line) => line.startsWith('iptables'))).toHaveLength(7)
+  })
+
+  test.for(['accept', 'drop'])(
+    'with our chains there, FORWARD is read only where its policy is drop: %s',
+    async (policy) => {
+      const settled = chains(`ip filter FORWARD ${policy}`, 'ip filter PODWIRE-ADMITTED', 'ip filter CNI-ADMIN')
+      const { json, plan } = await show(row({}, { 'nft list chains': settled }))
+      if (policy === 'accept') expect(plan).not.toContain('iptables')
+      else expect(json).toMatchObject({ details: expect.stringContaining('no answer for: iptables-save -t filter') })
+    },
+  )
+
+  test("iptables that cannot read its table is nobody's who could set that policy", async () => {
+    const answers = { ...plainHost, 'iptables-save -t filter': { status: 1, stderr: 'Table does not exist' } }
+    const { plan, status } = await show(row({}, answers))
+    expect(status).toBe(0)
+    expect(plan).toContain('firewall: should the policy of iptables FORWARD turn to DROP, ADD again: cannot read')
   })
 
   test('FORWARD of iptables-legacy too, by its own tool', async () => {
@@ -87,17 +114,15 @@ iptables-legacy -t filter -N CNI-FORWARD
 iptables-legacy -t filter -N SITE
 iptables-legacy -t filter -I FORWARD -m comment --comment 'CNI firewall plugin rules' -j CNI-FORWARD
 iptables-legacy -t filter -I CNI-FORWARD -m comment --comment 'CNI firewall plugin admin overrides' -j SITE
-iptables-legacy -t filter -A CNI-FORWARD -m mark --mark 0x20000000/0x20000000 -m comment --comment 'podwire: admitted by the firewall plugin' -j ACCEPT`)
+iptables-legacy -t filter -N PODWIRE-ADMITTED
+iptables-legacy -t filter -A PODWIRE-ADMITTED -m mark --mark 0x20000000/0x20000000 -m comment --comment 'podwire: admitted by the firewall plugin' -j ACCEPT
+iptables-legacy -t filter -A CNI-FORWARD -m comment --comment 'podwire: admitted by the firewall plugin' -j PODWIRE-ADMITTED`)
   })
 
   test('an nftables chain that drops gets the rule, one that accepts does not, nor one of the other family', async () => {
     const answers = {
-      'nft -j list chains': chains(
-        'inet site fwd drop',
-        'ip other fwd accept',
-        'ip6 six fwd drop',
-        'ip podwire x drop',
-      ),
+      ...plainHost,
+      'nft list chains': chains('inet site fwd drop', 'ip other fwd accept', 'ip6 six fwd drop', 'ip podwire x drop'),
       'nft -j list chain inet site fwd': '{"nftables": []}',
     }
     expect(
@@ -151,12 +176,14 @@ describe('nothing to do', () => {
 :CNI-FORWARD - [0:0]
 -A FORWARD -m comment --comment "CNI firewall plugin rules" -j CNI-FORWARD
 -A CNI-FORWARD -m comment --comment "CNI firewall plugin admin overrides" -j CNI-ADMIN
--A CNI-FORWARD -m mark --mark 0x20000000/0x20000000 -m comment --comment "podwire: admitted by the firewall plugin" -j ACCEPT
+:PODWIRE-ADMITTED - [0:0]
+-A PODWIRE-ADMITTED -m mark --mark 0x20000000/0x20000000 -m comment --comment "podwire: admitted by the firewall plugin" -j ACCEPT
+-A CNI-FORWARD -m comment --comment "podwire: admitted by the firewall plugin" -j PODWIRE-ADMITTED
 -A CNI-FORWARD -d 10.1.2.3/32 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
 -A CNI-FORWARD -s 10.1.2.3/32 -j ACCEPT
 COMMIT
 `
-    const answers = { 'nft -j list chains': chains('ip filter FORWARD drop'), 'iptables-save -t filter': saved }
+    const answers = { 'nft list chains': chains('ip filter FORWARD drop'), 'iptables-save -t filter': saved }
     const { plan } = await show(row({ backend }, answers))
     expect(plan.split('\n').filter((line) => line.startsWith('iptables'))).toEqual([])
   })
@@ -197,9 +224,7 @@ describe('refused', () => {
   })
 
   test('iptables that is not installed', async () => {
-    const { json } = await show(
-      row({ backend: 'iptables' }, { 'iptables-save -t filter': { status: null, failure: 'ENOENT' } }),
-    )
+    const { json } = await show(row({ backend: 'iptables' }, { 'iptables-save -t filter': none }))
     expect(json).toMatchObject({ code: 101, msg: expect.stringContaining('"iptables-save" is not installed') })
   })
 })

@@ -1,5 +1,6 @@
 import { throwDifferences } from '../shared/net/interface.js'
 import { nftFamily } from '../shared/net/nft.js'
+import { listChains } from '../shared/net/nft-chains.js'
 import { type KernelFeature, probeKernel } from '../shared/net/probe.js'
 import { attemptAll } from '../shared/plan/host.js'
 import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
@@ -110,7 +111,7 @@ const backends: Record<
   nftables: {
     add({ host, attachment, config }, { addresses, isolation }) {
       host.apply(admit(attachment, addresses))
-      passObstacles(host, familiesOf(addresses), adminChain(config))
+      passObstacles(host, listChains(host), familiesOf(addresses), adminChain(config))
       if (isolation) isolate(host, attachment, isolation)
     },
     remove({ host }, attachment, { addresses, isolation }) {

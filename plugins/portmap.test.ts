@@ -39,6 +39,7 @@ function row(mappings: object[], config: object = {}, more: Partial<Row> = {}): 
     verb: 'ADD',
     config: { prevResult: prevResult('10.9.0.2/24'), runtimeConfig: { portMappings: mappings }, ...config },
     ...more,
+    answers: { 'nft list chains': '', ...more.answers },
     files: { '/proc/net/route': routes, '/proc/net/tcp': '', '/proc/net/udp': '', ...more.files },
   }
 }

@@ -2,6 +2,7 @@ import { throwDifferences } from '../shared/net/interface.js'
 import { sysctl } from '../shared/net/ip.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { ruleTables } from '../shared/net/nft.js'
+import { removeUnusedChains } from '../shared/net/nft-chains.js'
 import { probeKernel } from '../shared/net/probe.js'
 import { linkTowards } from '../shared/net/route.js'
 import type { Host } from '../shared/plan/host.js'
@@ -23,6 +24,7 @@ import {
   publicationProblems,
   publicationsOf,
 } from './_portmap-publication.js'
+import { sharedPrefixes } from './_portmap-tables.js'
 import type { PortmapConfiguration } from './portmap.schema.js'
 
 /** Ports of the host that lead to a container. */
@@ -66,6 +68,7 @@ export default definePlugin<PortmapConfiguration>({
         release(host, attachment, data)
         forgetOldFlows(host, 'DEL', data.publications)
       }),
+      () => removeUnusedChains(host, sharedPrefixes),
       () => collectChains(host, config.name, new Set(validAttachments.map(({ containerID }) => containerID))),
     )
   },

@@ -45,16 +45,70 @@ describe('a host that drops what it forwards', () => {
     },
   )
 
-  test('one that begins to drop later lets all through again after the next ADD', async ({ host }) => {
+  test.for(['', 'iptables'])(
+    'backend "%s": containers that are there when FORWARD of iptables begins to drop keep their traffic',
+    async (backend, { host }) => {
+      const { container: machine } = await host.outside()
+      const { container, chain, v4 } = await join(host, firewalled({ backend }))
+      const stranger = await join(host, { ...firewalled(), plugins: firewalled().plugins.slice(0, 1) })
+      expect(await ping(stranger.container, outside.v4)).toBe(true)
+      await drop(host, 'iptables-nft')
+      await serve(machine, { protocol: 'tcp', port: 80 })
+      await serve(container, { protocol: 'tcp', port: 80 })
+      await machine.batch(['route add 10.1.2.0/24 via 192.0.2.1'])
+      for (const family of ['v4', 'v6'] as const) {
+        expect(await ask(container, { protocol: 'tcp', address: outside[family], port: 80 }), family).toBeDefined()
+        expect(await ping(stranger.container, outside[family], 1), `${family}: not admitted`).toBe(false)
+      }
+      const inward = { protocol: 'tcp', address: v4, port: 80, deadline: 400 } as const
+      expect(await ask(machine, inward), 'new connections to the container').toBeUndefined()
+      await chain.check()
+    },
+  )
+
+  test('where the official plugin was before, too, and beside its containers', async ({ host }) => {
+    await host.outside()
+    const theirs = await join(host, firewalled({ backend: 'iptables' }), { suite: 'official' })
+    const ours = await join(host, firewalled({}, { number: 3 }))
+    await drop(host, 'iptables-nft')
+    for (const { container } of [theirs, ours]) {
+      for (const family of ['v4', 'v6'] as const) expect(await ping(container, outside[family])).toBe(true)
+    }
+    await ours.chain.del()
+    expect(await ping(theirs.container, outside.v4)).toBe(true)
+  })
+
+  test('what else begins to drop later lets all through again after the next ADD', async ({ host }) => {
+    await host.outside()
+    const first = await join(host, firewalled())
+    await drop(host, 'an nftables ruleset')
+    expect(await ping(first.container, outside.v4, 1)).toBe(false)
+    await expect(first.chain.check()).rejects.toThrow(/inet site transit/)
+    await join(host, firewalled())
+    expect(await ping(first.container, outside.v4)).toBe(true)
+    expect(await ping(first.container, outside.v6)).toBe(true)
+    await first.chain.check()
+  })
+
+  test('a host whose iptables was flushed lets all through again after the next ADD', async ({ host }) => {
     await host.outside()
     const first = await join(host, firewalled())
     await drop(host, 'iptables-nft')
+    for (const tool of ['iptables', 'ip6tables']) await host.output([tool, '-F'])
     expect(await ping(first.container, outside.v4, 1)).toBe(false)
     await expect(first.chain.check()).rejects.toThrow(/iptables FORWARD/)
     await join(host, firewalled())
     expect(await ping(first.container, outside.v4)).toBe(true)
     expect(await ping(first.container, outside.v6)).toBe(true)
     await first.chain.check()
+  })
+
+  test('a first ADD makes the rule of iptables once, the next look at it no more', async ({ host }) => {
+    await Promise.all(Array.from({ length: 6 }, () => join(host, firewalled())))
+    const saved = await host.output(['iptables-save', '-t', 'filter'])
+    expect(saved.match(/-j CNI-FORWARD/g)).toHaveLength(1)
+    expect(saved.match(/-j PODWIRE-ADMITTED/g)).toHaveLength(1)
+    expect(saved.match(/-A PODWIRE-ADMITTED/g)).toHaveLength(1)
   })
 
   test.for(['', 'iptables'])(

@@ -18,12 +18,6 @@ export type Suite = keyof typeof suites
 /** The official command line client of libcni. */
 export const cnitool = join(tools, 'cnitool')
 
-/** True when the suite has a plugin of that name; a suite that has none at all is an error, not a reason to skip. */
-export function hasPlugin(suite: Suite, plugin: string): boolean {
-  if (!existsSync(suites[suite])) throw new Error(`no binaries in ${suites[suite]}: run "make build" and "make tools"`)
-  return existsSync(join(suites[suite], plugin))
-}
-
 const systemPath = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin']
 
 /** The PATH that commands get: the system's own directories, whatever the caller's shell has in front of them. */

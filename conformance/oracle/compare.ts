@@ -1,5 +1,4 @@
 import { expect } from 'vitest'
-import { hasPlugin } from '../harness/locations.js'
 import { run } from '../harness/process.js'
 import { compareLines, type Snapshot } from '../harness/snapshot.js'
 import type { Case, Feature } from './cases.js'
@@ -24,11 +23,6 @@ export async function kernelCan({ needs }: Case): Promise<boolean> {
   if (needs === undefined) return true
   const { status } = await run(['unshare', '--net', 'ip', '-batch', '-'], { stdin: `${probes[needs].join('\n')}\n` })
   return status === 0
-}
-
-/** Whether the suite under test has the plugins of a case. */
-export function hasPlugins({ list }: Case): boolean {
-  return list.plugins.every(({ type }) => hasPlugin('podwire', type))
 }
 
 /** Runs a case through both suites: results, CHECK and state must be the same but for the table of differences. */

@@ -70,12 +70,13 @@ export const differences: Difference[] = [
     podwire: /^host: nft table bridge podwire( |:|$)/,
   },
   {
-    what: 'nftables is the firewall backend unless the configuration names one or firewalld runs',
+    what: 'nftables is the firewall backend unless the configuration names one or firewalld runs; in CNI-FORWARD of iptables one rule accepts all it admits',
     reason:
       'the cost of an ADD and the path of a packet do not grow with the containers; iptables may not be installed',
     cases: /^firewall-default$/,
-    official: /^host: iptables filter (-A|:)(CNI-FORWARD|CNI-ADMIN| FORWARD .*-j CNI-FORWARD$| CNI-FORWARD )/,
-    podwire: /^host: nft table ip6? podwire( set firewall_addresses| chain firewall_(first|last)|$)/,
+    official: /^host: iptables filter -A CNI-FORWARD -[ds] /,
+    podwire:
+      /^host: (nft table ip6? podwire( set firewall_addresses| chain firewall_(first|last)|$)|iptables filter .*PODWIRE-ADMITTED)/,
   },
   {
     what: 'the rules of an ingress policy go with the last attachment that wants them',

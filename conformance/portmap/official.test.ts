@@ -92,11 +92,35 @@ describe('beside the official plugin', () => {
     await ours.del()
   })
 
-  test('a port that its chains have is refused by iptables, naming the owner', async ({ host }) => {
-    const portmap = { backend: 'iptables' }
-    await publish(host, await host.container('first'), [tcp(8080)], { suite: 'official', portmap })
-    const chain = publishing(host, await host.container('second'), [tcp(8080)], { portmap })
-    await expect(chain.add()).rejects.toThrow(/"code": 106.*host port 8080\/tcp: the chain CNI-DN-.*id:.*first/s)
+  test.for([
+    ['iptables', 'iptables'],
+    ['iptables', 'nftables'],
+    ['nftables', 'nftables'],
+  ])('a port it has by %s is refused by %s, naming the holder, until it is free', async ([theirs, ours], { host }) => {
+    const [first, second] = [await host.container('first'), await host.container('second')]
+    const held = [tcp(8080), udp(5353), tcp(8443, 443, '192.0.2.7')]
+    const official = await publish(host, first, held, { suite: 'official', portmap: { backend: theirs } })
+    const portmap = { backend: ours }
+    const before = await elementCount(host)
+    for (const mapping of [tcp(8080), udp(5353), tcp(8443)]) {
+      const refused = publishing(host, second, [tcp(7000), mapping], { portmap })
+      await expect(refused.add()).rejects.toThrow(
+        /"code": 106.*cannot publish host port \d+\/...: it is published by container .*first/s,
+      )
+      expect(await elementCount(host)).toBe(before)
+      await refused.del()
+    }
+    await publish(host, second, [udp(8080), tcp(8081), tcp(8443, 443, '192.0.2.8')], { portmap })
+    await publishing(host, second, [], { portmap }).del()
+    await official.del()
+    await publish(host, second, held, { portmap })
+  })
+
+  test('another interface of its container may have the same port', async ({ host }) => {
+    const container = await host.container()
+    await publish(host, container, [tcp(8080)], { suite: 'official', portmap: { backend: 'iptables' } })
+    await publish(host, container, [tcp(8080)], { network: 'other', ifName: 'eth1' })
+    expect(await elementCount(host)).toBeGreaterThan(0)
   })
 })
 
@@ -127,6 +151,19 @@ describe.each(['nftables', 'iptables'])('verbs, by %s', (backend) => {
     await chain.check()
     if (backend === 'nftables') expect(await elementCount(host)).toBe(6)
     else expect(await host.output(['iptables-save'])).not.toContain('8443')
+  })
+
+  test('GC takes what containers shared with the last of them', async ({ host }) => {
+    const conditions = backend === 'nftables' ? { conditionsV4: ['ip', 'daddr', '!=', '192.0.2.9'] } : {}
+    const chain = await publish(host, await host.container(), mappings, { portmap: { ...portmap, ...conditions } })
+    const shared = async () => (await host.output(['nft', 'list', 'chains'])).match(/portmap_(hairpin|if)_/g) ?? []
+    const made = await shared()
+    expect(made).toHaveLength(backend === 'nftables' ? 3 : 0)
+    await chain.gc([{ containerID: 'container0', ifname: 'eth0' }])
+    expect(await shared()).toEqual(made)
+    await chain.del()
+    await chain.gc([])
+    expect(await shared()).toEqual([])
   })
 
   test('CHECK names what is missing', async ({ host }) => {

@@ -1,10 +1,13 @@
 import { describe, expect } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
+import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
+import type { Host } from '../harness/host.js'
 import { readFiles } from '../harness/observe.js'
 import { type Call, runPlugin } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
 import { programsOf, readTrace } from '../harness/trace.js'
+import { ping } from '../harness/traffic.js'
 import { familyOf, versions } from '../protocol/versions.js'
 import { add, call, dual, fixed, leases, state } from './network.js'
 
@@ -175,6 +178,47 @@ describe('GC', () => {
     await gc({ ...dual, 'cni.dev/valid-attachments': [{ containerID: kept.name, ifname: 'eth0' }] })
     expect(difference(before, await state(host))).toBe('')
     succeedSilently(await runPlugin(host, call('CHECK', kept, { config: { ...dual, prevResult: result } })))
+  })
+
+  const valid = (...containers: Container[]) => ({
+    ...dual,
+    'cni.dev/valid-attachments': containers.map(({ name }) => ({ containerID: name, ifname: 'eth0' })),
+  })
+  const subnetChains = async (host: Host) =>
+    (await host.output(['nft', 'list', 'chains'])).match(/masquerade_(10.1.2.0.24|fd00-1-2--.64)/g) ?? []
+
+  test('takes the chains of a subnet when its last container has gone, and the next ADD makes them again', async ({
+    host,
+  }) => {
+    const [first, second] = [await host.container(), await host.container()]
+    await add(host, first)
+    expect(await subnetChains(host)).toHaveLength(2)
+    succeedSilently(await runPlugin(host, call('DEL', first)))
+    expect(await subnetChains(host), 'a DEL leaves them for the next').toHaveLength(2)
+    succeedSilently(await runPlugin(host, call('GC', first, { config: valid() })))
+    expect(await subnetChains(host)).toEqual([])
+    const { container: machine } = await host.outside()
+    await add(host, second)
+    expect(await subnetChains(host)).toHaveLength(2)
+    expect(await ping(second, '192.0.2.2'), 'masqueraded: the machine has no way back').toBe(true)
+    expect(await machine.output(['ip', 'route'])).not.toContain('10.1.2.0')
+  })
+
+  test('and ADDs that come at the same time lose no rule', { timeout: 120_000 }, async ({ host }) => {
+    const containers = await Promise.all(Array.from({ length: 6 }, () => host.container()))
+    await host.outside()
+    for (let round = 0; round < 3; round++) {
+      const config = valid(...containers)
+      const gc = containers.map((one) => runPlugin(host, call('GC', one, { config })))
+      const added = await Promise.all(containers.map((one) => add(host, one)))
+      for (const finished of await Promise.all(gc)) succeedSilently(finished)
+      for (const [index, prevResult] of added.entries()) {
+        const container = containers[index] as Container
+        succeedSilently(await runPlugin(host, call('CHECK', container, { config: { ...dual, prevResult } })))
+        expect(await ping(container, '192.0.2.2')).toBe(true)
+        succeedSilently(await runPlugin(host, call('DEL', container)))
+      }
+    }
   })
 })
 

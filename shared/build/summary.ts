@@ -1,11 +1,13 @@
-import type { Reporter, TestModule } from 'vitest/node'
+import type { Reporter, TestModule, Vitest } from 'vitest/node'
 
 /** Names every skipped test with its reason; the run's very last line is `N passed, N failed, N skipped`. */
 export class Summary implements Reporter {
   readonly #counts = { passed: 0, failed: 0, skipped: 0 }
+  #otherwise = 'no reason given'
 
   /** Vitest reports some errors after its last call to a reporter, so the line waits for the end of the process. */
-  onInit(): void {
+  onInit({ config }: Vitest): void {
+    if (config.testNamePattern) this.#otherwise = 'its name was not asked for'
     process.once('exit', (status) => {
       const counts = this.#counts
       if (counts.failed === 0 && (status !== 0 || counts.passed === 0)) counts.failed = 1
@@ -22,7 +24,7 @@ export class Summary implements Reporter {
       for (const test of module.children.allTests()) {
         const result = test.result()
         counts[result.state === 'pending' ? 'failed' : result.state] += 1
-        if (result.state === 'skipped') console.log(`SKIPPED ${test.fullName}: ${result.note ?? 'no reason given'}`)
+        if (result.state === 'skipped') console.log(`SKIPPED ${test.fullName}: ${result.note ?? this.#otherwise}`)
       }
     }
   }

@@ -22,6 +22,7 @@ const said: [string, ReturnType<typeof reasonOf>, string][] = [
   ['tc 6.1', 'other', 'Error: Exclusivity flag on, cannot modify.\nCommand failed -:1\n'],
   ['nft 1.0.6', 'absent', '/dev/stdin:1:25-31: Error: No such file or directory\nadd rule ip podwire nothere accept\n'],
   ['nft 1.0.6', 'exists', '/dev/stdin:1:1-2: Error: Could not process rule: File exists\n'],
+  ['nft 1.0.6', 'busy', '/dev/stdin:1:1-2: Error: Could not process rule: Device or resource busy\n'],
   ['nft 1.0.6', 'other', '/dev/stdin:1:1-2: Error: syntax error, unexpected newline\n'],
   ['iptables 1.8.9', 'absent', 'iptables: Bad rule (does a matching rule exist in that chain?).\n'],
   ['iptables 1.8.9', 'absent', 'iptables: No chain/target/match by that name.\n'],

@@ -1,5 +1,5 @@
 /** Why a tool refused, as far as callers treat the reasons differently. */
-export type Reason = 'exists' | 'absent' | 'unsupported' | 'denied' | 'other'
+export type Reason = 'exists' | 'absent' | 'busy' | 'unsupported' | 'denied' | 'other'
 
 /**
  * The reason behind a tool's stderr. The only place that reads English from ip, bridge, tc, nft, iptables and sysctl
@@ -66,6 +66,7 @@ const phrasesByReason: readonly [Reason, readonly string[]][] = [
       ': 0 flow entries have been deleted',
     ],
   ],
+  ['busy', ['Device or resource busy', 'EBUSY']],
   [
     'unsupported',
     [

@@ -1,7 +1,9 @@
 import { closeSync, openSync, writeFileSync } from 'node:fs'
+import type { ListedChain } from '../net/nft-chains.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import type { Operation, Tool } from '../plan/operation.js'
 import { unquoted } from '../plan/render.js'
+import { listedChains } from './chains.js'
 import { changeElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
@@ -24,6 +26,8 @@ export interface Kernel {
     protocol: 'tcp' | 'udp'
     netns?: string
   }) => readonly ListeningSocket[] | undefined
+  /** Every chain of nftables; undefined where the kernel cannot say. */
+  readonly chains: () => readonly ListedChain[] | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
   readonly tryLock: (fd: number) => boolean
 }
@@ -71,6 +75,10 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
       const room = roomOf(netns)
       return room?.enter(() => room.listening(family, protocol))
     },
+    chains: () => {
+      const found = libc()
+      return found && askOnce(found, NETLINK_NETFILTER, listedChains)
+    },
     tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
   }
 }
@@ -81,6 +89,7 @@ const LOCK_EX = 2
 const LOCK_NB = 4
 const CLONE_NEWNET = 0x40000000
 const NETLINK_SOCK_DIAG = 4
+const NETLINK_NETFILTER = 12
 
 /** The next operation, or all of nft's that stand together: they are one transaction. */
 function neighbours(plan: readonly Operation[], at: number): readonly Operation[] {

@@ -126,7 +126,10 @@ describe('builders', () => {
 
   test('every builder has a row', () => {
     const questions = [
+      'plainTools',
       'iptablesTool',
+      'usesLegacy',
+      'legacyTable',
       'savedRules',
       'readRules',
       'hasChain',
@@ -135,6 +138,7 @@ describe('builders', () => {
       'nftFamily',
       'listElements',
       'askNft',
+      'nftText',
       'hasElement',
       'ruleTables',
     ]

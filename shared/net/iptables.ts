@@ -1,12 +1,36 @@
 import type { Run } from '../exec/run.js'
+import { reasonOf } from '../exec/stderr.js'
 import type { Operation } from '../plan/operation.js'
 import { CniError, codes } from '../protocol/errors.js'
+import { nftFamily } from './nft.js'
+import type { Eyes } from './observe.js'
 
 /** The `-legacy` ones name the older of two kernel interfaces where the plain ones speak to the newer. */
 export type IptablesTool = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
 
+export const plainTools = { ip: 'iptables', ip6: 'ip6tables' } as const
+
 export function iptablesTool(address: string): 'iptables' | 'ip6tables' {
-  return address.includes(':') ? 'ip6tables' : 'iptables'
+  return plainTools[nftFamily(address)]
+}
+
+/** True where the older of two kernel interfaces has a table: the kernel lists them, per network namespace. */
+export function usesLegacy({ files }: Eyes, family: 'ip' | 'ip6', table: string): boolean {
+  try {
+    return files.read(`/proc/net/${family}_tables_names`).split('\n').includes(table)
+  } catch (thrown) {
+    if (reasonOf((thrown as Error).message) === 'absent') return false
+    throw thrown
+  }
+}
+
+/** A table of the older interface, where that has it; where it is the only one, its tool has the plain name. */
+export function legacyTable(eyes: Eyes, family: 'ip' | 'ip6', table: string): SavedTable | undefined {
+  if (!usesLegacy(eyes, family, table)) return undefined
+  const plain = plainTools[family]
+  const legacy = `${plain}-legacy` as const
+  const saved = readRules(eyes.run, legacy, table)
+  return saved ? { tool: legacy, saved } : { tool: plain, saved: savedRules(eyes.run, plain, table) }
 }
 
 /** A change of one table, as iptables' own words; neighbours of one table become one iptables-restore transaction. */
@@ -16,6 +40,12 @@ export function iptables(tool: IptablesTool, table: string, words: readonly stri
 
 /** The rules of a table as iptables-save writes them, each split into tokens (quoted comments are one token). */
 export type SavedRules = readonly (readonly string[])[]
+
+/** A table's rules, and the tool that read them. */
+export interface SavedTable {
+  readonly tool: IptablesTool
+  readonly saved: SavedRules
+}
 
 /** Reads a table; empty where the tool or the table is absent. */
 export function savedRules(run: Run, tool: IptablesTool, table: string): SavedRules {

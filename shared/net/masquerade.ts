@@ -18,6 +18,7 @@ import {
   nft,
   nftFamily,
 } from './nft.js'
+import { removeUnusedChains } from './nft-chains.js'
 
 export type MasqueradeBackend = 'nftables' | 'iptables'
 
@@ -69,6 +70,11 @@ export function staleMasquerades(
   return staleRecords<Made>(recordKind, network, valid).map(({ attachment }) => attachment)
 }
 
+/** Removes what subnets shared whose last attachment is gone. */
+export function collectMasquerades(host: Host): void {
+  removeUnusedChains(host, [subnetPrefix])
+}
+
 /** What CHECK finds missing. */
 export function masqueradeDifferences(
   host: Host,
@@ -99,6 +105,7 @@ interface Made {
 
 const recordKind = 'masquerade'
 const map = 'masqueraded'
+const subnetPrefix = 'masquerade_'
 const multicast = { ip: '224.0.0.0/4', ip6: 'ff00::/8' }
 
 function mapElement(attachment: Attachment, address: string): Operation {
@@ -146,7 +153,7 @@ function declarations(address: string): readonly Operation[] {
 }
 
 function subnetChain(address: string): string {
-  return `masquerade_${subnetOf(address).replaceAll(':', '-')}`
+  return `${subnetPrefix}${subnetOf(address).replaceAll(':', '-')}`
 }
 
 function subnetOf(address: string): string {

@@ -100,12 +100,17 @@ export function listElements(
 
 /** What `nft -j` answers to a question; nothing where the thing asked about, or nft, or nf_tables is absent. */
 export function askNft(run: Run, words: readonly string[]): readonly Record<string, unknown>[] {
-  const outcome = run({ argv: ['nft', '-j', ...words] })
-  if (outcome.failure === 'ENOENT') return []
-  if (outcome.status === 0) return JSON.parse(outcome.stdout || '{"nftables":[]}').nftables
+  return JSON.parse(nftText(run, ['-j', ...words]) || '{"nftables":[]}').nftables
+}
+
+/** The text nft answers; none where the thing asked about, or nft, or nf_tables is absent. */
+export function nftText(run: Run, words: readonly string[]): string {
+  const outcome = run({ argv: ['nft', ...words] })
+  if (outcome.failure === 'ENOENT') return ''
+  if (outcome.status === 0) return outcome.stdout
   const reason = reasonOf(outcome.stderr)
-  if (reason === 'absent' || reason === 'unsupported') return []
-  throw new CniError(codes.operationFailed, `cannot ask "nft -j ${words.join(' ')}"`, {
+  if (reason === 'absent' || reason === 'unsupported') return ''
+  throw new CniError(codes.operationFailed, `cannot ask "nft ${words.join(' ')}"`, {
     details: `stderr: ${outcome.stderr.trim()}`,
   })
 }

@@ -83,7 +83,18 @@ export function observeRedirects({ run }: Eyes, link: string): readonly string[]
   )
 }
 
-/** The names of the host's links, from /proc: no process needed. */
+/** True where the host has a link of that name: one look, however many there are. "all" and "default" are no link's. */
+export function hostHasLink({ files }: Eyes, link: string): boolean {
+  if (link === 'all' || link === 'default') return false
+  try {
+    return files.read(`/proc/sys/net/ipv4/conf/${link}/forwarding`) !== ''
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return false
+    throw thrown
+  }
+}
+
+/** The names of all the host's links, from /proc: no process needed, but each more is a line more to read. */
 export function hostLinkNames({ files }: Eyes): ReadonlySet<string> {
   const lines = files.read('/proc/net/dev').split('\n').slice(2)
   return new Set(lines.map((line) => line.slice(0, line.lastIndexOf(':')).trim()).filter((name) => name !== ''))

@@ -6,10 +6,10 @@ import { collectLeases, release } from '../protocol/ipam.js'
 import type { Attachment, Call } from '../protocol/plugin.js'
 import type { Result } from '../protocol/result.js'
 import { deleteLink } from './ip.js'
-import { forgetMasquerade, isMasqueraded, staleMasquerades, unmasquerade } from './masquerade.js'
+import { collectMasquerades, forgetMasquerade, isMasqueraded, staleMasquerades, unmasquerade } from './masquerade.js'
 import { attachmentHash, hostVethName, macFrom, macOfHash } from './names.js'
 import { livingNetns } from './netns.js'
-import { bootID, type Eyes, hostLinkNames, type ObservedLink, observeLink } from './observe.js'
+import { bootID, type Eyes, hostHasLink, type ObservedLink, observeLink } from './observe.js'
 
 /**
  * The MAC address of the host's end of an attachment's veth pair, ours from the creation on as the other end's: nothing changes it
@@ -67,6 +67,7 @@ export function collectVeths(call: Call, kind: string, more: More = () => []): v
       forgetMasquerade(host, attachment)
       removeRecord(host, kind, attachment)
     }),
+    () => validAttachments && collectMasquerades(host),
     () => collectLeases(call),
   )
 }
@@ -79,7 +80,7 @@ type More = (attachment: Attachment) => readonly Operation[]
 /** Our host end by its name; what the official plugin made only by the container's end. */
 function disconnect({ host, environment, attachment }: Call, netns: string | undefined): readonly Operation[] {
   const link = hostVethName(attachment)
-  if (hostLinkNames(host).has(link)) return [deleteLink({ link })]
+  if (hostHasLink(host, link)) return [deleteLink({ link })]
   return netns === undefined ? [] : [deleteLink({ link: environment.ifName, netns })]
 }
 

@@ -39,8 +39,12 @@ export function writeRecord<Data>(
   })
 }
 
-export function readRecord<Data>(kind: string, attachment: Attachment): Entry<Data> | undefined {
-  return parse(fileOf(kind, attachment))
+export function readRecord<Data>(
+  kind: string,
+  attachment: Attachment,
+  folder = attachment.network,
+): Entry<Data> | undefined {
+  return parse(fileOf(kind, attachment, folder))
 }
 
 export function removeRecord(host: Host, kind: string, attachment: Attachment, folder = attachment.network): void {

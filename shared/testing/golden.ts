@@ -13,7 +13,7 @@ export interface Row {
   readonly config?: object
   /** Merged over a good environment: container `c1`, interface `eth0`. */
   readonly env?: Readonly<Record<string, string>>
-  /** Links of the host for /proc/net/dev. */
+  /** Links of the host, as /proc shows them. */
   readonly links?: readonly string[]
   /** Command as pasted into a shell -> stdout, or the whole outcome. A key ending in `*` answers every command that begins so. */
   readonly answers?: Readonly<Record<string, string | object | Partial<Outcome>>>
@@ -59,6 +59,7 @@ export async function show(row: Row): Promise<Shown> {
     run: answering(row.answers ?? {}),
     files: holding({
       '/proc/net/dev': procNetDev(row.links ?? []),
+      ...Object.fromEntries((row.links ?? []).map((name) => [`/proc/sys/net/ipv4/conf/${name}/forwarding`, '0\n'])),
       '/proc/sys/kernel/random/boot_id': `${bootID}\n`,
       '/proc/net/if_inet6': '',
       '/proc/1/ns/net': 'net:[1]',
