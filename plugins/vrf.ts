@@ -95,18 +95,20 @@ function create(at: { link: string; netns: string }, table: number): readonly Op
   return [addLink(at, ['type', 'vrf', 'table', String(table)], `create the VRF ${at.link}`), setUp(at)]
 }
 
-/** Leaves the interface as it was before, and no VRF without an interface. What cannot be given back is only told of. */
+/**
+ * Leaves the interface as it was before, and no VRF without an interface. A record that is there still means that nobody
+ * has given back all yet, wherever the interface is by now. What cannot be given back is only told of.
+ */
 function exit(host: Host, { attachment, netns, vrf }: { attachment: Attachment; netns: string; vrf: string }): void {
   const links = observeLinks(host, netns)
-  const device = links.find(({ ifname }) => ifname === vrf)
-  if (!device || tableOfVrf(device) === undefined) return
   const record = readRecord<Enclosed>(recordKind, attachment)?.data
   const at = { link: attachment.ifName, netns }
-  const inside = links.filter(({ master }) => master === vrf).map(({ ifname }) => ifname)
+  const isThere = links.some((link) => link.ifname === vrf && tableOfVrf(link) !== undefined)
+  const inside = isThere ? links.filter(({ master }) => master === vrf).map(({ ifname }) => ifname) : []
   const isInside = inside.includes(at.link)
-  const isLast = inside.every((one) => one === at.link) && (isInside || record !== undefined)
+  const isLast = isThere && inside.every((one) => one === at.link) && (isInside || record !== undefined)
   host.sweep([...(isInside ? [leave(at)] : []), ...(isLast ? [deleteLink({ link: vrf, netns })] : [])])
-  if (!isInside || !record) return
+  if (!record || !links.some(({ ifname }) => ifname === at.link)) return
   try {
     host.sweep(give(at, record.kept))
   } catch (thrown) {

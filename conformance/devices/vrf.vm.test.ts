@@ -7,8 +7,10 @@ import type { Host } from '../harness/host.js'
 import type { Suite } from '../harness/locations.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
+import { refuseInTurn } from '../lan/breaking.js'
 import { bridgeNetwork } from '../main/networks.js'
 import { call as callOf, linkNames, linkOf, state } from './calls.js'
+import { diesAtAnyMoment } from './killing.js'
 
 // A plugin call takes seconds in the machine: few calls, and much asked of each.
 
@@ -36,6 +38,18 @@ async function world(host: Host) {
   return container
 }
 
+/** The same with routes that the kernel does not make again by itself. */
+async function routedWorld(host: Host) {
+  const container = await world(host)
+  await container.batch([
+    'route add default via 10.1.0.20 dev eth0',
+    'route add default via fd01::20 dev eth0',
+    'route add 172.17.0.0/16 dev eth0 scope link',
+    'route add 10.5.0.0/16 via 10.1.0.20 dev eth0 table 5000',
+  ])
+  return container
+}
+
 const reaches = async (container: Container, vrf: string, address: string) => {
   const { status } = await container.exec(['ping', '-n', '-c', '2', '-w', '5', '-I', vrf, address])
   return status === 0
@@ -47,13 +61,7 @@ const settled = async (host: Host) =>
 
 describe('two VRFs of one container', () => {
   test('do not hear each other, and keep all addresses and routes', async ({ host }) => {
-    const container = await world(host)
-    await container.batch([
-      'route add default via 10.1.0.20 dev eth0',
-      'route add default via fd01::20 dev eth0',
-      'route add 172.17.0.0/16 dev eth0 scope link',
-      'route add 10.5.0.0/16 via 10.1.0.20 dev eth0 table 5000',
-    ])
+    const container = await routedWorld(host)
     const before = await settled(host)
     resultOf(await runPlugin(host, call('ADD', container)))
     const red = { vrfname: 'red', table: 42 }
@@ -133,6 +141,13 @@ test('an ADD that fails, and a namespace that is gone, leave nothing', async ({ 
   await container.remove()
   for (let times = 0; times < 2; times++) succeedSilently(await runPlugin(host, call('DEL', container)))
   expect((await state(host)).filter((line) => line.startsWith('file '))).toEqual([])
+})
+
+diesAtAnyMoment('vrf', { shape: call, prepare: routedWorld, look: settled }, 8)
+
+test('each operation of an ADD refused in turn leaves nothing', { timeout: 240_000 }, async ({ host }) => {
+  const container = await routedWorld(host)
+  expect(await refuseInTurn(host, call('ADD', container), settled)).toBeGreaterThan(4)
 })
 
 describe('beside the official plugin', () => {

@@ -11,7 +11,7 @@ import { difference } from '../harness/snapshot.js'
 import { ask, ping, serve } from '../harness/traffic.js'
 import { addressOf } from '../main/networks.js'
 import { versions } from '../protocol/versions.js'
-import { call as callFor, join, lanNetwork, leased, linkNames, linksOf, state } from './network.js'
+import { call as callFor, join, lanNetwork, leased, linkNames, linksOf, rename, state } from './network.js'
 
 const call = (command: Verb, container: Container, plugin: object = {}, more: Partial<Call> = {}) =>
   callFor(command, container, lanNetwork('macvlan', plugin), more)
@@ -98,7 +98,7 @@ describe('the link', () => {
 
   test('the name may be one of the host, also that of the master', async ({ host }) => {
     await host.outside()
-    await host.output(['ip', 'link', 'set', 'uplink', 'name', 'eth0'])
+    await rename(host, 'uplink', 'eth0')
     const container = await host.container()
     const chain = await join(host, container, lanNetwork('macvlan', { master: 'eth0' }))
     await chain.check()

@@ -53,6 +53,12 @@ export async function linkNames(place: Pick<Host, 'output'>): Promise<string[]> 
   return (await linksOf(place)).map(({ ifname }) => ifname)
 }
 
+/** Gives a link of the host another name; kernels before 6.3 refuse that while it is up. */
+export async function rename(host: Host, from: string, to: string): Promise<void> {
+  const commands = [`link set ${from} down`, `link set ${from} name ${to}`, `link set ${to} up`]
+  await host.output(['ip', '-batch', '-'], { stdin: `${commands.join('\n')}\n` })
+}
+
 /** One call of a network's only plugin for a container, with its configuration as libcni would write it. */
 export function call(command: Verb, container: Container, network: Conflist, more: Partial<Call> = {}): Call {
   const [plugin] = network.plugins
