@@ -1,5 +1,5 @@
 import { announcing, settle } from '../shared/net/announce.js'
-import { interfaceDifferences } from '../shared/net/interface.js'
+import { interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
 import { deleteLink, setLink } from '../shared/net/ip.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
 import type { ObservedLink } from '../shared/net/observe.js'
@@ -7,7 +7,7 @@ import { probeKernel } from '../shared/net/probe.js'
 import { attemptAll } from '../shared/plan/host.js'
 import type { NetworkConfiguration } from '../shared/protocol/config.schema.js'
 import { asCniError, CniError, codes, type Problem } from '../shared/protocol/errors.js'
-import { hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
+import { checkLease, hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
 import type { Call } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
 import { leaseFree } from './_address-probe.js'
@@ -27,6 +27,8 @@ export interface ChildLink {
   readonly mac?: string | undefined
   /** It has neither neighbours nor a gateway: its master routes what it sends. */
   readonly isRouted?: boolean
+  /** Refuses a master on which it cannot be; told the namespace of one in the container. Nothing has been made by then. */
+  readonly admit?: (master: ObservedLink, netns: string | undefined) => void
   /** How a refusal because something exists is to be understood, where it may not be the name. */
   readonly taken?: string
   /** Where its master is, other than in the configuration. */
@@ -50,8 +52,10 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   refuseInexpressible(version, child.addresses !== undefined || hasIpam(call))
   requireIpam(call)
   const netns = requireNetns(environment.netns)
-  const master = findMaster(host, child.choice ?? config, config.linkInContainer ? netns : undefined)
+  const above = config.linkInContainer ? netns : undefined
+  const master = findMaster(host, child.choice ?? config, above)
   refuseLargeMtu(config.mtu, master, child)
+  child.admit?.(master, above)
   host.apply(createLink(call, child, master.ifname, netns))
   const leased = child.addresses ?? (hasIpam(call) ? leaseFor(call, child, master, netns) : emptyResult)
   const { ips } = leased
@@ -67,26 +71,14 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   }
 }
 
-/** What differs from prevResult and the configuration; the master where the configuration names it. */
-export function childDifferences(call: ChildCall, { kind, attributes }: ChildLink): readonly Problem[] {
-  const { config, host, environment, prevResult = emptyResult } = call
-  const { ifName } = environment
-  const netns = requireNetns(environment.netns)
-  const { link, problems } = interfaceDifferences(host, { netns, ifName, prevResult, kind })
-  if (!link) return problems
-  const data = link.linkinfo?.info_data ?? {}
-  const found: Record<string, unknown> = { mtu: link.mtu, ...data }
-  const wanted: Record<string, unknown> = { ...attributes, ...(config.mtu > 0 ? { mtu: config.mtu } : {}) }
-  const differing = Object.keys(wanted).filter((key) => found[key] !== wanted[key])
-  return [
-    ...problems,
-    ...differing.map((key) => ({
-      path: `interface ${ifName} ${key}`,
-      value: found[key],
-      expected: String(wanted[key]),
-    })),
-    ...masterDifferences(call, link, netns),
-  ]
+/** For CHECK: the lease, then what differs from prevResult, from the configuration, and for the plugin. @throws code 105 */
+export function checkChild(
+  call: ChildCall,
+  child: ChildLink,
+  ownDifferences: () => readonly Problem[] = () => [],
+): void {
+  checkLease(call)
+  throwDifferences([...childDifferences(call, child), ...ownDifferences()])
 }
 
 /** Removes the interface, then gives the lease back: nobody gets an address that still answers. */
@@ -117,6 +109,28 @@ function requireMaster({ host, config }: ChildCall): void {
     const { message, details } = asCniError(thrown)
     throw new CniError(codes.notAvailable, message, { details })
   }
+}
+
+/** The master counts where the configuration names it. */
+function childDifferences(call: ChildCall, { kind, attributes }: ChildLink): readonly Problem[] {
+  const { config, host, environment, prevResult = emptyResult } = call
+  const { ifName } = environment
+  const netns = requireNetns(environment.netns)
+  const { link, problems } = interfaceDifferences(host, { netns, ifName, prevResult, kind })
+  if (!link) return problems
+  const data = link.linkinfo?.info_data ?? {}
+  const found: Record<string, unknown> = { mtu: link.mtu, ...data }
+  const wanted: Record<string, unknown> = { ...attributes, ...(config.mtu > 0 ? { mtu: config.mtu } : {}) }
+  const differing = Object.keys(wanted).filter((key) => found[key] !== wanted[key])
+  return [
+    ...problems,
+    ...differing.map((key) => ({
+      path: `interface ${ifName} ${key}`,
+      value: found[key],
+      expected: String(wanted[key]),
+    })),
+    ...masterDifferences(call, link, netns),
+  ]
 }
 
 /** With conflict detection the link is up while the neighbours are asked, and down before the addresses come. */

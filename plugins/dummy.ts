@@ -39,9 +39,7 @@ export default definePlugin<DummyConfiguration>({
     throwDifferences(differences(call))
   },
 
-  del(call) {
-    detachChild(call)
-  },
+  del: detachChild,
 
   status(call) {
     const problems = ipamProblems(call)
@@ -50,9 +48,7 @@ export default definePlugin<DummyConfiguration>({
     ipamStatus(call)
   },
 
-  gc(call) {
-    collectLeases(call)
-  },
+  gc: collectLeases,
 })
 
 // --- internal

@@ -17,7 +17,10 @@ describe('behind another plugin', () => {
   test('prevResult brings master, addresses and routes; the interface is the whole result', async () => {
     const { plan, json } = await add({ prevResult, mtu: 9000 })
     const lines = plan.trim().split('\n')
-    expect(lines[0]).toBe(birth('l2').replace(' netns', ' mtu 9000 netns'))
+    expect(lines.slice(0, 2)).toEqual([
+      expect.stringMatching('# note ipvlan of net/c1 in /run/podwire/ipvlan/net/'),
+      birth('l2').replace(' netns', ' mtu 9000 netns'),
+    ])
     expect(lines.slice(-3)).toEqual([
       'container# ip addr add 10.1.2.3/24 brd + dev eth0',
       'container# ip link set dev eth0 up',
@@ -89,6 +92,38 @@ describe('what is refused before anything is touched', () => {
   })
 })
 
+describe('a master whose children have another mode', () => {
+  const child = (mode: string) => ({ linkinfo: { info_kind: 'ipvlan', info_data: { mode } } })
+  const text =
+    'mode: found "l2", expected "l3", as the link shim has on lan0; fix: use one mode for all networks on a master'
+
+  test('is refused before anything is made: a child beside it on the host', async () => {
+    const above = { 'ip -j -d addr show dev shim': link('shim', child('l3')) }
+    const files = { '/sys/class/net/lan0/upper_shim': '', '/sys/class/net/lan0/mtu': '1500' }
+    const refused = await add({ prevResult }, { answers: { ...answers, ...above }, files })
+    expect(refused.plan).not.toContain('ip link add')
+    expect(refused.json).toMatchObject({ code: 7, details: expect.stringContaining(text) })
+    const same = await add({ prevResult, mode: 'l3' }, { answers: { ...answers, ...above }, files })
+    expect(same.plan).toContain(birth('l3'))
+  })
+
+  test('and one in the container, where other links have theirs', async () => {
+    const links = [
+      link('lan0'),
+      link('shim', { link: 'lan0', ...child('l3') }),
+      link('far', { link: 'b', ...child('l3s') }),
+    ]
+    const inside = {
+      'container# ip -j -d addr show dev lan0': lan,
+      'container# ip -j -d addr show': `[${links.map((one) => one.slice(1, -1))}]`,
+    }
+    const refused = await add({ prevResult, linkInContainer: true }, { answers: inside })
+    expect(refused).toMatchObject({ plan: '', json: { code: 7, details: expect.stringContaining(text) } })
+    const same = await add({ prevResult, linkInContainer: true, mode: 'l3' }, { answers: inside })
+    expect(same.plan).toContain('type ipvlan mode l3')
+  })
+})
+
 describe('CHECK', () => {
   const mine = {
     ...prevResult,
@@ -122,7 +157,9 @@ test('DEL needs neither master nor prevResult nor addresses', async () => {
   const { plan, status } = await show({ plugin: 'ipvlan', verb: 'DEL', config: {}, answers: {} })
   expect({ status, plan }).toEqual({
     status: 0,
-    plan: 'container# ip link del dev eth0\ncontainer# ip link del dev newdd6ccc806f76\n',
+    plan: expect.stringMatching(
+      /^container# ip link del dev eth0\ncontainer# ip link del dev newdd6ccc806f76\n# forget \/run\/podwire\/ipvlan\/net\/\w+\n$/,
+    ),
   })
 })
 

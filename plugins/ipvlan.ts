@@ -1,15 +1,9 @@
-import { throwDifferences } from '../shared/net/interface.js'
+import { attemptAll } from '../shared/plan/host.js'
 import type { Problem } from '../shared/protocol/errors.js'
-import { checkLease, collectLeases, hasIpam } from '../shared/protocol/ipam.js'
+import { collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import {
-  attachChild,
-  type ChildLink,
-  childDifferences,
-  childProblems,
-  childStatus,
-  detachChild,
-} from './_child-link.js'
+import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './_child-link.js'
+import { claimMode, collectModes, releaseMode } from './_ipvlan-mode.js'
 import { namesMaster } from './_master.js'
 import type { IpvlanConfiguration } from './ipvlan.schema.js'
 
@@ -34,18 +28,21 @@ export default definePlugin<IpvlanConfiguration>({
     const master = prevResult?.interfaces[0]?.name
     return attachChild(call, {
       ...child(call),
+      admit: (above, netns) => claimMode(call, modeOf(call), above, netns),
       ...(isChained(call) ? { choice: { master } } : {}),
       ...(hasIpam(call) || !prevResult ? {} : { addresses: prevResult }),
     })
   },
 
   check(call) {
-    checkLease(call)
-    throwDifferences(childDifferences(call, child(call)))
+    checkChild(call, child(call))
   },
 
   del(call) {
-    detachChild(call)
+    attemptAll(
+      () => detachChild(call),
+      () => releaseMode(call),
+    )
   },
 
   status(call) {
@@ -53,19 +50,26 @@ export default definePlugin<IpvlanConfiguration>({
   },
 
   gc(call) {
-    collectLeases(call)
+    attemptAll(
+      () => collectModes(call),
+      () => collectLeases(call),
+    )
   },
 })
 
 // --- internal
 
-function child({ config }: IpvlanCall): ChildLink {
-  const mode = config.mode || 'l2'
+function modeOf({ config }: IpvlanCall): string {
+  return config.mode || 'l2'
+}
+
+function child(call: IpvlanCall): ChildLink {
+  const mode = modeOf(call)
   return { kind: 'ipvlan', attributes: { mode }, isRouted: mode !== 'l2' }
 }
 
-function modeProblems({ config }: IpvlanCall): readonly Problem[] {
-  if (!config.addressConflictDetection || (config.mode || 'l2') === 'l2') return []
+function modeProblems(call: IpvlanCall): readonly Problem[] {
+  if (!call.config.addressConflictDetection || modeOf(call) === 'l2') return []
   const expected = 'false: in this mode the container neither asks its neighbours nor answers them'
   return [{ path: 'addressConflictDetection', value: true, expected }]
 }

@@ -1,19 +1,11 @@
-import { throwDifferences } from '../shared/net/interface.js'
 import { attachmentHash, macFrom } from '../shared/net/names.js'
 import { bootID } from '../shared/net/observe.js'
 import { attemptAll } from '../shared/plan/host.js'
 import { macOf } from '../shared/protocol/checks.js'
 import type { Problem } from '../shared/protocol/errors.js'
-import { checkLease, collectLeases, hasIpam } from '../shared/protocol/ipam.js'
+import { collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import {
-  attachChild,
-  type ChildLink,
-  childDifferences,
-  childProblems,
-  childStatus,
-  detachChild,
-} from './_child-link.js'
+import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './_child-link.js'
 import { collectHostAccess, grantHostAccess, hostAccessDifferences, revokeHostAccess } from './_host-access.js'
 import { findMaster } from './_master.js'
 import type { MacvlanConfiguration } from './macvlan.schema.js'
@@ -43,12 +35,10 @@ export default definePlugin<MacvlanConfiguration>({
   },
 
   check(call) {
-    checkLease(call)
     const { config, host } = call
-    throwDifferences([
-      ...childDifferences(call, child(call)),
-      ...(config.hostAccess ? hostAccessDifferences(call, findMaster(host, config)) : []),
-    ])
+    checkChild(call, child(call), () =>
+      config.hostAccess ? hostAccessDifferences(call, findMaster(host, config)) : [],
+    )
   },
 
   del(call) {

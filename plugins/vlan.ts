@@ -1,15 +1,7 @@
-import { throwDifferences } from '../shared/net/interface.js'
 import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
-import { checkLease, collectLeases, hasIpam } from '../shared/protocol/ipam.js'
+import { collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import {
-  attachChild,
-  type ChildLink,
-  childDifferences,
-  childProblems,
-  childStatus,
-  detachChild,
-} from './_child-link.js'
+import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './_child-link.js'
 import { namesMaster } from './_master.js'
 import type { VlanConfiguration } from './vlan.schema.js'
 
@@ -29,13 +21,10 @@ export default definePlugin<VlanConfiguration>({
   },
 
   check(call) {
-    checkLease(call)
-    throwDifferences(childDifferences(call, child(call)))
+    checkChild(call, child(call))
   },
 
-  del(call) {
-    detachChild(call)
-  },
+  del: detachChild,
 
   status(call) {
     const problems = missing(call)
@@ -43,9 +32,7 @@ export default definePlugin<VlanConfiguration>({
     childStatus(call, 'vlan')
   },
 
-  gc(call) {
-    collectLeases(call)
-  },
+  gc: collectLeases,
 })
 
 // --- internal
