@@ -5,25 +5,16 @@ import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { runPlugin } from '../harness/plugin.js'
-import { ask, ping, serve } from '../harness/traffic.js'
+import { difference } from '../harness/snapshot.js'
+import { ping } from '../harness/traffic.js'
 import { addressOf } from '../main/networks.js'
 import { breakEverywhere } from './breaking.js'
-import { call, fixedNetwork, join, lanNetwork, leased, linkNames, linksOf } from './network.js'
+import { call, fixedNetwork, join, lanNetwork, leased, linkNames, linksOf, rename, state } from './network.js'
+import { talkAcrossNodes } from './nodes.js'
+import { onlyTheAskedListen } from './routers.js'
+import { unanswered } from './talking.js'
 
 // A plugin call takes seconds in the machine: few calls, and much asked of each.
-
-/** Every way of asking: tcp, udp and ICMP. */
-async function talks(from: Container, to: Container, address: string): Promise<boolean[]> {
-  const answers: boolean[] = []
-  for (const protocol of ['tcp', 'udp'] as const) {
-    const server = await serve(to, { protocol, port: 80, name: to.name })
-    answers.push((await ask(from, { protocol, address, port: 80, deadline: 8_000 }))?.server === to.name)
-    await server.stop()
-  }
-  return [...answers, await ping(from, address, 8)]
-}
-
-const yes = [true, true, true]
 
 async function joinTwo(host: Host, network: Conflist): Promise<[Chain, Chain, Container, Container]> {
   const [one, two] = [await host.container(), await host.container()]
@@ -34,10 +25,9 @@ describe('ipvlan', () => {
   test('l2: neighbours and the LAN, both families; CHECK, DEL twice, no lease left', async ({ host }) => {
     const { container: outside } = await host.outside()
     const [first, second, one, two] = await joinTwo(host, lanNetwork('ipvlan'))
-    for (const family of [4, 6] as const) {
-      expect(await talks(one, two, addressOf(second.result ?? {}, family))).toEqual(yes)
-      expect(await talks(outside, one, addressOf(first.result ?? {}, family))).toEqual(yes)
-    }
+    const both = (chain: Chain) => ([4, 6] as const).map((family) => addressOf(chain.result ?? {}, family))
+    expect(await unanswered(one, two, both(second))).toEqual([])
+    expect(await unanswered(outside, one, both(first))).toEqual([])
     const [, link] = await linksOf(one)
     expect(link).toMatchObject({ ifname: 'eth0', linkinfo: { info_kind: 'ipvlan', info_data: { mode: 'l2' } } })
     expect(first.result?.interfaces?.[0]?.mac).toBe(
@@ -58,8 +48,59 @@ describe('ipvlan', () => {
     const first = await join(host, one, fixedNetwork('ipvlan', addresses(1), { mode }))
     await join(host, two, fixedNetwork('ipvlan', addresses(2), { mode }))
     await first.check()
-    for (const address of ['10.80.2.1', 'fd80:0:2::1']) expect(await talks(one, two, address)).toEqual(yes)
-    for (const address of ['10.80.1.1', 'fd80:0:1::1']) expect(await talks(outside, one, address)).toEqual(yes)
+    expect(await unanswered(one, two, ['10.80.2.1', 'fd80:0:2::1'])).toEqual([])
+    expect(await unanswered(outside, one, ['10.80.1.1', 'fd80:0:1::1'])).toEqual([])
+  })
+
+  test('another mode than that of the present children is refused; the last of them frees the master', async ({
+    host,
+  }) => {
+    const { container: outside } = await host.outside()
+    const [one, two] = [await host.container(), await host.container()]
+    const first = await join(host, one, lanNetwork('ipvlan'))
+    const routed = lanNetwork('ipvlan', { mode: 'l3' })
+    const before = await state(host)
+    const wanted =
+      'mode: found "l3", expected "l2", as container container0, interface eth0, network network has on uplink'
+    expect(errorOf(await runPlugin(host, call('ADD', two, routed)))).toMatchObject({
+      code: 7,
+      details: expect.stringContaining(wanted),
+    })
+    expect(difference(before, await state(host))).toBe('')
+    await first.check()
+    expect(await ping(outside, addressOf(first.result ?? {}, 4), 8)).toBe(true)
+    await first.del()
+    resultOf(await runPlugin(host, call('ADD', two, routed)))
+    // Its runtime is gone with it, and nobody will call DEL.
+    await two.remove()
+    await host.output(['ip', 'link', 'add', 'shim', 'link', 'uplink', 'type', 'ipvlan', 'mode', 'l3s'])
+    expect(errorOf(await runPlugin(host, call('ADD', one, lanNetwork('ipvlan')))).details).toContain(
+      'mode: found "l2", expected "l3s", as the link shim has on uplink',
+    )
+    await host.output(['ip', 'link', 'del', 'shim'])
+    await join(host, one, lanNetwork('ipvlan'))
+  })
+
+  test.for(['l2', 'l3', 'l3s'])('%s: containers of two nodes talk', async (mode) => {
+    await talkAcrossNodes({ type: 'ipvlan', mode }, mode === 'l2' ? 'switched' : 'routed')
+  })
+
+  test('a router is only listened to where asked for', async ({ host }) => {
+    const { container: router } = await host.outside()
+    const plugin = { type: 'ipvlan' }
+    await onlyTheAskedListen(host, { plugins: [plugin, plugin], router })
+  })
+
+  test('six ADDs at once on one master', async ({ host }) => {
+    const { container: outside } = await host.outside()
+    const containers: Container[] = []
+    for (let index = 0; index < 6; index++) containers.push(await host.container())
+    const chains = await Promise.all(containers.map((one) => join(host, one, lanNetwork('ipvlan'))))
+    const addresses = chains.map(({ result }) => addressOf(result ?? {}, 4))
+    expect(new Set(addresses).size).toBe(6)
+    for (const address of addresses) expect(await ping(outside, address, 8)).toBe(true)
+    await Promise.all(chains.map((chain) => chain.del()))
+    expect(leased(host)).toEqual([])
   })
 
   test('behind a plugin that makes its master', async ({ host }) => {
@@ -109,7 +150,7 @@ describe('vlan', () => {
     const network = fixedNetwork('vlan', ['10.80.0.11/24', 'fd80::11/64'], { vlanId: 100, mtu: 1400 })
     const seen = outside.start(['tcpdump', '-nei', 'eth0', '-c', '1', 'vlan 100 and icmp'])
     const chain = await join(host, container, network)
-    for (const address of ['10.80.0.1', 'fd80::1']) expect(await talks(container, outside, address)).toEqual(yes)
+    expect(await unanswered(container, outside, ['10.80.0.1', 'fd80::1'])).toEqual([])
     expect((await seen.finished).stdout).toMatch(/vlan 100, .*10\.80\.0\.11 > 10\.80\.0\.1/)
     await outside.output(['ip', 'link', 'set', 'same', 'down'])
     expect(await ping(container, '10.80.0.3', 2)).toBe(false)
@@ -128,10 +169,49 @@ describe('vlan', () => {
     expect(await linkNames(container)).toEqual(['lo'])
   })
 
+  test('containers of two nodes talk', async () => {
+    await talkAcrossNodes({ type: 'vlan', vlanId: 100 }, 'switched')
+  })
+
+  test('a router is only listened to where asked for', async ({ host }) => {
+    const { container: router } = await host.outside()
+    for (const id of [100, 200]) {
+      await router.batch([`link add link eth0 name lan${id} type vlan id ${id}`, `link set lan${id} up`])
+    }
+    await onlyTheAskedListen(host, {
+      plugins: [
+        { type: 'vlan', vlanId: 100 },
+        { type: 'vlan', vlanId: 200 },
+      ],
+      router,
+      links: ['lan100', 'lan200'],
+    })
+  })
+
+  test('a master in the container, and gone before DEL', async ({ host }) => {
+    const { container: outside } = await host.outside()
+    const container = await host.container()
+    await host.output(['ip', 'link', 'set', 'uplink', 'netns', container.name])
+    await container.output(['ip', 'link', 'set', 'uplink', 'up'])
+    await outside.batch(['link add link eth0 name lan100 type vlan id 100', 'link set lan100 up'])
+    await outside.batch(['addr add 10.80.0.1/24 dev lan100', 'addr add fd80::1/64 dev lan100 nodad'])
+    const network = fixedNetwork('vlan', ['10.80.0.11/24', 'fd80::11/64'], { vlanId: 100, linkInContainer: true })
+    const chain = await join(host, container, network)
+    const [, , link] = await linksOf(container)
+    expect(link).toMatchObject({ ifname: 'eth0', linkinfo: { info_kind: 'vlan', info_data: { id: 100 } } })
+    expect(await unanswered(container, outside, ['10.80.0.1', 'fd80::1'])).toEqual([])
+    await chain.check()
+    const other = call('ADD', container, network, { ifName: 'eth1' })
+    expect(errorOf(await runPlugin(host, other)).details).toContain('100 can be taken once on a master')
+    await container.output(['ip', 'link', 'del', 'uplink'])
+    await chain.del()
+    await chain.del(true)
+    expect(await linkNames(container)).toEqual(['lo'])
+  })
+
   test('a name of the host, by renaming on this kernel', async ({ host }) => {
     await host.outside()
-    for (const words of ['down', 'name eth0', 'up'])
-      await host.output(['ip', 'link', 'set', words === 'up' ? 'eth0' : 'uplink', ...words.split(' ')])
+    await rename(host, 'uplink', 'eth0')
     const container = await host.container()
     const chain = await join(host, container, lanNetwork('vlan', { master: 'eth0', vlanId: 7 }))
     await chain.check()
