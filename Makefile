@@ -93,7 +93,8 @@ test-setup: setup
 test: test-setup lint build
 	$(VITEST) run
 
-# All conformance tests on Debian's kernel in a virtual machine; `make test` runs there only what this kernel cannot do.
+# All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what this
+# kernel cannot do. It takes an hour or two; dist/reports/vm-*.log shows how far it is.
 test-vm: test-setup build
 	PODWIRE_ALL_IN_VM=1 $(VITEST) run conformance/vm/guest.test.ts
 

@@ -100,7 +100,7 @@ function linkLines(raw: Record<string, unknown>): string[] {
   const flags = link.flags.includes('UP') ? 'up' : 'down'
   // The kernel reports the carrier of these up to a second late: of them only the wish to be up is a fact, and of a pair both
   // ends' wishes are in the snapshot.
-  const isLate = ['bridge', 'veth', 'vlan', 'macvlan', 'ipvlan'].includes(String(kind))
+  const isLate = ['bridge', 'veth', 'vlan', 'macvlan', 'ipvlan', 'tun'].includes(String(kind))
   const carrier = isLate ? '' : `operstate ${link['operstate']}`
   return [
     `link ${link.ifname} ${kind ?? ''} ${flags} ${carrier} ${words(state)} ${words(settings)}`

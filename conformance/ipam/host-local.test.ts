@@ -160,13 +160,15 @@ describe('many at once', () => {
 
 describe('kill -9', () => {
   test('at any moment of an ADD leaves only whole leases, and the DEL after it nothing', async ({ host }) => {
+    const began = performance.now()
     await succeed(host, 'ADD', { suite: 'podwire', id: 'kept' })
+    const whole = performance.now() - began
     const seen = { none: 0, some: 0 }
     for (let round = 0; round < 60; round++) {
       const id = `k${round}`
       const { child, finished } = startPlugin(host, callOf('ADD', { suite: 'podwire', id }))
-      // Not a wait for anything: the moment of the kill wanders over the length of an ADD.
-      setTimeout(() => child.kill('SIGKILL'), 15 + (round % 30))
+      // Not a wait for anything: the moment of the kill wanders over the length of an ADD, and a little beyond its end.
+      setTimeout(() => child.kill('SIGKILL'), (whole * (round % 30)) / 20)
       await finished
       const files = Object.entries(onDisk(host)).filter(([name]) => /^[\d.]+$|:/.test(name))
       for (const [name, text] of files) expect(text, name).toMatch(/^600 (kept|k\d+)\r\neth0$/)

@@ -1,11 +1,11 @@
-import { globSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { createWriteStream, globSync, mkdirSync, rmSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
 import { commandPath, repository } from '../harness/locations.js'
-import { type Finished, run } from '../harness/process.js'
-import { type ReportedTest, readReport, reportPath } from './report.js'
+import { type Finished, type Started, start } from '../harness/process.js'
+import { type ReportedTest, readReport, reports } from './report.js'
 
 const here = join(repository, 'conformance/vm')
-const logPath = join(dirname(reportPath), 'vm.log')
 const statusSkipped = 77
 // Seconds, for the tests that need a full kernel and for all; the deadline behind leaves time to wait for another machine.
 const limits = { some: 3_600, all: 14_400 }
@@ -27,13 +27,13 @@ export interface GuestResult {
 
 /** The kernel features that this machine lacks (see `features`). */
 export async function missingFeatures(): Promise<string[]> {
-  const { status, stdout, stderr } = await call([join(here, 'features')])
+  const { status, stdout, stderr } = await begin([join(here, 'features')]).finished
   if (status !== 0) throw new Error(`the kernel's features cannot be found out: ${stderr}`)
   const lines = stdout.trim().split('\n')
   return lines.filter((line) => !line.endsWith(' yes')).map((line) => line.replace(/ no: .*/, ''))
 }
 
-/** Runs conformance tests natively on a full kernel and in the virtual machine otherwise. Throws when that broke. */
+/** Runs conformance tests natively on a full kernel and in virtual machines otherwise. Throws when that broke. */
 export async function runConformance({ filters, alwaysInMachine }: GuestRun): Promise<GuestResult> {
   const missing = await missingFeatures()
   const vitest = [join(here, 'vitest'), ...filters]
@@ -41,33 +41,58 @@ export async function runConformance({ filters, alwaysInMachine }: GuestRun): Pr
     return { where: 'natively: this kernel has every feature', tests: testsOf(await logged(vitest)) }
   }
   const reason = missing.length > 0 ? `this kernel lacks ${missing.join(', ')}` : 'as asked'
-  const limit = filters.length > 0 ? limits.some : limits.all
-  const machine = [join(here, 'run'), '--share', dirname(reportPath), '--limit', String(limit)]
-  const finished = await logged([...machine, ...vitest])
-  const told = finished.stderr.trim().split('\n').at(-1) ?? ''
-  const where = `in the virtual machine: ${reason}; ${told}`
-  return { where, tests: finished.status === statusSkipped ? unrun(filters, told) : testsOf(finished) }
+  const runs = await inMachines(vitest, filters.length > 0 ? limits.some : limits.all)
+  const told = runs.map(({ stderr }) => stderr.trim().split('\n').at(-1) ?? '')
+  const where = `in the virtual machine: ${reason}; ${told.join('; ')}`
+  const isSkipped = runs.every(({ status }) => status === statusSkipped)
+  return { where, tests: isSkipped ? unrun(filters, told[0] ?? '') : runs.flatMap(testsOf) }
 }
 
-async function logged(argv: readonly string[]): Promise<Finished> {
-  mkdirSync(dirname(reportPath), { recursive: true })
-  rmSync(reportPath, { force: true })
-  const finished = await call(argv)
-  writeFileSync(logPath, `${finished.stdout}\n${finished.stderr}`)
-  return finished
+/** Each machine has one processor. Beside native tests there is one of them, otherwise one for each processor here, up to four. */
+async function inMachines(vitest: readonly string[], limit: number): Promise<Logged[]> {
+  const count = limit === limits.all ? Math.min(4, availableParallelism()) : 1
+  const settled = await Promise.allSettled(
+    Array.from({ length: count }, (_, index) => {
+      const number = index + 1
+      const lock = ['--lock', join(reports, `vm-${number}.lock`)]
+      const machine = [join(here, 'run'), '--share', reports, '--limit', String(limit), ...(index > 0 ? lock : [])]
+      return logged([...machine, ...vitest, `--shard=${number}/${count}`], `vm-${number}`)
+    }),
+  )
+  return settled.map((one) => {
+    if (one.status === 'rejected') throw one.reason
+    return one.value
+  })
 }
 
-function call(argv: readonly string[]): Promise<Finished> {
+interface Logged extends Finished {
+  name: string
+}
+
+/** Runs tests to their end, which leaves the files NAME.json and NAME.log; the log shows how far it is. */
+async function logged(argv: readonly string[], name = 'vm'): Promise<Logged> {
+  mkdirSync(reports, { recursive: true })
+  const report = join(reports, `${name}.json`)
+  rmSync(report, { force: true })
+  const log = createWriteStream(join(reports, `${name}.log`))
+  const { child, finished } = begin(argv, { PODWIRE_REPORT: report })
+  for (const stream of [child.stdout, child.stderr]) stream?.pipe(log, { end: false })
+  const ended = await finished.finally(() => log.end())
+  return { ...ended, name }
+}
+
+function begin(argv: readonly string[], more: Record<string, string> = {}): Started {
   const passed = Object.entries(process.env).filter(([name]) => name.startsWith('PODWIRE_'))
-  return run(argv, { env: { PATH: commandPath, ...(Object.fromEntries(passed) as Record<string, string>) }, deadline })
+  const env = { PATH: commandPath, ...(Object.fromEntries(passed) as Record<string, string>), ...more }
+  return start(argv, { env, deadline })
 }
 
 // A status without a failed test to explain it is a broken run: nobody knows what it did not run.
-function testsOf({ status, signal, stdout, stderr }: Finished): ReportedTest[] {
+function testsOf({ name, status, signal, stdout, stderr }: Logged): ReportedTest[] {
   const ending = `${stdout.slice(-2_000)}\n${stderr.slice(-4_000)}`
   if (status !== 0 && status !== 1)
-    throw new Error(`the run broke off (${status ?? signal}), see ${logPath}: ${ending}`)
-  const tests = readReport()
+    throw new Error(`the run broke off (${status ?? signal}), see ${join(reports, `${name}.log`)}: ${ending}`)
+  const tests = readReport(join(reports, `${name}.json`))
   const failed = tests.some(({ state }) => state === 'failed')
   if (tests.length === 0 || failed !== (status === 1)) throw new Error(`the report is not of this run: ${ending}`)
   return tests

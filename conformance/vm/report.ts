@@ -1,12 +1,12 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, relative } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Reporter, TestCase, TestModule } from 'vitest/node'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 
-/** Where a run of conformance/vm/vitest leaves its report. */
-export const reportPath = fileURLToPath(new URL('../../dist/reports/vm.json', import.meta.url))
+/** The directory of reports and logs. */
+export const reports = fileURLToPath(new URL('../../dist/reports', import.meta.url))
 
 /** One test that ran elsewhere; a file that could not be loaded stands as a failed test of its own. */
 export interface ReportedTest {
@@ -17,11 +17,13 @@ export interface ReportedTest {
   note: string
 }
 
-/** Writes what became of every test to the report file, at the end of the run and not before. */
+/** Writes what became of every test to $PODWIRE_REPORT or dist/reports/vm.json, at the end of the run and not before. */
 export class ReportFile implements Reporter {
+  readonly #path = process.env['PODWIRE_REPORT'] ?? join(reports, 'vm.json')
+
   onInit(): void {
-    mkdirSync(dirname(reportPath), { recursive: true })
-    rmSync(reportPath, { force: true })
+    mkdirSync(reports, { recursive: true })
+    rmSync(this.#path, { force: true })
   }
 
   onTestRunEnd(modules: readonly TestModule[], unhandled: readonly { message: string; stack?: string }[]): void {
@@ -31,7 +33,7 @@ export class ReportFile implements Reporter {
       return [...broken, ...[...module.children.allTests()].map((test) => reported(file, test))]
     })
     const errors = unhandled.map((error) => failure('conformance/vm/vitest', 'unhandled error', error))
-    writeFileSync(reportPath, JSON.stringify([...tests, ...errors], undefined, 2))
+    writeFileSync(this.#path, JSON.stringify([...tests, ...errors], undefined, 2))
   }
 }
 
@@ -52,7 +54,7 @@ function text({ message, stack }: { message: string; stack?: string }): string {
   return stack?.includes(message) ? stack : [message, stack].filter(Boolean).join('\n')
 }
 
-/** Reads the report; throws when there is none. */
-export function readReport(): ReportedTest[] {
-  return JSON.parse(readFileSync(reportPath, 'utf8')) as ReportedTest[]
+/** Reads a report; throws when there is none. */
+export function readReport(path: string): ReportedTest[] {
+  return JSON.parse(readFileSync(path, 'utf8')) as ReportedTest[]
 }
