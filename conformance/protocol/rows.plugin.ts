@@ -57,20 +57,20 @@ const namespaceRows: Row[] = [
   ),
   own(
     'bridge ADD, a file that is no namespace',
-    onBridge(addressed, { netns: '/etc/passwd' }),
-    'failed to open netns "/etc/passwd": unknown FS magic on "/etc/passwd": ef53',
+    onBridge(addressed, { netns: '/sys/kernel/uevent_seqnum' }),
+    'failed to open netns "/sys/kernel/uevent_seqnum": unknown FS magic on "/sys/kernel/uevent_seqnum": 62656572',
     [104],
-    '/etc/passwd',
+    '/sys/kernel/uevent_seqnum',
   ),
   same('bridge DEL, no such namespace', onBridge(addressed, { command: 'DEL', netns: nowhere }), silence),
   same('bridge DEL, CNI_NETNS unset', onBridge(addressed, { command: 'DEL', env: { CNI_NETNS: '' } }), silence),
   same('bridge DEL of what never was', onBridge(addressed, { command: 'DEL' }), silence),
   own(
     'bridge DEL, a file that is no namespace',
-    onBridge(addressed, { command: 'DEL', netns: '/etc/passwd' }),
-    'unknown FS magic on "/etc/passwd": ef53',
+    onBridge(addressed, { command: 'DEL', netns: '/sys/kernel/uevent_seqnum' }),
+    'unknown FS magic on "/sys/kernel/uevent_seqnum": 62656572',
     [104],
-    '/etc/passwd',
+    '/sys/kernel/uevent_seqnum',
   ),
 ]
 
