@@ -92,16 +92,25 @@ export function openRoutingSocket(libc: Libc): number | undefined {
   return undefined
 }
 
-/** Sends one request and reads the answer to its end. Undefined when the socket does not work. */
+/**
+ * Sends one request and reads the answer to its end. Undefined when the socket does not work, or the kernel says that what it was listing
+ * changed meanwhile.
+ */
 export function ask(libc: Libc, fd: number, { type, flags, header, attributes }: Request): Answer | undefined {
-  const message = frame(type, flag.acknowledge | flags, 0, Buffer.concat([header, ...attributes]))
+  const asked = ++lastSequence
+  const message = frame(type, flag.acknowledge | flags, asked, Buffer.concat([header, ...attributes]))
   if (libc.send(fd, message, BigInt(message.length), 0) !== BigInt(message.length)) return undefined
   const parts: Buffer[] = []
+  let isConsistent = true
   for (;;) {
     const messages = receive(fd)
     if (messages.length === 0) return undefined
-    for (const { kind, body } of messages) {
-      if (kind === NLMSG_ERROR || kind === NLMSG_DONE) return { error: body.readInt32LE(), parts }
+    // What an earlier answer that broke off left behind is no part of this one.
+    for (const { kind, flags, body } of messages.filter(({ sequence }) => sequence === asked)) {
+      if ((flags & NLM_F_DUMP_INTR) !== 0) isConsistent = false
+      if (kind === NLMSG_ERROR || kind === NLMSG_DONE) {
+        return isConsistent ? { error: body.readInt32LE(), parts } : undefined
+      }
       parts.push(body)
     }
   }
@@ -126,6 +135,7 @@ const NETLINK_ROUTE = 0
 const SOL_NETLINK = 270
 const NETLINK_GET_STRICT_CHK = 12
 const NLM_F_REQUEST = 1
+const NLM_F_DUMP_INTR = 0x10
 const NLMSG_ERROR = 2
 const NLMSG_DONE = 3
 const messageHeader = 16
@@ -135,14 +145,24 @@ const datagram = Buffer.allocUnsafeSlow(32_768)
 /** "Nested" and "network byte order", which are no part of an attribute's type. */
 const flagBits = 0xc000
 
+let lastSequence = 0
+
+interface Received {
+  readonly kind: number
+  readonly flags: number
+  readonly sequence: number
+  readonly body: Buffer
+}
+
 /** The messages of one datagram; none when there is no more. */
-function receive(fd: number): readonly { kind: number; body: Buffer }[] {
-  const messages: { kind: number; body: Buffer }[] = []
+function receive(fd: number): readonly Received[] {
+  const messages: Received[] = []
   const length = readOrNothing(fd)
   for (let at = 0; at + messageHeader <= length; ) {
     const size = datagram.readUInt32LE(at)
     const body = Buffer.from(datagram.subarray(at + messageHeader, at + size))
-    messages.push({ kind: datagram.readUInt16LE(at + 4), body })
+    const [kind, flags] = [datagram.readUInt16LE(at + 4), datagram.readUInt16LE(at + 6)]
+    messages.push({ kind, flags, sequence: datagram.readUInt32LE(at + 8), body })
     at += aligned(size)
   }
   return messages
