@@ -89,7 +89,7 @@ function hooks(family: Family): readonly Operation[] {
   const answerable = family === 'ip6' ? ['ip6', 'daddr', '!=', '::1'] : []
   const local = [[...answerable, 'fib', 'daddr', 'type', 'local', 'jump', 'portmap']]
   const fromOutside = ['iifname', '!=', '"lo"']
-  const guards = ['daddr', 'saddr'].map((side) => [...fromOutside, 'ip', side, loopback, 'drop'])
+  const guards = ['daddr', 'saddr'].map((side) => ['ip', side, loopback, ...fromOutside, 'drop'])
   return [
     ...declareChain(family, 'portmap_prerouting', local, hook('nat', 'prerouting', '-100')),
     ...declareChain(family, 'portmap_output', local, hook('nat', 'output', '-100')),

@@ -159,8 +159,8 @@ describe('ADD by nftables', () => {
       'nft add rule ip podwire portmap_prerouting fib daddr type local jump portmap',
       'nft add rule ip podwire portmap_output fib daddr type local jump portmap',
       'nft add rule ip podwire portmap_postrouting ct status dnat ip daddr vmap @portmap_hairpin',
-      `nft 'add rule ip podwire portmap_guard iifname != "lo" ip daddr 127.0.0.0/8 drop'`,
-      `nft 'add rule ip podwire portmap_guard iifname != "lo" ip saddr 127.0.0.0/8 drop'`,
+      `nft 'add rule ip podwire portmap_guard ip daddr 127.0.0.0/8 iifname != "lo" drop'`,
+      `nft 'add rule ip podwire portmap_guard ip saddr 127.0.0.0/8 iifname != "lo" drop'`,
     ])
   })
 
