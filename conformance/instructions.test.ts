@@ -37,9 +37,9 @@ const portMappings = [8080, 8081].map((port) => ({ hostPort: port, containerPort
 
 /** Calls, and how many times the instructions of the bare program they may take. */
 const rows: [Verb, { type: string; [key: string]: unknown }, number][] = [
-  ['VERSION', { type: 'bridge' }, 1.27],
-  ['ADD', { type: 'host-local', ipam }, 1.45],
-  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.62],
+  ['VERSION', { type: 'bridge' }, 1.1],
+  ['ADD', { type: 'host-local', ipam }, 1.42],
+  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.75],
   ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.75],
 ]
 
