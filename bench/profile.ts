@@ -7,8 +7,6 @@ import { profileSubjects, type Subject } from './subjects.js'
 interface Seen {
   /** The end of a program on the same Node that prints a constant. */
   readonly boot: number
-  /** The end of VERSION of the same plugin. */
-  readonly start: number
   /** The beginning of the first process or netlink request and the end of the last; both the end of the call where there is none. */
   readonly first: number
   readonly last: number
@@ -52,7 +50,7 @@ function profile(subject: Subject): readonly string[] {
 
 function look({ config, netns }: Subject, verb: 'ADD' | 'DEL'): { one: Seen; lines: readonly Step[] } {
   const call = (one: Call['verb']): Call => ({ suite: 'podwire', verb: one, config, containerID: 'profile', netns })
-  const [boot, start] = [bareStart(), timed(call('VERSION')).ms]
+  const boot = bareStart()
   rmSync(trace, { force: true })
   const began = performance.timeOrigin + performance.now()
   const { ms: end } = timed(call(verb), { PODWIRE_TRACE: trace })
@@ -60,7 +58,7 @@ function look({ config, netns }: Subject, verb: 'ADD' | 'DEL'): { one: Seen; lin
   const [first, last] = [lines[0], lines.at(-1)]
   const processes = lines.reduce((sum, { ms }) => sum + ms, 0)
   const between = { first: first ? first.ended - first.ms - began : end, last: last ? last.ended - began : end }
-  return { one: { boot, start, ...between, end, processes }, lines }
+  return { one: { boot, ...between, end, processes }, lines }
 }
 
 function bareStart(): number {
@@ -97,12 +95,11 @@ function programOf(argv: readonly string[]): string {
 
 function row(what: string, seen: readonly Seen[], commands: string): string {
   const middle = (of: (one: Seen) => number) => median(seen.map(of))
-  const [boot, start] = [middle((one) => one.boot), middle((one) => one.start)]
+  const boot = middle((one) => one.boot)
   const figures = [
     middle((one) => one.end),
     boot,
-    start - boot,
-    middle((one) => one.first) - start,
+    middle((one) => one.first) - boot,
     middle((one) => one.processes),
     middle((one) => one.last - one.first - one.processes),
     middle((one) => one.end - one.last),
@@ -112,12 +109,12 @@ function row(what: string, seen: readonly Seen[], commands: string): string {
 
 const words = [
   `Medians of ${rounds} calls by \`make profile\`, in milliseconds from exec to exit. Boot: a program on the same Node that prints a constant, its`,
-  'exit included. Load: what VERSION takes more, our code until the verb is known. Before: the configuration, what is looked at without a process,',
+  "exit included. Before: the plugin's script, the configuration, what is looked at without a process,",
   'leases, until the first process or request that changes something (to the end where there is none). Between: netlink requests, reading what',
   'processes said, planning, records. After: records, the result. Commands joined by "+" run in one process of podwire\'s.',
 ].join('\n')
-const head = `| call | wall | boot | load | before | in processes | between | after | processes, netlink requests |
-|---|---|---|---|---|---|---|---|---|`
+const head = `| call | wall | boot | before | in processes | between | after | processes, netlink requests |
+|---|---|---|---|---|---|---|---|`
 
 const asked = process.argv.slice(2).filter((word) => word !== '--write')
 const rows: string[] = []
