@@ -2,9 +2,9 @@ import { closeSync } from 'node:fs'
 import { parseAddress } from '../net/address.js'
 import type { Operation } from '../plan/operation.js'
 import { unquoted } from '../plan/render.js'
-import { addressBytes, isMapped } from './encode.js'
+import { addressBytes, isMapped } from './address.js'
 import type { Libc } from './libc.js'
-import { acknowledgements, attribute, flag, frame, nested, openSocket, text } from './netlink.js'
+import { acknowledgements, attribute, flag, frame, nested, openSocket, protocol, text } from './netlink.js'
 
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes. Tables,
 // chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
@@ -18,7 +18,7 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
   if (commands.some((one) => one === undefined)) return false
   const messages = commands.flatMap((one) => one ?? [])
   const libc = find()
-  const fd = libc && openSocket(libc, NETLINK_NETFILTER)
+  const fd = libc && openSocket(libc, protocol.netfilter)
   if (!libc || fd === undefined) return false
   const batch = [
     frame(NFNL_MSG_BATCH_BEGIN, 0, 0, header(0, NFNL_SUBSYS_NFTABLES)),
@@ -36,7 +36,6 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
 
 // --- internal
 
-const NETLINK_NETFILTER = 12
 const NFNL_SUBSYS_NFTABLES = 10
 const NFNL_MSG_BATCH_BEGIN = 0x10
 const NFNL_MSG_BATCH_END = 0x11
@@ -127,8 +126,8 @@ function dataOf(words: readonly string[]): Buffer | undefined {
 /** An interface name, protocol, port, MAC address or address, told apart by its form; a range or prefix is none. */
 function fieldOf(word: string): Buffer | undefined {
   if (word.startsWith('"')) return Buffer.concat([Buffer.from(unquoted(word)), Buffer.alloc(IFNAMSIZ)], IFNAMSIZ)
-  const protocol = { tcp: 6, udp: 17, sctp: 132 }[word]
-  if (protocol !== undefined) return Buffer.from([protocol])
+  const transport = { tcp: 6, udp: 17, sctp: 132 }[word]
+  if (transport !== undefined) return Buffer.from([transport])
   const port = Number(word)
   if (Number.isInteger(port) && port >= 0 && port < 2 ** 16) return Buffer.from([port >> 8, port & 255])
   const bytes = word.split(':')

@@ -1,6 +1,7 @@
 import { parseAddress, parseCidr } from '../net/address.js'
 import type { Operation } from '../plan/operation.js'
-import { attribute, flag, nested, number, type Request, request, text } from './netlink.js'
+import { addressBytes, families, isMapped } from './address.js'
+import { attribute, flag, nested, number, type Request, request, text, word } from './netlink.js'
 
 /** What encoding has to look up in the namespace at hand. */
 export interface View {
@@ -146,7 +147,7 @@ function addAddress([text = '', ...words]: readonly string[], view: View): Reque
   const attributes = [attribute(IFA.local, address), attribute(IFA.address, address)]
   if (brd !== undefined) attributes.push(attribute(IFA.broadcast, broadcast(address, prefix)))
   const flags = flag.create | flag.exclusive
-  return { type: request.newAddress, flags, header: Buffer.concat([header, little(index)]), attributes }
+  return { type: request.newAddress, flags, header: Buffer.concat([header, word(index)]), attributes }
 }
 
 /** As `ip` decides it: only loopback addresses are not for everyone. */
@@ -192,7 +193,7 @@ function route(
     ...numberOf(options, 'metric', RTA.priority),
     ...metrics(options),
   ]
-  const onlink = little(options.has('onlink') ? RTNH_F_ONLINK : 0)
+  const onlink = word(options.has('onlink') ? RTNH_F_ONLINK : 0)
   return { header: Buffer.concat([Buffer.from(numbers), onlink]), attributes }
 }
 
@@ -233,23 +234,6 @@ function numberOf(options: Words, word: string, type: number): readonly Buffer[]
 function cidrOf(text: string) {
   const cidr = parseCidr(text) ?? leave()
   return isMapped(text, cidr.address.family) ? leave() : cidr
-}
-
-/** `::ffff:192.0.2.1` is an IPv4 address to us (address.ts), and none to `ip`. */
-export function isMapped(text: string, family: 4 | 6): boolean {
-  return family === 4 && text.includes(':')
-}
-
-const families = { 4: 2, 6: 10 } as const
-
-export function addressBytes({ family, value }: { family: 4 | 6; value: bigint }): Buffer {
-  return Buffer.from(value.toString(16).padStart(family === 4 ? 8 : 32, '0'), 'hex')
-}
-
-function little(value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(value)
-  return bytes
 }
 
 /** "dev eth0 mtu 1400" as a map; words of `alone` have no value. */

@@ -2,13 +2,13 @@ import { closeSync, openSync, writeFileSync } from 'node:fs'
 import type { ListedChain } from '../net/nft-chains.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import type { Operation, Tool } from '../plan/operation.js'
-import { unquoted } from '../plan/render.js'
+import { settingOf } from '../plan/settings.js'
 import { listedChains } from './chains.js'
 import { changeElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
 import { type Ask, indexOf, look, type Unknown } from './look.js'
-import { ask, openRoutingSocket, openSocket } from './netlink.js'
+import { ask, openRoutingSocket, openSocket, protocol } from './netlink.js'
 import { type ListeningSocket, listeningSockets } from './sockets.js'
 
 /**
@@ -77,7 +77,7 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
     },
     chains: () => {
       const found = libc()
-      return found && askOnce(found, NETLINK_NETFILTER, listedChains)
+      return found && askOnce(found, protocol.netfilter, listedChains)
     },
     tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
   }
@@ -88,8 +88,6 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
 const LOCK_EX = 2
 const LOCK_NB = 4
 const CLONE_NEWNET = 0x40000000
-const NETLINK_SOCK_DIAG = 4
-const NETLINK_NETFILTER = 12
 
 /** The next operation, or all of nft's that stand together: they are one transaction. */
 function neighbours(plan: readonly Operation[], at: number): readonly Operation[] {
@@ -116,13 +114,14 @@ function openRoom(libc: Libc | undefined, netns: string | undefined): Room | und
   return {
     enter,
     ask: (request) => ask(libc, socket, request),
-    listening: (family, protocol) => askOnce(libc, NETLINK_SOCK_DIAG, (one) => listeningSockets(one, family, protocol)),
+    listening: (family, transport) =>
+      askOnce(libc, protocol.sockets, (one) => listeningSockets(one, family, transport)),
   }
 }
 
 /** A socket for one question. */
-function askOnce<T>(libc: Libc, protocol: number, body: (ask: Ask) => T): T | undefined {
-  const socket = openSocket(libc, protocol)
+function askOnce<T>(libc: Libc, part: number, body: (ask: Ask) => T): T | undefined {
+  const socket = openSocket(libc, part)
   if (socket === undefined) return undefined
   try {
     return body((request) => ask(libc, socket, request))
@@ -171,13 +170,11 @@ const handlings: Partial<Record<Tool, (room: Room, operation: Operation) => bool
       files.forEach(closeSync)
     }
   },
-  sysctl: ({ enter }, { argv, netns, tolerate }) => {
-    const assignment = unquoted(argv[1] ?? '')
-    const equals = assignment.indexOf('=')
-    const [path, value] = [`/proc/sys/${assignment.slice(0, equals)}`, assignment.slice(equals + 1)]
-    if (netns === undefined) return false
+  sysctl: ({ enter }, operation) => {
+    if (operation.netns === undefined) return false
+    const { path, value } = settingOf(operation)
     const outcome = enter(() => writeSetting(path, value))
-    return outcome === 'written' || (outcome === 'absent' && (tolerate?.includes('absent') ?? false))
+    return outcome === 'written' || (outcome === 'absent' && (operation.tolerate?.includes('absent') ?? false))
   },
 }
 

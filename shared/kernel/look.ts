@@ -1,5 +1,6 @@
 import { formatAddress } from '../net/address.js'
 import type { ObservedLink } from '../net/observe.schema.js'
+import { addressFrom } from './address.js'
 import { information, link, linkHeader } from './encode.js'
 import { type Answer, attributesOf, flag, number, type Request, request, text } from './netlink.js'
 
@@ -104,7 +105,7 @@ function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
   const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? Buffer.alloc(0)
   return {
     family: families[family] ?? '',
-    local: addressText(bytes),
+    local: formatAddress(addressFrom(bytes)),
     prefixlen,
     scope: scopes[scope] ?? String(scope),
     ...(flags & IFA_F_TENTATIVE ? { tentative: true } : {}),
@@ -116,10 +117,6 @@ function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
 const IFA_F_DADFAILED = 0x08
 const IFA_F_TENTATIVE = 0x40
 const IFA_F_PERMANENT = 0x80
-
-function addressText(bytes: Buffer): string {
-  return formatAddress({ family: bytes.length === 4 ? 4 : 6, value: BigInt(`0x${bytes.toString('hex')}`) })
-}
 
 function stringOf(bytes: Buffer | undefined): string {
   return bytes?.subarray(0, bytes.indexOf(0) < 0 ? undefined : bytes.indexOf(0)).toString() ?? ''

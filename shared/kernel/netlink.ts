@@ -4,6 +4,9 @@ import type { Libc } from './libc.js'
 // Messages of netlink(7), in the byte order of the machine: all that Node 26 runs on under Linux are little-endian but s390x, for which
 // no binary is made.
 
+/** Parts of the kernel that a socket can lead to, as in linux/netlink.h. */
+export const protocol = { route: 0, sockets: 4, netfilter: 12 } as const
+
 /** What the kernel is asked to do, as in linux/rtnetlink.h. */
 export const request = {
   newLink: 16,
@@ -41,9 +44,14 @@ export function attribute(type: number, value: Buffer): Buffer {
 }
 
 export function number(type: number, value: number): Buffer {
+  return attribute(type, word(value))
+}
+
+/** 32 bits in the machine's byte order. */
+export function word(value: number): Buffer {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32LE(value)
-  return attribute(type, bytes)
+  return bytes
 }
 
 export function text(type: number, value: string): Buffer {
@@ -77,14 +85,14 @@ export function frame(type: number, flags: number, sequence: number, body: Buffe
 }
 
 /** A socket to a part of the kernel in the namespace of this moment; reading never waits: the answer is there when a request is sent. */
-export function openSocket(libc: Libc, protocol: number): number | undefined {
-  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol)
+export function openSocket(libc: Libc, part: number): number | undefined {
+  const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, part)
   return fd < 0 ? undefined : fd
 }
 
 /** A socket to the kernel's routing tables, or undefined when there is none to be had. */
 export function openRoutingSocket(libc: Libc): number | undefined {
-  const fd = openSocket(libc, NETLINK_ROUTE)
+  const fd = openSocket(libc, protocol.route)
   if (fd === undefined) return undefined
   const one = Buffer.from([1, 0, 0, 0])
   if (libc.setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, one, one.length) === 0) return fd
@@ -131,7 +139,6 @@ const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOCK_CLOEXEC = 0o2000000
 const SOCK_NONBLOCK = 0o4000
-const NETLINK_ROUTE = 0
 const SOL_NETLINK = 270
 const NETLINK_GET_STRICT_CHK = 12
 const NLM_F_REQUEST = 1

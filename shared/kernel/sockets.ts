@@ -1,4 +1,5 @@
 import { type Address, formatAddress } from '../net/address.js'
+import { addressFrom, families } from './address.js'
 import type { Ask } from './look.js'
 import { flag } from './netlink.js'
 
@@ -29,7 +30,6 @@ export function listeningSockets(
 // --- internal
 
 const SOCK_DIAG_BY_FAMILY = 20
-const families = { 4: 2, 6: 10 } as const
 /** TCP_LISTEN, and for UDP what the kernel calls TCP_CLOSE. */
 const protocols = { tcp: { number: 6, state: 10 }, udp: { number: 17, state: 7 } } as const
 
@@ -37,14 +37,14 @@ const protocols = { tcp: { number: 6, state: 10 }, udp: { number: 17, state: 7 }
 function socketOf(part: Buffer, family: 4 | 6): ListeningSocket {
   const source = part.subarray(8, family === 4 ? 12 : 24)
   return {
-    address: formatAddress(addressOf(family, BigInt(`0x${source.toString('hex')}`))),
+    address: formatAddress(unmapped(addressFrom(source))),
     port: part.readUInt16BE(4),
     inode: String(part.readUInt32LE(68)),
   }
 }
 
 /** An IPv6 socket bound to an IPv4 address shows it as ::ffff:ADDRESS. */
-function addressOf(family: 4 | 6, value: bigint): Address {
-  const isMapped = family === 6 && value >> 32n === 0xffffn
-  return isMapped ? { family: 4, value: value & 0xffffffffn } : { family, value }
+function unmapped(address: Address): Address {
+  const isMapped = address.family === 6 && address.value >> 32n === 0xffffn
+  return isMapped ? { family: 4, value: address.value & 0xffffffffn } : address
 }

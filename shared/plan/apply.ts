@@ -30,8 +30,8 @@ export function apply(plan: readonly Operation[], hands: Hands, done: (operation
 export function sweep(plan: readonly Operation[], hands: Hands): readonly CniError[] {
   const failures: CniError[] = []
   // What nft removes is freed while the rest is removed; a tool of its own it waits beside (runNext).
-  const isElement = ({ tool }: Operation) => tool === 'nft'
-  let rest: readonly Operation[] = [...plan.filter(isElement), ...plan.filter((one) => !isElement(one))]
+  const isNft = ({ tool }: Operation) => tool === 'nft'
+  let rest: readonly Operation[] = [...plan.filter(isNft), ...plan.filter((one) => !isNft(one))]
   while (rest.length > 0) {
     rest = rest.slice(hands.kernel?.run(rest, () => undefined))
     if (rest.length === 0) break

@@ -33,9 +33,7 @@ export function readSettings(group: readonly Operation[], outcome: Outcome, hand
 /** A setting of the host: a write of its file, where it differs. */
 export function writeSysctl([operation]: readonly Operation[], { files }: Hands): Report {
   if (!operation) return { ran: [], refused: [] }
-  const assignment = assignmentOf(operation)
-  const equals = assignment.indexOf('=')
-  const [path, value] = [`/proc/sys/${assignment.slice(0, equals)}`, assignment.slice(equals + 1)]
+  const { path, value } = settingOf(operation)
   try {
     if (files.read(path).trim() !== value) files.write(path, value)
     return { ran: [operation], refused: [] }
@@ -43,6 +41,13 @@ export function writeSysctl([operation]: readonly Operation[], { files }: Hands)
     const stderr = (thrown as Error).message
     return { ran: [], refused: [{ operation, reason: reasonOf(stderr), stderr }] }
   }
+}
+
+/** The file of a setting, in the namespace it is opened in, and what is to stand there. */
+export function settingOf(operation: Operation): { path: string; value: string } {
+  const assignment = assignmentOf(operation)
+  const equals = assignment.indexOf('=')
+  return { path: `/proc/sys/${assignment.slice(0, equals)}`, value: assignment.slice(equals + 1) }
 }
 
 // --- internal
