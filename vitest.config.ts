@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { nodeFlags } from './shared/build/flags.js'
 import { MachineFirst } from './shared/build/sequencer.js'
 import { Summary } from './shared/build/summary.js'
 import { virtualModulesPlugin } from './shared/build/vite.js'
@@ -10,7 +11,12 @@ export default defineConfig({
     projects: [
       {
         plugins: [virtualModulesPlugin()],
-        test: { name: 'unit', include: ['{plugins,ipam,shared}/**/*.test.ts'], testTimeout: 30_000 },
+        test: {
+          name: 'unit',
+          include: ['{plugins,ipam,shared}/**/*.test.ts'],
+          testTimeout: 30_000,
+          execArgv: nodeFlags,
+        },
       },
       {
         plugins: [virtualModulesPlugin()],
@@ -19,6 +25,7 @@ export default defineConfig({
           include: ['conformance/**/*.test.ts'],
           exclude: ['conformance/**/*.vm.test.ts'],
           globalSetup: 'conformance/setup/global.ts',
+          execArgv: nodeFlags,
           testTimeout: 60_000,
           hookTimeout: 60_000,
           maxWorkers: 2,

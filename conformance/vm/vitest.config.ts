@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
+import { nodeFlags } from '../../shared/build/flags.js'
 import { virtualModulesPlugin } from '../../shared/build/vite.js'
 import { ReportFile } from './report.js'
 
@@ -12,6 +13,7 @@ export default defineConfig({
     include: ['conformance/**/*.test.ts'],
     exclude: ['conformance/vm/guest.test.ts'],
     globalSetup: 'conformance/setup/global.ts',
+    execArgv: nodeFlags,
     reporters: ['verbose', new ReportFile()],
     testTimeout: 120_000,
     hookTimeout: 120_000,

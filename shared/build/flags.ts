@@ -12,3 +12,6 @@ export const v8Flags = [
   '--no-flush-bytecode',
   '--min-semi-space-size=2',
 ]
+
+/** What Node is told: to show the bindings below its modules (shared/exec/binding.ts), and not to say so on stderr. */
+export const nodeFlags = ['--expose-internals', '--disable-warning=internal/test/binding']

@@ -3,15 +3,12 @@ import { readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { promisify } from 'node:util'
-import { v8Flags } from './flags.js'
+import { nodeFlags, v8Flags } from './flags.js'
 
 type MakeExecutable = (entry: string, options: object) => Promise<void>
 
 /** Variables of the caller that a start must not read (OPENSSL_CONF, NODE_USE_ENV_PROXY); `execArgvExtension` covers NODE_OPTIONS. */
 const deafness = ['--openssl-config=/dev/null', '--no-use-env-proxy']
-
-/** node:ffi says on stderr that it is experimental; runtimes log what plugins say there. */
-const silence = ['--disable-warning=ExperimentalWarning']
 
 /** No threads for V8's background work: there is none (flags.ts). */
 const threads = ['--v8-pool-size=0']
@@ -70,7 +67,7 @@ async function main(arch: string, output: string, bundle: string, scripts: strin
       disableExperimentalSEAWarning: true,
       useCodeCache,
       useSnapshot: false,
-      execArgv: [...v8Flags, ...deafness, ...silence, ...threads],
+      execArgv: [...v8Flags, ...deafness, ...nodeFlags, ...threads],
       execArgvExtension: 'none',
       assets: scripts === '' ? {} : assetsIn(scripts, useCodeCache),
     },

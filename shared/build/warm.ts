@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, readdirSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
-import { v8Flags } from './flags.js'
+import { nodeFlags, v8Flags } from './flags.js'
 import { flowsOf } from './flows.js'
 
 // Makes the code caches: runs each script as a runtime would and keeps what V8 had to compile, which is what a start should find ready, and
@@ -25,7 +25,7 @@ const folder = pluginFolder(names)
 for (const _ of ['first', 'as always']) {
   for (const name of names) {
     const script = path.join(scripts, `${name}.js`)
-    const { status, stderr } = spawnSync(process.execPath, [...v8Flags, recorder, script], {
+    const { status, stderr } = spawnSync(process.execPath, [...v8Flags, ...nodeFlags, recorder, script], {
       argv0: name,
       input: JSON.stringify(flowsOf(name)),
       env: { PATH: process.env['PATH'], CNI_PATH: folder, CNI_IFNAME: 'eth0', CNI_CONTAINERID: 'container' },

@@ -1,4 +1,5 @@
 import { statSync } from 'node:fs'
+import { internalBinding } from './binding.js'
 import type { Command, Outcome } from './run.js'
 
 /**
@@ -57,8 +58,8 @@ interface SpawnSyncBinding {
 let loaded: SpawnSyncBinding | undefined
 
 function binding(): SpawnSyncBinding {
-  const { binding: load } = process as unknown as { binding(name: string): SpawnSyncBinding }
-  loaded ??= load('spawn_sync')
+  loaded ??= internalBinding<SpawnSyncBinding>('spawn_sync')
+  if (!loaded) throw new Error('Node does not show its bindings: start it with --expose-internals')
   return loaded
 }
 

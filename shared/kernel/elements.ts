@@ -4,7 +4,7 @@ import type { Operation } from '../plan/operation.js'
 import { unquoted } from '../plan/render.js'
 import { addressBytes, isMapped } from './address.js'
 import type { Libc } from './libc.js'
-import { acknowledgements, attribute, flag, frame, nested, openSocket, protocol, text } from './netlink.js'
+import { acknowledgements, attribute, flag, frame, nested, openSocket, protocol, send, text } from './netlink.js'
 
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes. Tables,
 // chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
@@ -25,8 +25,7 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
     ...messages.map(({ type, flags, body }, index) => frame(type, flags | flag.acknowledge, index + 1, body)),
     frame(NFNL_MSG_BATCH_END, 0, 0, header(0, NFNL_SUBSYS_NFTABLES)),
   ]
-  const bytes = Buffer.concat(batch)
-  if (libc.send(fd, bytes, BigInt(bytes.length), 0) === BigInt(bytes.length)) {
+  if (send(libc, fd, Buffer.concat(batch))) {
     const answers = acknowledgements(fd)
     if (answers.length === messages.length && answers.every((error) => error === 0)) return true
   }

@@ -95,7 +95,7 @@ export function openRoutingSocket(libc: Libc): number | undefined {
   const fd = openSocket(libc, protocol.route)
   if (fd === undefined) return undefined
   const one = Buffer.from([1, 0, 0, 0])
-  if (libc.setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, one, one.length) === 0) return fd
+  if (libc.setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, libc.address(one), one.length) === 0) return fd
   closeSync(fd)
   return undefined
 }
@@ -107,7 +107,7 @@ export function openRoutingSocket(libc: Libc): number | undefined {
 export function ask(libc: Libc, fd: number, { type, flags, header, attributes }: Request): Answer | undefined {
   const asked = ++lastSequence
   const message = frame(type, flag.acknowledge | flags, asked, Buffer.concat([header, ...attributes]))
-  if (libc.send(fd, message, BigInt(message.length), 0) !== BigInt(message.length)) return undefined
+  if (!send(libc, fd, message)) return undefined
   const parts: Buffer[] = []
   let isConsistent = true
   for (;;) {
@@ -122,6 +122,11 @@ export function ask(libc: Libc, fd: number, { type, flags, header, attributes }:
       parts.push(body)
     }
   }
+}
+
+/** False when the kernel did not take the whole message. */
+export function send(libc: Libc, fd: number, message: Buffer): boolean {
+  return libc.send(fd, libc.address(message), BigInt(message.length), 0) === BigInt(message.length)
 }
 
 /** The errors (0 or a negative errno) that the kernel has answered a batch with. */
