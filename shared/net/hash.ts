@@ -16,14 +16,14 @@ export function sha512(text: string): string {
 const hashes = new Map<string, string>()
 
 function computed(text: string): string {
-  const bytes = padded(Buffer.from(text))
-  const state = wordsOf(initial)
-  const constants = wordsOf(rounds)
-  for (let at = 0; at < bytes.length; at += 128) compress(state, schedule(bytes, at), constants)
-  let hex = ''
-  for (const half of state) hex += (half >>> 0).toString(16).padStart(8, '0')
-  return hex
+  const words = wordsOf(padded(Buffer.from(text)))
+  const state = wordsOf(Buffer.from(initial, 'hex'))
+  constants ??= wordsOf(Buffer.from(rounds, 'hex'))
+  for (let at = 0; at < words.length; at += 32) compress(state, schedule(words.subarray(at, at + 32)), constants)
+  return Buffer.from(state.buffer).swap32().toString('hex')
 }
+
+let constants: Int32Array<ArrayBuffer> | undefined
 
 /** The message, a one bit, zeros, and its length in bits: whole blocks of 128 bytes. */
 function padded(message: Buffer): Buffer {
@@ -34,16 +34,17 @@ function padded(message: Buffer): Buffer {
   return bytes
 }
 
-function wordsOf(hex: string): Int32Array {
-  const halves = new Int32Array(hex.length / 8)
-  for (let at = 0; at < halves.length; at++) halves[at] = Number.parseInt(hex.slice(at * 8, at * 8 + 8), 16)
-  return halves
+/** Big-endian words of 32 bits. */
+function wordsOf(bytes: Buffer): Int32Array<ArrayBuffer> {
+  const { buffer } = new Uint8Array(bytes)
+  Buffer.from(buffer).swap32()
+  return new Int32Array(buffer)
 }
 
 /** The 80 words of one block. */
-function schedule(bytes: Buffer, start: number): Int32Array {
+function schedule(block: Int32Array): Int32Array {
   const w = new Int32Array(160)
-  for (let at = 0; at < 32; at++) w[at] = bytes.readInt32BE(start + at * 4)
+  w.set(block)
   for (let at = 32; at < 160; at += 2) {
     const h0 = w[at - 30] as number
     const l0 = w[at - 29] as number
@@ -54,51 +55,65 @@ function schedule(bytes: Buffer, start: number): Int32Array {
     const high1 = ((h1 >>> 19) | (l1 << 13)) ^ ((l1 >>> 29) | (h1 << 3)) ^ (h1 >>> 6)
     const low1 = ((l1 >>> 19) | (h1 << 13)) ^ ((h1 >>> 29) | (l1 << 3)) ^ ((l1 >>> 6) | (h1 << 26))
     const low = (low0 >>> 0) + (low1 >>> 0) + ((w[at - 13] as number) >>> 0) + ((w[at - 31] as number) >>> 0)
-    w[at] = high0 + high1 + (w[at - 14] as number) + (w[at - 32] as number) + carry(low)
+    w[at] = high0 + high1 + (w[at - 14] as number) + (w[at - 32] as number) + ((low / carried) | 0)
     w[at + 1] = low
   }
   return w
 }
 
-/** The 80 rounds over one block; `v` holds the working variables a to h, a first. */
+/** What a sum of low halves is divided by for what it hands on to the high half. */
+const carried = 2 ** 32
+
+/**
+ * The 80 rounds over one block. The working variables a to h are locals: the interpreter, which runs all of this, takes many times as long for an
+ * element of an array.
+ */
 function compress(state: Int32Array, w: Int32Array, k: Int32Array): void {
-  const v = state.slice()
+  let [ah, al, bh, bl, ch, cl, dh, dl, eh, el, fh, fl, gh, gl, hh, hl] = state as unknown as Working
   for (let at = 0; at < 160; at += 2) {
-    const ah = v[0] as number
-    const al = v[1] as number
-    const eh = v[8] as number
-    const el = v[9] as number
-    const chooseHigh = (eh & (v[10] as number)) ^ (~eh & (v[12] as number))
-    const chooseLow = (el & (v[11] as number)) ^ (~el & (v[13] as number))
+    const chooseHigh = (eh & fh) ^ (~eh & gh)
+    const chooseLow = (el & fl) ^ (~el & gl)
     const bigHigh1 = ((eh >>> 14) | (el << 18)) ^ ((eh >>> 18) | (el << 14)) ^ ((el >>> 9) | (eh << 23))
     const bigLow1 = ((el >>> 14) | (eh << 18)) ^ ((el >>> 18) | (eh << 14)) ^ ((eh >>> 9) | (el << 23))
     const inputLow = ((k[at + 1] as number) >>> 0) + ((w[at + 1] as number) >>> 0)
-    const low1 = ((v[15] as number) >>> 0) + (bigLow1 >>> 0) + (chooseLow >>> 0) + inputLow
-    const high1 = ((v[14] as number) + bigHigh1 + chooseHigh + (k[at] as number) + (w[at] as number) + carry(low1)) | 0
+    const low1 = (hl >>> 0) + (bigLow1 >>> 0) + (chooseLow >>> 0) + inputLow
+    const high1 = hh + bigHigh1 + chooseHigh + (k[at] as number) + (w[at] as number) + ((low1 / carried) | 0)
     const bigHigh0 = ((ah >>> 28) | (al << 4)) ^ ((al >>> 2) | (ah << 30)) ^ ((al >>> 7) | (ah << 25))
     const bigLow0 = ((al >>> 28) | (ah << 4)) ^ ((ah >>> 2) | (al << 30)) ^ ((ah >>> 7) | (al << 25))
-    const majorHigh = (ah & (v[2] as number)) ^ (ah & (v[4] as number)) ^ ((v[2] as number) & (v[4] as number))
-    const majorLow = (al & (v[3] as number)) ^ (al & (v[5] as number)) ^ ((v[3] as number) & (v[5] as number))
-    const lowE = ((v[7] as number) >>> 0) + (low1 >>> 0)
-    const highE = (v[6] as number) + high1 + carry(lowE)
+    const majorHigh = (ah & bh) ^ (ah & ch) ^ (bh & ch)
+    const majorLow = (al & bl) ^ (al & cl) ^ (bl & cl)
+    const lowE = (dl >>> 0) + (low1 >>> 0)
     const lowA = (low1 >>> 0) + (bigLow0 >>> 0) + (majorLow >>> 0)
-    v.copyWithin(2, 0, 14)
-    v[0] = high1 + bigHigh0 + majorHigh + carry(lowA)
-    v[1] = lowA
-    v[8] = highE
-    v[9] = lowE
+    hh = gh
+    hl = gl
+    gh = fh
+    gl = fl
+    fh = eh
+    fl = el
+    eh = (dh + high1 + ((lowE / carried) | 0)) | 0
+    el = lowE | 0
+    dh = ch
+    dl = cl
+    ch = bh
+    cl = bl
+    bh = ah
+    bl = al
+    ah = (high1 + bigHigh0 + majorHigh + ((lowA / carried) | 0)) | 0
+    al = lowA | 0
   }
+  const worked: Working = [ah, al, bh, bl, ch, cl, dh, dl, eh, el, fh, fl, gh, gl, hh, hl]
   for (let at = 0; at < 16; at += 2) {
-    const low = ((state[at + 1] as number) >>> 0) + ((v[at + 1] as number) >>> 0)
-    state[at] = (state[at] as number) + (v[at] as number) + carry(low)
+    const low = ((state[at + 1] as number) >>> 0) + ((worked[at + 1] as number) >>> 0)
+    state[at] = (state[at] as number) + (worked[at] as number) + ((low / carried) | 0)
     state[at + 1] = low
   }
 }
 
-/** What a sum of low halves hands on to the high half. */
-function carry(low: number): number {
-  return Math.floor(low / 2 ** 32)
-}
+/** Halves of a to h. */
+type Working = [
+  ...[number, number, number, number, number, number, number, number],
+  ...[number, number, number, number, number, number, number, number],
+]
 
 /** The first 64 bits of the fractional parts of the square roots of the first 8 primes (FIPS 180-4, 5.3.5). */
 const initial =
