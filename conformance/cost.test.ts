@@ -1,70 +1,95 @@
 import { readFileSync, statSync } from 'node:fs'
-import { expect } from 'vitest'
+import { describe, expect } from 'vitest'
 import { listPlugins } from '../shared/build/plugins.js'
+import { type Cost, type Costed, costOf } from './harness/cost.js'
 import { test } from './harness/fixture.js'
-import type { Host } from './harness/host.js'
 import { repository } from './harness/locations.js'
-import { type Call, runPlugin } from './harness/plugin.js'
 import { run } from './harness/process.js'
-import { programsOf, readTrace } from './harness/trace.js'
 
 // A guard of the cost that is no timing: what a call starts, and what a start loads. A row may shrink; that it grows needs a reason.
 
-/** The commands a call runs: those of one process of ours joined by " + ", in the order of the processes. */
-async function commandsOf(host: Host, call: Call): Promise<string[]> {
-  const trace = '/run/cost-trace'
-  await host.output(['rm', '-f', trace])
-  await succeed(host, { ...call, env: { PODWIRE_TRACE: trace } })
-  const started = readTrace(host, trace).filter(({ netlink }) => !netlink)
-  const processes = Map.groupBy(started, ({ time, ms }) => `${time} ${ms}`)
-  return [...processes.values()].map((group) => programsOf(group).join(' + '))
-}
-
-async function succeed(host: Host, call: Call): Promise<void> {
-  const { status, stdout } = await runPlugin(host, call)
-  if (status !== 0) throw new Error(`${call.plugin} ${call.command}: ${stdout}`)
-}
-
 const ipam = { type: 'host-local', ranges: [[{ subnet: '10.31.0.0/24' }]], routes: [{ dst: '0.0.0.0/0' }] }
-const prevResult = {
-  cniVersion: '1.1.0',
-  interfaces: [{ name: 'eth0', sandbox: '/run/netns/container0' }],
-  ips: [{ address: '10.31.0.9/24', interface: 0 }],
-}
 const portMappings = Array.from({ length: 100 }, (_, index) => ({
   hostPort: 8000 + index * 2,
   containerPort: 80,
   protocol: 'tcp',
 }))
+const limits = { ingressRate: 8e6, ingressBurst: 8e6, egressRate: 8e6, egressBurst: 8e6 }
 
-/** What an ADD and a DEL start once the host has seen one of their kind. */
-const rows: [string, { type: string; [key: string]: unknown }, string[], string[]][] = [
-  ['loopback', { type: 'loopback' }, [], []],
-  ['host-local', { type: 'host-local', ipam }, [], []],
-  ['static', { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } }, [], []],
-  ['bridge', { type: 'bridge', isGateway: true, ipam }, [], []],
-  ['bridge with masquerade', { type: 'bridge', isGateway: true, ipMasq: true, ipam }, [], []],
-  ['portmap, 100 ports', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, [], []],
-  ['firewall', { type: 'firewall', prevResult }, [], []],
-  ['tuning without work', { type: 'tuning', prevResult }, [], []],
-  ['bandwidth without limits', { type: 'bandwidth', prevResult }, [], []],
+/** The routes of both families. */
+const inside = ['in ip', 'in ip']
+/** Tries what the kernel has, in a namespace of its own. */
+const probe = 'unshare'
+const rewrite = ['iptables-save', 'iptables-restore']
+
+const rows: [string, Costed, Cost][] = [
+  ['loopback', { type: 'loopback' }, {}],
+  ['host-local', { type: 'host-local', ipam }, {}],
+  ['static', { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } }, {}],
+  ['bridge', { type: 'bridge', isGateway: true, ipam }, { CHECK: inside, STATUS: [probe] }],
+  [
+    'bridge with masquerade',
+    { type: 'bridge', isGateway: true, ipMasq: true, ipam },
+    { CHECK: [...inside, 'nft'], STATUS: [probe, probe], GC: ['nft'] },
+  ],
+  [
+    'ptp with masquerade',
+    { type: 'ptp', ipMasq: true, ipam },
+    { CHECK: [...inside, 'ip', 'ip', 'nft'], STATUS: [probe, probe], GC: ['nft'] },
+  ],
+  ['macvlan', { type: 'macvlan', master: 'uplink', ipam }, { CHECK: inside, STATUS: [probe] }],
+  ['tap', { type: 'tap', ipam }, { ADD: ['in ip'], CHECK: inside, STATUS: [probe] }],
+  [
+    'host-device',
+    { type: 'host-device', device: 'spare0' },
+    { ADD: ['in ip', 'ip + in ip'], DEL: ['in ip', 'in ip + ip'] },
+  ],
 ]
 
-test.for(rows)('%s', async ([, config, add, del], { host }) => {
-  const container = await host.container()
-  const call = (command: 'ADD' | 'DEL', containerID: string): Call => ({
-    plugin: config.type,
-    command,
-    containerID,
-    netns: container.netns,
-    config: { cniVersion: '1.1.0', name: 'cost', ...config },
+const chained: [string, Costed, Cost][] = [
+  [
+    'portmap, 100 ports',
+    { type: 'portmap', runtimeConfig: { portMappings } },
+    { CHECK: ['nft'], STATUS: [probe], GC: ['nft', 'iptables-save', 'ip6tables-save'] },
+  ],
+  [
+    'portmap, 100 ports, by iptables',
+    { type: 'portmap', backend: 'iptables', runtimeConfig: { portMappings } },
+    {
+      ADD: ['iptables-save', 'iptables-restore', 'iptables-save'],
+      CHECK: ['iptables-save'],
+      DEL: ['iptables-save', 'iptables-restore', 'ip6tables-save'],
+      STATUS: [probe],
+      GC: ['iptables-save', 'ip6tables-save'],
+    },
+  ],
+  ['firewall', { type: 'firewall' }, { CHECK: ['nft', 'iptables-save'], STATUS: [probe] }],
+  [
+    'firewall, by iptables',
+    { type: 'firewall', backend: 'iptables' },
+    { ADD: rewrite, CHECK: ['iptables-save'], DEL: rewrite, STATUS: [probe] },
+  ],
+  ['tuning without work', { type: 'tuning' }, {}],
+  ['tuning', { type: 'tuning', mtu: 1400, sysctl: { 'net.ipv4.conf.IFNAME.rp_filter': '2' } }, {}],
+  ['bandwidth without limits', { type: 'bandwidth' }, { STATUS: [probe, probe, probe] }],
+  [
+    'bandwidth',
+    { type: 'bandwidth', ...limits },
+    { ADD: ['ip + tc'], CHECK: ['tc', 'tc', 'tc'], DEL: ['tc + ip'], STATUS: [probe, probe, probe] },
+  ],
+  ['sbr', { type: 'sbr' }, { ADD: [...inside, 'in ip'], CHECK: inside, DEL: inside, STATUS: [probe] }],
+]
+
+describe('the processes of each verb', () => {
+  test.for(rows)('%s', async ([, config, expected], { host }) => {
+    await host.outside()
+    await host.output(['ip', 'link', 'add', 'spare0', 'type', 'veth', 'peer', 'name', 'spare1'])
+    expect(await costOf(host, config)).toEqual(expected)
   })
-  for (const command of ['ADD', 'DEL'] as const) await succeed(host, call(command, 'first'))
-  const commands = {
-    add: await commandsOf(host, call('ADD', 'next')),
-    del: await commandsOf(host, call('DEL', 'next')),
-  }
-  expect(commands).toEqual({ add, del })
+
+  test.for(chained)('%s', async ([, config, expected], { host }) => {
+    expect(await costOf(host, config, { isChained: true })).toEqual(expected)
+  })
 })
 
 /** A script of shared/build/bundle.ts. */

@@ -16,9 +16,9 @@ const result = {
 }
 const eth0 = link('eth0', { address: '02:00:00:00:00:01', txqlen: 1000 })
 
-/** `sysctls` are what grep prints before ip's answer. */
+/** `sysctls` are what grep prints. */
 function row(config: object, more: Partial<Row> = {}, sysctls = ''): Row {
-  const answers = { 'container# sh -c *': sysctls + eth0 }
+  const answers = { 'container# grep *': sysctls, 'container# ip *': eth0 }
   return { plugin: 'tuning', verb: 'ADD', config: { prevResult: result, dataDir, ...config }, answers, ...more }
 }
 

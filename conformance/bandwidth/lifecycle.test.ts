@@ -5,7 +5,6 @@ import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
-import { programsOf, readTrace } from '../harness/trace.js'
 import { versions } from '../protocol/versions.js'
 
 const both = { ingressRate: 8_000_000, ingressBurst: 80_000, egressRate: 16_000_000, egressBurst: 160_000 }
@@ -233,18 +232,4 @@ test('GC removes what no valid attachment owns, and nothing without a list', asy
 
 test('STATUS is content on this kernel', async ({ host }) => {
   succeedSilently(await runPlugin(host, call('STATUS', await host.container(), both)))
-})
-
-test('the processes of ADD and DEL; without limits there are none', async ({ host }) => {
-  const container = await host.container()
-  const prevResult = await connect(host, container)
-  const traced = (trace: string): Partial<Call> => ({ env: { PODWIRE_TRACE: trace } })
-  resultOf(await runPlugin(host, call('ADD', container, { ...both, prevResult }, traced('/run/add'))))
-  expect(programsOf(readTrace(host, '/run/add'))).toEqual(['ip', 'tc'])
-  succeedSilently(await runPlugin(host, call('DEL', container, both, traced('/run/del'))))
-  expect(programsOf(readTrace(host, '/run/del'))).toEqual(['tc', 'ip'])
-  await host.output(['touch', '/run/none'])
-  resultOf(await runPlugin(host, call('ADD', container, { prevResult }, traced('/run/none'))))
-  succeedSilently(await runPlugin(host, call('DEL', container, {}, traced('/run/none'))))
-  expect(await host.output(['cat', '/run/none'])).toBe('')
 })

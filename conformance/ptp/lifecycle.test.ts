@@ -6,7 +6,6 @@ import type { Host } from '../harness/host.js'
 import { readFiles } from '../harness/observe.js'
 import { type Call, runPlugin } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
-import { programsOf, readTrace } from '../harness/trace.js'
 import { ping } from '../harness/traffic.js'
 import { familyOf, versions } from '../protocol/versions.js'
 import { add, call, dual, fixed, leases, state } from './network.js'
@@ -219,18 +218,5 @@ describe('GC', () => {
         succeedSilently(await runPlugin(host, call('DEL', container)))
       }
     }
-  })
-})
-
-describe('cost', () => {
-  test('the processes of ADD and DEL', async ({ host }) => {
-    await add(host, await host.container())
-    const container = await host.container()
-    const config = { ...dual, ...fixed([{ address: '10.1.2.9/24' }, { address: 'fd00:1:2::9/64' }]) }
-    const traced = (trace: string): Partial<Call> => ({ config, env: { PODWIRE_TRACE: trace } })
-    resultOf(await runPlugin(host, call('ADD', container, traced('/run/add'))))
-    expect(programsOf(readTrace(host, '/run/add'))).toEqual([])
-    succeedSilently(await runPlugin(host, call('DEL', container, traced('/run/del'))))
-    expect(programsOf(readTrace(host, '/run/del'))).toEqual([])
   })
 })

@@ -8,7 +8,6 @@ import type { Suite } from '../harness/locations.js'
 import { runPlugin, type Verb } from '../harness/plugin.js'
 import type { Finished } from '../harness/process.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
-import { programsOf, readTrace } from '../harness/trace.js'
 
 const mac = '02:00:5e:10:00:01'
 const ours = '02:00:5e:10:00:02'
@@ -367,22 +366,5 @@ describe('CHECK', () => {
       expect(errorOf(failed).msg).toMatch(/cannot find container link eth9/)
     }
     expect(existsSync(host.path('/run/cni/tuning'))).toBe(false)
-  })
-})
-
-describe('processes', () => {
-  const config = { mac: ours, mtu: 1300, sysctl: { 'net.ipv4.ip_forward': '1', 'net.core.somaxconn': '600' } }
-  test.for([
-    { what: 'nothing to do', tuning: {}, counts: { ADD: 0, CHECK: 0, DEL: 0 } },
-    { what: 'attributes and sysctls', tuning: config, counts: { ADD: 1, CHECK: 1, DEL: 0 } },
-  ])('$what: $counts', async ({ tuning, counts }, { host }) => {
-    const container = await containerWithLink(host)
-    const found: Record<string, number> = {}
-    for (const command of ['ADD', 'CHECK', 'DEL'] as const) {
-      const trace = `/run/trace-${command}`
-      expect((await call(host, container, command, tuning, { env: { PODWIRE_TRACE: trace } })).status).toBe(0)
-      found[command] = programsOf(readTrace(host, trace)).length
-    }
-    expect(found).toEqual(counts)
   })
 })

@@ -54,6 +54,11 @@ export const link = {
 /** Types inside `link.information`. */
 export const information = { kind: 1, data: 2 } as const
 
+/** Types inside `information.data` of a macvlan. */
+export const macvlan = { mode: 1, queueLength: 7 } as const
+
+export const macvlanModes: Record<string, number> = { private: 1, vepa: 2, bridge: 4, passthru: 8 }
+
 // --- internal
 
 class LeftToIp extends Error {}
@@ -96,13 +101,10 @@ const kinds: Record<string, (words: readonly string[], view: View) => readonly B
   },
   macvlan: (words) => {
     const { mode = '', ...others } = Object.fromEntries(paired(words))
-    const IFLA_MACVLAN_MODE = 1
     if (Object.keys(others).length > 0) leave()
-    return [nested(information.data, [number(IFLA_MACVLAN_MODE, macvlanModes[mode] ?? leave())])]
+    return [nested(information.data, [number(macvlan.mode, macvlanModes[mode] ?? leave())])]
   },
 }
-
-const macvlanModes: Record<string, number> = { private: 1, vepa: 2, bridge: 4, passthru: 8 }
 
 function linkAttributes(words: Words, view: View): readonly Buffer[] {
   return [...words].map(([word, value]) => (linkWords[word] ?? leave())(value, view))

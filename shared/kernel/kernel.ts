@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import type { ListedChain } from '../net/nft-chains.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import type { Operation, Tool } from '../plan/operation.js'
@@ -8,7 +8,7 @@ import { changeElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
 import { type Ask, indexOf, look, type Unknown } from './look.js'
-import { ask, openRoutingSocket, openSocket, protocol } from './netlink.js'
+import { ask, ENODEV, openRoutingSocket, openSocket, protocol } from './netlink.js'
 import { type ListeningSocket, listeningSockets } from './sockets.js'
 
 /**
@@ -20,6 +20,11 @@ export interface Kernel {
   readonly run: (plan: readonly Operation[], done: (operation: Operation) => void) => number
   /** One link with its addresses, or undefined when there is none of that name. */
   readonly look: (link: string, netns?: string) => ObservedLink | undefined | Unknown
+  /**
+   * The texts of a namespace's settings by their paths, such as net/ipv4/ip_forward, without those that cannot be read; undefined when it
+   * cannot be entered.
+   */
+  readonly settings: (netns: string, paths: readonly string[]) => ReadonlyMap<string, string> | undefined
   /** The sockets that wait for whoever comes; undefined where the kernel cannot say. */
   readonly listening: (of: {
     family: 4 | 6
@@ -71,6 +76,7 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
       const room = roomOf(netns)
       return room ? look(room.ask, link) : 'unknown'
     },
+    settings: (netns, paths) => roomOf(netns)?.enter(() => new Map(paths.flatMap(readSetting))),
     listening: ({ family, protocol, netns }) => {
       const room = roomOf(netns)
       return room?.enter(() => room.listening(family, protocol))
@@ -165,7 +171,9 @@ const handlings: Partial<Record<Tool, (room: Room, operation: Operation) => bool
     }
     try {
       const request = encode(operation, { indexOf: (link) => indexOf(room.ask, link), openNetns })
-      return request !== undefined && room.ask(request)?.error === 0
+      const error = request && room.ask(request)?.error
+      const isMissed = operation.undo !== undefined || !operation.tolerate?.includes('absent')
+      return error === 0 || (error === -ENODEV && !isMissed)
     } finally {
       files.forEach(closeSync)
     }
@@ -176,6 +184,14 @@ const handlings: Partial<Record<Tool, (room: Room, operation: Operation) => bool
     const outcome = enter(() => writeSetting(path, value))
     return outcome === 'written' || (outcome === 'absent' && (operation.tolerate?.includes('absent') ?? false))
   },
+}
+
+function readSetting(path: string): [string, string][] {
+  try {
+    return [[path, readFileSync(`/proc/sys/${path}`, 'utf8')]]
+  } catch {
+    return []
+  }
 }
 
 function writeSetting(path: string, value: string): 'written' | 'absent' | 'refused' {

@@ -1,8 +1,8 @@
 import { formatAddress } from '../net/address.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import { addressFrom } from './address.js'
-import { information, link, linkHeader } from './encode.js'
-import { type Answer, attributesOf, flag, number, type Request, request, text } from './netlink.js'
+import { information, link, linkHeader, macvlan, macvlanModes } from './encode.js'
+import { type Answer, attributesOf, ENODEV, flag, number, type Request, request, text } from './netlink.js'
 
 /** Asks the kernel of the namespace at hand; undefined when the socket does not work. */
 export type Ask = (request: Request) => Answer | undefined
@@ -54,7 +54,6 @@ export function indexOf(ask: Ask, name: string): number | undefined {
 
 // --- internal
 
-const ENODEV = 19
 const linkHeaderBytes = 16
 const addressHeaderBytes = 8
 
@@ -72,17 +71,43 @@ function nameOf(ask: Ask, index: number): string | undefined {
   return found && stringOf(attributesOf(found, linkHeaderBytes).get(link.name))
 }
 
-/** Kinds whose details nobody reads, and a bridge's own VLAN; of any other kind `ip` knows more. */
+/** Of kinds that are not in `detailsOf`, `ip` knows more. */
 function informationOf(bytes: Buffer | undefined): ObservedLink['linkinfo'] | Unknown {
   if (bytes === undefined) return undefined
   const parts = attributesOf(bytes, 0)
   const info_kind = stringOf(parts.get(information.kind))
-  if (info_kind === 'veth' || info_kind === 'dummy' || info_kind === 'ifb') return { info_kind }
-  if (info_kind !== 'bridge') return 'unknown'
-  const IFLA_BR_VLAN_DEFAULT_PVID = 39
-  const vlan = attributesOf(parts.get(information.data) ?? Buffer.alloc(0), 0).get(IFLA_BR_VLAN_DEFAULT_PVID)
-  return { info_kind, info_data: vlan ? { vlan_default_pvid: vlan.readUInt16LE() } : {} }
+  const details = detailsOf[info_kind]
+  if (details === undefined) return 'unknown'
+  return { info_kind, info_data: details(attributesOf(parts.get(information.data) ?? Buffer.alloc(0), 0)) }
 }
+
+/** What podwire reads of a link of each kind, from its attributes as in linux/if_link.h and linux/if_tun.h. */
+const detailsOf: Readonly<Record<string, (data: ReadonlyMap<number, Buffer>) => Record<string, unknown>>> = {
+  veth: () => ({}),
+  dummy: () => ({}),
+  ifb: () => ({}),
+  bridge: (data) => {
+    const pvid = data.get(IFLA_BR_VLAN_DEFAULT_PVID)
+    return pvid ? { vlan_default_pvid: pvid.readUInt16LE() } : {}
+  },
+  macvlan: (data) => {
+    const mode = data.get(macvlan.mode)?.readUInt32LE()
+    const [name] = Object.entries(macvlanModes).find(([, value]) => value === mode) ?? []
+    return { mode: name, bcqueuelen: data.get(macvlan.queueLength)?.readUInt32LE() }
+  },
+  ipvlan: (data) => ({ mode: ['l2', 'l3', 'l3s'][data.get(IFLA_IPVLAN_MODE)?.readUInt16LE() ?? -1] }),
+  vlan: (data) => ({ id: data.get(IFLA_VLAN_ID)?.readUInt16LE() }),
+  tun: (data) => ({
+    type: ['', 'tun', 'tap'][data.get(IFLA_TUN_TYPE)?.readUInt8() ?? 0],
+    multi_queue: data.get(IFLA_TUN_MULTI_QUEUE)?.readUInt8() === 1,
+  }),
+}
+
+const IFLA_BR_VLAN_DEFAULT_PVID = 39
+const IFLA_IPVLAN_MODE = 1
+const IFLA_VLAN_ID = 1
+const IFLA_TUN_TYPE = 3
+const IFLA_TUN_MULTI_QUEUE = 7
 
 function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unknown {
   const header = Buffer.alloc(addressHeaderBytes)

@@ -21,6 +21,9 @@ export const request = {
 /** Modifiers of a request that makes something, as in linux/netlink.h. */
 export const flag = { acknowledge: 4, replace: 0x100, exclusive: 0x200, create: 0x400, dump: 0x300 } as const
 
+/** No such link, as in errno(3). */
+export const ENODEV = 19
+
 /** One request: its kind and flags, the fixed header of that kind, and attributes. */
 export interface Request {
   readonly type: number

@@ -1,0 +1,23 @@
+import { describe, expect } from 'vitest'
+import { type Cost, type Costed, costOf } from '../harness/cost.js'
+import { test } from '../harness/fixture.js'
+
+const ipam = { type: 'host-local', ranges: [[{ subnet: '10.31.0.0/24' }]] }
+const inside = ['in ip', 'in ip']
+const probe = 'unshare'
+
+describe('the processes of each verb', () => {
+  const rows: [string, Costed, Cost][] = [
+    ['ipvlan', { type: 'ipvlan', master: 'uplink', ipam }, { CHECK: inside, STATUS: [probe] }],
+    ['vlan', { type: 'vlan', master: 'uplink', vlanId: 5, ipam }, { CHECK: inside, STATUS: [probe] }],
+    ['dummy', { type: 'dummy', ipam }, { CHECK: inside, STATUS: [probe] }],
+  ]
+  test.for(rows)('%s', async ([, config, expected], { host }) => {
+    await host.outside()
+    expect(await costOf(host, config)).toEqual(expected)
+  })
+
+  test('vrf', async ({ host }) => {
+    expect(await costOf(host, { type: 'vrf', vrfname: 'blue' }, { isChained: true })).toEqual({})
+  })
+})
