@@ -42,14 +42,14 @@ describe.each(plugins)('%s says who it is', (plugin) => {
 
 describe('a binary knows its name however it is started', () => {
   const original = join(suites.podwire, 'loopback')
-  // Beside the binaries, because a hard link needs the same file system.
   const directory = join(suites.podwire, `../identity-${process.pid}`)
 
   beforeAll(() => {
     for (const way of ['symlink', 'hardlink', 'copy']) mkdirSync(join(directory, way), { recursive: true })
     symlinkSync(original, join(directory, 'symlink/bridge'))
-    linkSync(original, join(directory, 'hardlink/bridge'))
     copyFileSync(original, join(directory, 'copy/bridge'))
+    // Of the copy: in the virtual machine's file system a new link to a file parts it from those that it has.
+    linkSync(join(directory, 'copy/bridge'), join(directory, 'hardlink/bridge'))
     symlinkSync('../hardlink/bridge', join(directory, 'symlink/loopback'))
   })
 
