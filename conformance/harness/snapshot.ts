@@ -96,9 +96,9 @@ function linkLines(raw: Record<string, unknown>): string[] {
   const { info_kind: kind, info_data: data, info_slave_data: port } = link.linkinfo ?? {}
   const state = pick(link, ['mtu', 'txqlen', 'master', 'promiscuity', 'allmulti', 'ifalias', 'address'])
   const settings = pick(data ?? {}, ['vlan_filtering', 'mode', 'id', 'protocol'])
-  const portState = pick(port ?? {}, ['state', 'hairpin', 'isolated', 'learning', 'flood'])
+  const portState = pick(port ?? {}, ['hairpin', 'isolated', 'learning', 'flood'])
   const flags = link.flags.includes('UP') ? 'up' : 'down'
-  // The kernel reports the carrier of these up to a second late: of them only the wish to be up is a fact, and of a pair both
+  // The kernel reports the carrier of these up to a second late, and with it whether a bridge's port forwards: of them only the wish to be up is a fact, and of a pair both
   // ends' wishes are in the snapshot.
   const isLate = ['bridge', 'veth', 'vlan', 'macvlan', 'ipvlan', 'tun'].includes(String(kind))
   const carrier = isLate ? '' : `operstate ${link['operstate']}`
