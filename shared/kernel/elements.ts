@@ -5,13 +5,14 @@ import { unquoted } from '../plan/render.js'
 import { addressBytes, isMapped } from './address.js'
 import type { Libc } from './libc.js'
 import { acknowledgements, attribute, flag, frame, nested, openSocket, protocol, send, text } from './netlink.js'
+import { outlive } from './outlive.js'
 
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes. Tables,
 // chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
 
 /**
  * Carries out neighbouring operations of nft as one transaction. False when one of them is left to `nft`, or the kernel refused: then
- * nothing has changed. The socket is left open: closing it waits for what was removed to be freed, which other work can go on beside.
+ * nothing has changed. The socket is left open, see `outlive`.
  */
 export function changeElements(find: () => Libc | undefined, operations: readonly Operation[]): boolean {
   const commands = operations.map(commandsOf)
@@ -27,7 +28,10 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
   ]
   if (send(libc, fd, Buffer.concat(batch))) {
     const answers = acknowledgements(fd)
-    if (answers.length === messages.length && answers.every((error) => error === 0)) return true
+    if (answers.length === messages.length && answers.every((error) => error === 0)) {
+      if (messages.some(({ type }) => type === removal)) outlive(libc, fd)
+      return true
+    }
   }
   closeSync(fd)
   return false
@@ -40,6 +44,7 @@ const NFNL_MSG_BATCH_BEGIN = 0x10
 const NFNL_MSG_BATCH_END = 0x11
 const NFT_MSG_NEWSETELEM = 12
 const NFT_MSG_DELSETELEM = 14
+const removal = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELSETELEM
 const list = { table: 1, set: 2, elements: 3 }
 const element = { key: 1, data: 2, userData: 6 }
 const data = { value: 1, verdict: 2 }

@@ -1,24 +1,25 @@
 import { internalBinding } from '../exec/binding.js'
 
 /** Functions of the C library that Node has no call for, named as there; each returns a negative number when it fails. */
-export interface Libc {
+interface Functions {
   readonly socket: (domain: number, type: number, protocol: number) => number
   readonly setsockopt: (fd: number, level: number, name: number, value: bigint, bytes: number) => number
   readonly send: (fd: number, data: bigint, bytes: bigint, flags: number) => bigint
   readonly setns: (fd: number, kind: number) => number
   readonly flock: (fd: number, operation: number) => number
+  readonly syscall: (number: bigint, first: bigint, second: bigint, third: bigint, fourth: bigint) => bigint
+}
+
+export interface Libc extends Functions {
   /** Where a buffer's bytes are. */
   readonly address: (bytes: Buffer) => bigint
 }
 
-/** Undefined where this Node cannot call C (it says the means are experimental) or the C library is not in the program. */
+/** Undefined where this Node cannot call C: it says the means are experimental. */
 export function loadLibc(): Libc | undefined {
   try {
     const ffi = internalBinding<ForeignFunctions>('ffi')
-    const functions = ffi && new ffi.DynamicLibrary(null).getFunctions(signatures)
-    // Without code made for each call, they find their arguments in memory shared with node:ffi: the tools do it, then.
-    if (!functions || ffi.kSbSharedBuffer in functions.socket) return undefined
-    return { ...functions, address: ffi.getRawPointer }
+    return ffi && libcOf(ffi)
   } catch {
     return undefined
   }
@@ -28,15 +29,32 @@ export function loadLibc(): Libc | undefined {
 
 /** What node:ffi stands on. */
 interface ForeignFunctions {
-  readonly DynamicLibrary: new (path: string | null) => { getFunctions(signatures: object): Omit<Libc, 'address'> }
+  readonly DynamicLibrary: new (path: string | null) => { getFunction(name: string, signature: object): unknown }
   readonly getRawPointer: (bytes: Buffer) => bigint
   readonly kSbSharedBuffer: symbol
 }
 
-const signatures = {
+const signatures: Record<keyof Functions, object> = {
   socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },
   setsockopt: { arguments: ['int32', 'int32', 'int32', 'pointer', 'uint32'], return: 'int32' },
   send: { arguments: ['int32', 'pointer', 'uint64', 'int32'], return: 'int64' },
   setns: { arguments: ['int32', 'int32'], return: 'int32' },
   flock: { arguments: ['int32', 'int32'], return: 'int32' },
+  syscall: { arguments: ['int64', 'int64', 'int64', 'int64', 'int64'], return: 'int64' },
+}
+
+/** Each function is made when it is called first: that takes some fifty calls of the kernel. */
+function libcOf({ DynamicLibrary, getRawPointer, kSbSharedBuffer }: ForeignFunctions): Libc {
+  const library = new DynamicLibrary(null)
+  const made = new Map<string, (...values: unknown[]) => unknown>()
+  const make = (name: keyof Functions) => {
+    const found = library.getFunction(name, signatures[name]) as (...values: unknown[]) => unknown
+    // Where Node cannot make code for it, it looks for its arguments in memory that only node:ffi knows: it fails, and tools do it.
+    const usable = kSbSharedBuffer in found ? () => -1 : found
+    made.set(name, usable)
+    return usable
+  }
+  const late = (name: keyof Functions) => [name, (...values: unknown[]) => (made.get(name) ?? make(name))(...values)]
+  const functions = Object.fromEntries((Object.keys(signatures) as (keyof Functions)[]).map(late))
+  return { ...(functions as unknown as Functions), address: getRawPointer }
 }
