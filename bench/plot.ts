@@ -19,11 +19,10 @@ const curves: readonly Curve[] = [
   { name: 'podwire, DEL', style: `stroke="${blue}"${dashed}`, of: ({ podwire }) => podwire.del },
 ]
 
-/** An SVG of both suites' ADD and DEL against the number of attachments; a suite that was not measured is left out. */
+/** An SVG of both suites' ADD and DEL against the number of attachments. */
 export function plot(points: readonly Growth[]): string {
-  const drawn = curves.filter(({ of }) => points.every((point) => Number.isFinite(of(point))))
-  const step = niceStep(Math.max(...drawn.flatMap(({ of }) => points.map(of))) / 6)
-  const steps = Math.ceil(Math.max(...drawn.flatMap(({ of }) => points.map(of))) / step)
+  const step = niceStep(Math.max(...curves.flatMap(({ of }) => points.map(of))) / 6)
+  const steps = Math.ceil(Math.max(...curves.flatMap(({ of }) => points.map(of))) / step)
   const x = (attachments: number) =>
     area.left + (attachments / (points.at(-1)?.attachments || 1)) * (area.right - area.left)
   const y = (ms: number) => area.bottom - (ms / (steps * step)) * (area.bottom - area.top)
@@ -40,13 +39,13 @@ export function plot(points: readonly Growth[]): string {
       'wall time, milliseconds (median)',
       `transform="translate(18 ${(area.top + area.bottom) / 2}) rotate(-90)"`,
     ),
-    ...drawn.flatMap((curve) =>
+    ...curves.flatMap((curve) =>
       line(
         curve,
         points.map((point) => [x(point.attachments), y(curve.of(point))]),
       ),
     ),
-    ...drawn.map((curve, index) => legend(curve, area.top + 10 + index * 22)),
+    ...curves.map((curve, index) => legend(curve, area.top + 10 + index * 22)),
     '</svg>',
     '',
   ].join('\n')
