@@ -4,7 +4,18 @@ import type { Operation } from '../plan/operation.js'
 import { unquoted } from '../plan/render.js'
 import { addressBytes, isMapped } from './address.js'
 import type { Libc } from './libc.js'
-import { acknowledgements, attribute, flag, frame, nested, openSocket, protocol, send, text } from './netlink.js'
+import {
+  type Attribute,
+  acknowledgements,
+  attribute,
+  flag,
+  frame,
+  openSocket,
+  type Part,
+  protocol,
+  send,
+  sizeOf,
+} from './netlink.js'
 import { outlive } from './outlive.js'
 
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes. Tables,
@@ -22,9 +33,9 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
   const fd = libc && openSocket(libc, protocol.netfilter)
   if (!libc || fd === undefined) return false
   const batch = [
-    frame(NFNL_MSG_BATCH_BEGIN, 0, 0, header(0, NFNL_SUBSYS_NFTABLES)),
-    ...messages.map(({ type, flags, body }, index) => frame(type, flags | flag.acknowledge, index + 1, body)),
-    frame(NFNL_MSG_BATCH_END, 0, 0, header(0, NFNL_SUBSYS_NFTABLES)),
+    frame(NFNL_MSG_BATCH_BEGIN, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
+    ...messages.map(({ type, flags, parts }, index) => frame(type, flags | flag.acknowledge, index + 1, parts)),
+    frame(NFNL_MSG_BATCH_END, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
   ]
   if (send(libc, fd, Buffer.concat(batch))) {
     const answers = acknowledgements(fd)
@@ -59,7 +70,7 @@ const verbs: Record<string, { message: number; flags: number }> = {
 interface Message {
   readonly type: number
   readonly flags: number
-  readonly body: Buffer
+  readonly parts: readonly Part[]
 }
 
 /** The commands of an operation: one, or several behind each other. */
@@ -75,20 +86,17 @@ function messageOf(words: readonly string[]): Message | undefined {
   if (!family || !how || object !== 'element' || open !== '{' || rest.pop() !== '}') return undefined
   const entries = split(rest, ',').map(entryOf)
   if (entries.some((one) => one === undefined)) return undefined
-  const all = nested(
-    list.elements,
-    entries.map((one) => nested(LIST_ELEMENT, one ?? [])),
-  )
-  if (all.length > largestAttribute) return undefined
-  const body = [header(family, 0), text(list.table, table), text(list.set, set), all]
-  return { type: (NFNL_SUBSYS_NFTABLES << 8) | how.message, flags: how.flags, body: Buffer.concat(body) }
+  const all = entries.map((one) => attribute(LIST_ELEMENT, one ?? []))
+  if (sizeOf(all) > largestAttribute) return undefined
+  const lists = [attribute(list.table, table), attribute(list.set, set), attribute(list.elements, all)]
+  return { type: (NFNL_SUBSYS_NFTABLES << 8) | how.message, flags: how.flags, parts: [header(family, 0), ...lists] }
 }
 
 const LIST_ELEMENT = 1
 /** Lengths of attributes have 16 bits. */
 const largestAttribute = 60_000
 
-function entryOf(words: readonly string[]): readonly Buffer[] | undefined {
+function entryOf(words: readonly string[]): readonly Attribute[] | undefined {
   const colon = words.indexOf(':')
   const [left, right] = colon < 0 ? [words, undefined] : [words.slice(0, colon), words.slice(colon + 1)]
   const at = left.indexOf('comment')
@@ -96,8 +104,8 @@ function entryOf(words: readonly string[]): readonly Buffer[] | undefined {
   const mapped = right && (verdictOf(right) ?? dataOf(right))
   if (key === undefined || (right && mapped === undefined)) return undefined
   return [
-    nested(element.key, [key]),
-    ...(mapped ? [nested(element.data, [mapped])] : []),
+    attribute(element.key, [key]),
+    ...(mapped ? [attribute(element.data, [mapped])] : []),
     ...(at < 0 ? [] : [attribute(element.userData, comment(unquoted(left[at + 1] ?? '')))]),
   ]
 }
@@ -109,17 +117,17 @@ function comment(value: string): Buffer {
 }
 
 /** "jump CHAIN" and the like. */
-function verdictOf([name = '', chain]: readonly string[]): Buffer | undefined {
+function verdictOf([name = '', chain]: readonly string[]): Attribute | undefined {
   const code = { drop: 0, accept: 1, jump: -3, goto: -4 }[name]
   if (code === undefined) return undefined
   const bytes = Buffer.alloc(4)
   bytes.writeInt32BE(code)
-  const parts = [attribute(verdict.code, bytes), ...(chain === undefined ? [] : [text(verdict.chain, chain)])]
-  return nested(data.verdict, parts)
+  const parts = [attribute(verdict.code, bytes), ...(chain === undefined ? [] : [attribute(verdict.chain, chain)])]
+  return attribute(data.verdict, parts)
 }
 
 /** One field, or several joined by "." of which each fills whole words of four bytes. */
-function dataOf(words: readonly string[]): Buffer | undefined {
+function dataOf(words: readonly string[]): Attribute | undefined {
   const fields = split(words, '.').map((one) => (one.length === 1 ? fieldOf(one[0] as string) : undefined))
   if (fields.some((one) => one === undefined)) return undefined
   const known = fields.map((one) => one as Buffer)

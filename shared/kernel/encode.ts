@@ -1,7 +1,7 @@
 import { parseAddress, parseCidr } from '../net/address.js'
 import type { Operation } from '../plan/operation.js'
 import { addressBytes, families, isMapped } from './address.js'
-import { attribute, flag, nested, number, type Request, request, text, word } from './netlink.js'
+import { type Attribute, attribute, flag, type Request, request, word } from './netlink.js'
 
 /** What encoding has to look up in the namespace at hand. */
 export interface View {
@@ -85,40 +85,40 @@ function addLink(words: readonly string[], view: View): Request {
   const [kind = '', ...details] = words.slice(at + 1)
   const data = kinds[kind]?.(details, view) ?? leave()
   const kindAndData = [attribute(information.kind, Buffer.from(kind)), ...data]
-  const attributes = [...linkAttributes(paired(words.slice(0, at)), view), nested(link.information, kindAndData)]
+  const attributes = [...linkAttributes(paired(words.slice(0, at)), view), attribute(link.information, kindAndData)]
   return { type: request.newLink, flags: flag.create | flag.exclusive, header: linkHeader(), attributes }
 }
 
 /** What only links of one kind have, from the words behind `type KIND`. */
-const kinds: Record<string, (words: readonly string[], view: View) => readonly Buffer[]> = {
+const kinds: Record<string, (words: readonly string[], view: View) => readonly Attribute[]> = {
   bridge: (words) => (words.length === 0 ? [] : leave()),
   dummy: (words) => (words.length === 0 ? [] : leave()),
   veth: ([peer, ...words], view) => {
     if (peer !== 'peer') leave()
     const VETH_INFO_PEER = 1
     const attributes = linkAttributes(paired(words), view)
-    return [nested(information.data, [attribute(VETH_INFO_PEER, Buffer.concat([linkHeader(), ...attributes]))])]
+    return [attribute(information.data, [attribute(VETH_INFO_PEER, [linkHeader(), ...attributes])])]
   },
   macvlan: (words) => {
     const { mode = '', ...others } = Object.fromEntries(paired(words))
     if (Object.keys(others).length > 0) leave()
-    return [nested(information.data, [number(macvlan.mode, macvlanModes[mode] ?? leave())])]
+    return [attribute(information.data, [attribute(macvlan.mode, macvlanModes[mode] ?? leave())])]
   },
 }
 
-function linkAttributes(words: Words, view: View): readonly Buffer[] {
+function linkAttributes(words: Words, view: View): readonly Attribute[] {
   return [...words].map(([word, value]) => (linkWords[word] ?? leave())(value, view))
 }
 
-const linkWords: Record<string, (value: string, view: View) => Buffer> = {
-  name: (value) => text(link.name, value),
-  dev: (value) => text(link.name, value),
+const linkWords: Record<string, (value: string, view: View) => Attribute> = {
+  name: (value) => attribute(link.name, value),
+  dev: (value) => attribute(link.name, value),
   address: (value) => attribute(link.address, Buffer.from(value.replaceAll(':', ''), 'hex')),
-  mtu: (value) => number(link.mtu, whole(value)),
-  txqueuelen: (value) => number(link.queueLength, whole(value)),
-  link: (value, view) => number(link.link, view.indexOf(value) ?? leave()),
-  master: (value, view) => number(link.master, view.indexOf(value) ?? leave()),
-  netns: (value, view) => number(link.netns, view.openNetns(value) ?? leave()),
+  mtu: (value) => attribute(link.mtu, whole(value)),
+  txqueuelen: (value) => attribute(link.queueLength, whole(value)),
+  link: (value, view) => attribute(link.link, view.indexOf(value) ?? leave()),
+  master: (value, view) => attribute(link.master, view.indexOf(value) ?? leave()),
+  netns: (value, view) => attribute(link.netns, view.openNetns(value) ?? leave()),
 }
 
 function setLink(words: readonly string[], view: View): Request {
@@ -190,8 +190,8 @@ function route(
     ...(prefix > 0 ? [attribute(RTA.destination, addressBytes(address))] : []),
     ...(gateway ? [attribute(RTA.gateway, gateway)] : []),
     ...(source ? [attribute(RTA.preferredSource, source)] : []),
-    number(RTA.outgoing, index),
-    ...(table > 255 ? [number(RTA.table, table)] : []),
+    attribute(RTA.outgoing, index),
+    ...(table > 255 ? [attribute(RTA.table, table)] : []),
     ...numberOf(options, 'metric', RTA.priority),
     ...metrics(options),
   ]
@@ -222,15 +222,15 @@ function gatewayOf(text: string | undefined, family: 4 | 6): Buffer | undefined 
   return address.family === family && !isMapped(text, family) ? addressBytes(address) : leave()
 }
 
-function metrics(options: Words): readonly Buffer[] {
+function metrics(options: Words): readonly Attribute[] {
   const RTAX = { mtu: 2, advmss: 8 }
   const inner = [...numberOf(options, 'mtu', RTAX.mtu), ...numberOf(options, 'advmss', RTAX.advmss)]
-  return inner.length > 0 ? [nested(RTA.metrics, inner)] : []
+  return inner.length > 0 ? [attribute(RTA.metrics, inner)] : []
 }
 
-function numberOf(options: Words, word: string, type: number): readonly Buffer[] {
+function numberOf(options: Words, word: string, type: number): readonly Attribute[] {
   const value = options.get(word)
-  return value === undefined ? [] : [number(type, whole(value))]
+  return value === undefined ? [] : [attribute(type, whole(value))]
 }
 
 function cidrOf(text: string) {

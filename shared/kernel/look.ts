@@ -2,7 +2,7 @@ import { formatAddress } from '../net/address.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import { addressFrom } from './address.js'
 import { information, link, linkHeader, macvlan, macvlanModes } from './encode.js'
-import { type Answer, attributesOf, ENODEV, flag, number, type Request, request, text } from './netlink.js'
+import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request } from './netlink.js'
 
 /** Asks the kernel of the namespace at hand; undefined when the socket does not work. */
 export type Ask = (request: Request) => Answer | undefined
@@ -60,8 +60,8 @@ const addressHeaderBytes = 8
 function linkRequest(of: { index?: number }, name?: string): Request {
   const RTEXT_FILTER_SKIP_STATS = 8
   const attributes = [
-    number(link.filterMask, RTEXT_FILTER_SKIP_STATS),
-    ...(name === undefined ? [] : [text(link.name, name)]),
+    attribute(link.filterMask, RTEXT_FILTER_SKIP_STATS),
+    ...(name === undefined ? [] : [attribute(link.name, name)]),
   ]
   return { type: request.getLink, flags: 0, header: linkHeader(of), attributes }
 }

@@ -29,8 +29,18 @@ export interface Request {
   readonly type: number
   readonly flags: number
   readonly header: Buffer
-  readonly attributes: readonly Buffer[]
+  readonly attributes: readonly Attribute[]
 }
+
+/** An attribute; it becomes bytes when its message does. */
+export interface Attribute {
+  readonly type: number
+  /** A number of 32 bits, a text that ends in 0, bytes, or what stands inside. */
+  readonly value: number | string | Buffer | readonly Part[]
+}
+
+/** A fixed header, or an attribute. */
+export type Part = Buffer | Attribute
 
 /** The kernel's answer: 0 or a negative errno, and for a question what it answered, message by message without netlink's header. */
 export interface Answer {
@@ -38,31 +48,27 @@ export interface Answer {
   readonly parts: readonly Buffer[]
 }
 
-export function attribute(type: number, value: Buffer): Buffer {
-  const bytes = Buffer.alloc(aligned(attributeHeader + value.length))
-  bytes.writeUInt16LE(attributeHeader + value.length, 0)
-  bytes.writeUInt16LE(type, 2)
-  value.copy(bytes, attributeHeader)
-  return bytes
-}
-
-export function number(type: number, value: number): Buffer {
-  return attribute(type, word(value))
+export function attribute(type: number, value: Attribute['value']): Attribute {
+  return { type, value }
 }
 
 /** 32 bits in the machine's byte order. */
 export function word(value: number): Buffer {
   const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(value)
+  writeWord(bytes, 0, value)
   return bytes
 }
 
-export function text(type: number, value: string): Buffer {
-  return attribute(type, Buffer.from(`${value}\0`))
-}
-
-export function nested(type: number, attributes: readonly Buffer[]): Buffer {
-  return attribute(type, Buffer.concat(attributes))
+/** How many bytes parts take. */
+export function sizeOf(parts: readonly Part[]): number {
+  let size = 0
+  for (const part of parts) {
+    if (part instanceof Uint8Array) size += aligned(part.length)
+    else if (typeof part.value === 'number') size += attributeHeader + 4
+    else if (typeof part.value === 'string') size += attributeHeader + aligned(Buffer.byteLength(part.value) + 1)
+    else size += attributeHeader + (part.value instanceof Uint8Array ? aligned(part.value.length) : sizeOf(part.value))
+  }
+  return size
 }
 
 /** The attributes behind a fixed header of `offset` bytes, by their types. */
@@ -78,12 +84,13 @@ export function attributesOf(message: Buffer, offset: number): ReadonlyMap<numbe
 }
 
 /** One whole message: its header (struct nlmsghdr) and what follows. */
-export function frame(type: number, flags: number, sequence: number, body: Buffer): Buffer {
-  const message = Buffer.concat([Buffer.alloc(messageHeader), body])
-  message.writeUInt32LE(message.length, 0)
-  message.writeUInt16LE(type, 4)
-  message.writeUInt16LE(NLM_F_REQUEST | flags, 6)
-  message.writeUInt32LE(sequence, 8)
+export function frame(type: number, flags: number, sequence: number, parts: readonly Part[]): Buffer {
+  const message = Buffer.alloc(messageHeader + sizeOf(parts))
+  writeWord(message, 0, message.length)
+  writeHalf(message, 4, type)
+  writeHalf(message, 6, NLM_F_REQUEST | flags)
+  writeWord(message, 8, sequence)
+  writeParts(message, messageHeader, parts)
   return message
 }
 
@@ -109,7 +116,7 @@ export function openRoutingSocket(libc: Libc): number | undefined {
  */
 export function ask(libc: Libc, fd: number, { type, flags, header, attributes }: Request): Answer | undefined {
   const asked = ++lastSequence
-  const message = frame(type, flag.acknowledge | flags, asked, Buffer.concat([header, ...attributes]))
+  const message = frame(type, flag.acknowledge | flags, asked, [header, ...attributes])
   if (!send(libc, fd, message)) return undefined
   const parts: Buffer[] = []
   let isConsistent = true
@@ -189,6 +196,44 @@ function readOrNothing(fd: number): number {
   } catch {
     return 0
   }
+}
+
+/** Writes parts behind each other; returns where the last one ends. */
+function writeParts(into: Buffer, start: number, parts: readonly Part[]): number {
+  let at = start
+  for (const part of parts) {
+    if (part instanceof Uint8Array) {
+      into.set(part, at)
+      at += aligned(part.length)
+      continue
+    }
+    const end = writeValue(into, at + attributeHeader, part.value)
+    writeHalf(into, at, end - at)
+    writeHalf(into, at + 2, part.type)
+    at = aligned(end)
+  }
+  return at
+}
+
+function writeValue(into: Buffer, at: number, value: Attribute['value']): number {
+  if (typeof value === 'string') return at + into.write(value, at) + 1
+  if (typeof value === 'number') {
+    writeWord(into, at, value)
+    return at + 4
+  }
+  if (!(value instanceof Uint8Array)) return writeParts(into, at, value)
+  into.set(value, at)
+  return at + value.length
+}
+
+function writeHalf(into: Buffer, at: number, value: number): void {
+  into[at] = value
+  into[at + 1] = value >> 8
+}
+
+function writeWord(into: Buffer, at: number, value: number): void {
+  writeHalf(into, at, value)
+  writeHalf(into, at + 2, value >> 16)
 }
 
 function aligned(bytes: number): number {
