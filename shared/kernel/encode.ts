@@ -45,6 +45,7 @@ export const link = {
   operationalState: 16,
   information: 18,
   alias: 20,
+  specifics: 26,
   netns: 28,
   filterMask: 29,
   promiscuity: 30,

@@ -7,8 +7,9 @@ import { listedChains } from './chains.js'
 import { changeElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
-import { type Ask, indexOf, look, type Unknown } from './look.js'
+import { type Ask, hasLink, indexOf, look, type Unknown } from './look.js'
 import { ask, ENODEV, openRoutingSocket, openSocket, protocol } from './netlink.js'
+import { settingNow, writeValue } from './settings.js'
 import { type ListeningSocket, listeningSockets } from './sockets.js'
 
 /**
@@ -18,6 +19,8 @@ import { type ListeningSocket, listeningSockets } from './sockets.js'
 export interface Kernel {
   /** Runs a plan's operations from the first on, tells `done` of each, and returns how many ran before one that a tool must do. */
   readonly run: (plan: readonly Operation[], done: (operation: Operation) => void) => number
+  /** Whether the host has a link of that name. */
+  readonly has: (link: string) => boolean | Unknown
   /** One link with its addresses, or undefined when there is none of that name. */
   readonly look: (link: string, netns?: string) => ObservedLink | undefined | Unknown
   /**
@@ -71,6 +74,10 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
         at += group.length
       }
       return at
+    },
+    has: (link) => {
+      const room = roomOf(undefined)
+      return room ? hasLink(room.ask, link) : 'unknown'
     },
     look: (link, netns) => {
       const room = roomOf(netns)
@@ -178,9 +185,12 @@ const handlings: Partial<Record<Tool, (room: Room, operation: Operation) => bool
       files.forEach(closeSync)
     }
   },
-  sysctl: ({ enter }, operation) => {
-    if (operation.netns === undefined) return false
+  sysctl: ({ ask, enter }, operation) => {
     const { path, value } = settingOf(operation)
+    const key = path.slice('/proc/sys/'.length)
+    // A host's setting is left alone where it is so already; what is to change is written to its file.
+    if (operation.netns === undefined) return String(settingNow(ask, key)) === value
+    if (writeValue(ask, key, value)) return true
     const outcome = enter(() => writeSetting(path, value))
     return outcome === 'written' || (outcome === 'absent' && (operation.tolerate?.includes('absent') ?? false))
   },

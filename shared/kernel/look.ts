@@ -48,8 +48,22 @@ export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown
 
 /** The index of a link in the namespace at hand. */
 export function indexOf(ask: Ask, name: string): number | undefined {
+  return linkOf(ask, name)?.readInt32LE(4)
+}
+
+/** All that the kernel tells of a link. */
+export function linkOf(ask: Ask, name: string): Buffer | undefined {
   const answer = ask(linkRequest({}, name))
-  return answer?.error === 0 ? answer.parts[0]?.readInt32LE(4) : undefined
+  return answer?.error === 0 ? answer.parts[0] : undefined
+}
+
+/** Whether a link has this very name, and not another one too; unknown when the socket does not work. */
+export function hasLink(ask: Ask, name: string): boolean | Unknown {
+  const answer = ask(linkRequest({}, name))
+  if (answer?.error === -ENODEV) return false
+  const [found] = answer?.parts ?? []
+  if (found === undefined || answer?.error !== 0) return 'unknown'
+  return stringOf(attributesOf(found, linkHeaderBytes).get(link.name)) === name
 }
 
 // --- internal

@@ -84,7 +84,9 @@ export function observeRedirects({ run }: Eyes, link: string): readonly string[]
 }
 
 /** True where the host has a link of that name: one look, however many there are. "all" and "default" are no link's. */
-export function hostHasLink({ files }: Eyes, link: string): boolean {
+export function hostHasLink({ files, kernel }: Eyes, link: string): boolean {
+  const seen = kernel?.has(link) ?? 'unknown'
+  if (seen !== 'unknown') return seen
   if (link === 'all' || link === 'default') return false
   try {
     return files.read(`/proc/sys/net/ipv4/conf/${link}/forwarding`) !== ''
