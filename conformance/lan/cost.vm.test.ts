@@ -3,14 +3,13 @@ import { type Cost, type Costed, costOf } from '../harness/cost.js'
 import { test } from '../harness/fixture.js'
 
 const ipam = { type: 'host-local', ranges: [[{ subnet: '10.31.0.0/24' }]] }
-const inside = ['in ip', 'in ip']
 const probe = 'unshare'
 
 describe('the processes of each verb', () => {
   const rows: [string, Costed, Cost][] = [
-    ['ipvlan', { type: 'ipvlan', master: 'uplink', ipam }, { CHECK: inside, STATUS: [probe] }],
-    ['vlan', { type: 'vlan', master: 'uplink', vlanId: 5, ipam }, { CHECK: inside, STATUS: [probe] }],
-    ['dummy', { type: 'dummy', ipam }, { CHECK: inside, STATUS: [probe] }],
+    ['ipvlan', { type: 'ipvlan', master: 'uplink', ipam }, { ADD: ['ip'], STATUS: [probe] }],
+    ['vlan', { type: 'vlan', master: 'uplink', vlanId: 5, ipam }, { ADD: ['ip'], STATUS: [probe] }],
+    ['dummy', { type: 'dummy', ipam }, { STATUS: [probe] }],
   ]
   test.for(rows)('%s', async ([, config, expected], { host }) => {
     await host.outside()
@@ -18,6 +17,12 @@ describe('the processes of each verb', () => {
   })
 
   test('vrf', async ({ host }) => {
-    expect(await costOf(host, { type: 'vrf', vrfname: 'blue' }, { isChained: true })).toEqual({})
+    const inside = (times: number) => Array.from({ length: times }, () => 'in ip')
+    expect(await costOf(host, { type: 'vrf', vrfname: 'blue' }, { isChained: true })).toEqual({
+      ADD: inside(4),
+      CHECK: inside(1),
+      DEL: inside(3),
+      STATUS: [probe],
+    })
   })
 })
