@@ -104,7 +104,7 @@ function row(what: string, seen: readonly Seen[], commands: string): string {
     middle((one) => one.last - one.first - one.processes),
     middle((one) => one.end - one.last),
   ]
-  return `| ${what} | ${figures.map((figure) => figure.toFixed(1)).join(' | ')} | ${commands} |`
+  return `| ${what} | ${figures.map((figure) => Math.max(0, figure).toFixed(1)).join(' | ')} | ${commands} |`
 }
 
 const words = [
