@@ -6,8 +6,7 @@ import { readTrace } from '../harness/trace.js'
 
 const ipam = { type: 'host-local', ranges: [[{ subnet: '10.31.0.0/24' }], [{ subnet: 'fd00:31::/64' }]] }
 const bridge = { cniVersion: '1.1.0', name: 'network', type: 'bridge', bridge: 'br0', isGateway: true, ipam }
-const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }]
-const portmap = { cniVersion: '1.1.0', name: 'network', type: 'portmap', runtimeConfig: { portMappings } }
+const portmap = { cniVersion: '1.1.0', name: 'network', type: 'portmap' }
 
 /** What an ADD of both leaves on the host. */
 const wanted: Record<string, string> = {
@@ -26,8 +25,8 @@ test.for([
     const { netns, name } = await host.container()
     const call: Call = { plugin: 'bridge', command: 'ADD', config: bridge, netns, containerID: name, env }
     const prevResult = resultOf(await runPlugin(host, call))
-    const mappings = [{ ...portMappings[0], hostPort: 8080 + number }]
-    const config = { ...portmap, runtimeConfig: { portMappings: mappings }, prevResult }
+    const portMappings = [{ hostPort: 8080 + number, containerPort: 80, protocol: 'tcp' }]
+    const config = { ...portmap, runtimeConfig: { portMappings }, prevResult }
     resultOf(await runPlugin(host, { ...call, plugin: 'portmap', config }))
     expect(await host.output(['nsenter', `--net=${netns}`, 'sysctl', '-n', 'net.ipv4.conf.eth0.arp_notify'])).toBe(
       '1\n',

@@ -186,8 +186,7 @@ const handlings: Partial<Record<Tool, (room: Room, operation: Operation) => bool
     }
   },
   sysctl: ({ ask, enter }, operation) => {
-    const { path, value } = settingOf(operation)
-    const key = path.slice('/proc/sys/'.length)
+    const { key, path, value } = settingOf(operation)
     // A host's setting is left alone where it is so already; what is to change is written to its file.
     if (operation.netns === undefined) return String(settingNow(ask, key)) === value
     if (writeValue(ask, key, value)) return true

@@ -46,15 +46,21 @@ const signatures: Record<keyof Functions, object> = {
 /** Each function is made when it is called first: that takes some fifty calls of the kernel. */
 function libcOf({ DynamicLibrary, getRawPointer, kSbSharedBuffer }: ForeignFunctions): Libc {
   const library = new DynamicLibrary(null)
-  const made = new Map<string, (...values: unknown[]) => unknown>()
   const make = (name: keyof Functions) => {
     const found = library.getFunction(name, signatures[name]) as (...values: unknown[]) => unknown
     // Where Node cannot make code for it, it looks for its arguments in memory that only node:ffi knows: it fails, and tools do it.
-    const usable = kSbSharedBuffer in found ? () => -1 : found
-    made.set(name, usable)
-    return usable
+    return kSbSharedBuffer in found ? () => -1 : found
   }
-  const late = (name: keyof Functions) => [name, (...values: unknown[]) => (made.get(name) ?? make(name))(...values)]
+  const late = (name: keyof Functions) => {
+    let made: ReturnType<typeof make> | undefined
+    return [
+      name,
+      (...values: unknown[]) => {
+        made ??= make(name)
+        return made(...values)
+      },
+    ]
+  }
   const functions = Object.fromEntries((Object.keys(signatures) as (keyof Functions)[]).map(late))
   return { ...(functions as unknown as Functions), address: getRawPointer }
 }

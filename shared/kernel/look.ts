@@ -15,10 +15,8 @@ export type Unknown = 'unknown'
  * is none of the name.
  */
 export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown {
-  const answer = ask(linkRequest({}, name))
-  if (answer?.error === -ENODEV) return undefined
-  const [found] = answer?.parts ?? []
-  if (found === undefined || answer?.error !== 0) return 'unknown'
+  const found = linkOf(ask, name)
+  if (found === undefined || found === 'unknown') return found
   const attributes = attributesOf(found, linkHeaderBytes)
   const linkinfo = informationOf(attributes.get(link.information))
   const [master, lower] = [link.master, link.link].map((type) => attributes.get(type)?.readUInt32LE() ?? 0)
@@ -48,27 +46,28 @@ export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown
 
 /** The index of a link in the namespace at hand. */
 export function indexOf(ask: Ask, name: string): number | undefined {
-  return linkOf(ask, name)?.readInt32LE(4)
-}
-
-/** All that the kernel tells of a link. */
-export function linkOf(ask: Ask, name: string): Buffer | undefined {
-  const answer = ask(linkRequest({}, name))
-  return answer?.error === 0 ? answer.parts[0] : undefined
+  const found = linkOf(ask, name)
+  return found === 'unknown' ? undefined : found?.readInt32LE(4)
 }
 
 /** Whether a link has this very name, and not another one too; unknown when the socket does not work. */
 export function hasLink(ask: Ask, name: string): boolean | Unknown {
-  const answer = ask(linkRequest({}, name))
-  if (answer?.error === -ENODEV) return false
-  const [found] = answer?.parts ?? []
-  if (found === undefined || answer?.error !== 0) return 'unknown'
+  const found = linkOf(ask, name)
+  if (found === undefined || found === 'unknown') return found ?? false
   return stringOf(attributesOf(found, linkHeaderBytes).get(link.name)) === name
 }
 
+/** All that the kernel tells of a link: its header (struct ifinfomsg) and attributes. Undefined when there is none of the name. */
+export function linkOf(ask: Ask, name: string): Buffer | undefined | Unknown {
+  const answer = ask(linkRequest({}, name))
+  if (answer?.error === -ENODEV) return undefined
+  return (answer?.error === 0 ? answer.parts[0] : undefined) ?? 'unknown'
+}
+
+export const linkHeaderBytes = 16
+
 // --- internal
 
-const linkHeaderBytes = 16
 const addressHeaderBytes = 8
 
 function linkRequest(of: { index?: number }, name?: string): Request {

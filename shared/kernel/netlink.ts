@@ -226,6 +226,7 @@ function writeValue(into: Buffer, at: number, value: Attribute['value']): number
   return at + value.length
 }
 
+/** What Node's own writing checks at each call is given here, and a start runs all of it for the first time. */
 function writeHalf(into: Buffer, at: number, value: number): void {
   into[at] = value
   into[at + 1] = value >> 8

@@ -1,6 +1,6 @@
 import { families } from './address.js'
 import { link, linkHeader } from './encode.js'
-import { type Ask, linkOf } from './look.js'
+import { type Ask, linkHeaderBytes, linkOf } from './look.js'
 import { type Attribute, attribute, attributesOf, request } from './netlink.js'
 
 // Settings below /proc/sys/net by rtnetlink: with many namespaces each way into /proc/sys/net/ipv4 or ipv6 takes the kernel a millisecond
@@ -11,8 +11,10 @@ export function settingNow(ask: Ask, path: string): number | undefined {
   if (path === 'net/ipv4/ip_forward') return forwardingOf(ask, families[4])
   if (path === 'net/ipv6/conf/all/forwarding') return forwardingOf(ask, families[6])
   const setting = settingOfLink(path)
-  const part = setting && linkOf(ask, setting.name)
-  const specifics = part && attributesOf(part, linkHeader().length).get(link.specifics)
+  if (setting === undefined) return undefined
+  const found = linkOf(ask, setting.name)
+  if (found === undefined || found === 'unknown') return undefined
+  const specifics = attributesOf(found, linkHeaderBytes).get(link.specifics)
   if (!specifics) return undefined
   const ofFamily = attributesOf(specifics, 0).get(families[setting.family])
   const values = ofFamily && attributesOf(ofFamily, 0).get(configuration[setting.family])

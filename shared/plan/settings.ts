@@ -43,11 +43,12 @@ export function writeSysctl([operation]: readonly Operation[], { files }: Hands)
   }
 }
 
-/** The file of a setting, in the namespace it is opened in, and what is to stand there. */
-export function settingOf(operation: Operation): { path: string; value: string } {
+/** A setting's key, in slash form, its file, in the namespace it is opened in, and what is to stand there. */
+export function settingOf(operation: Operation): { key: string; path: string; value: string } {
   const assignment = assignmentOf(operation)
   const equals = assignment.indexOf('=')
-  return { path: `/proc/sys/${assignment.slice(0, equals)}`, value: assignment.slice(equals + 1) }
+  const key = assignment.slice(0, equals)
+  return { key, path: `/proc/sys/${key}`, value: assignment.slice(equals + 1) }
 }
 
 // --- internal
