@@ -40,16 +40,24 @@ dist/js/.built: $(SOURCES) $(MODULES)
 
 dist/podwire.cjs: dist/js/.built package.json
 	$(NODE) dist/js/shared/build/bundle.js
-	@shared/build/in-namespace $(NODE) dist/js/shared/build/warm.js || \
-	  echo 'No code caches, because no network namespace could be made here: each start of these binaries takes some milliseconds more.' >&2
+
+# What the binary's heap holds before its first instruction of ours.
+dist/podwire.heap: dist/podwire.cjs
+	$(NODE) dist/js/shared/build/save.js dist/heap.cjs $@
 
 # Stripped before pkg puts the bundle in: stripping after breaks the binary.
 $(call base,x64): $(MODULES)
 	@mkdir -p $(@D)
 	strip -o $@ $(NODE)
 
-dist/podwire: dist/podwire.cjs $(call base,x64)
-	$(NODE) dist/js/shared/build/sea.js x64 $@ dist/podwire.cjs dist/scripts
+# The same binary, but it records what calls of the plugins compile; the code it keeps goes into the real one.
+dist/recorder: dist/podwire.heap $(call base,x64)
+	$(NODE) dist/js/shared/build/sea.js x64 $@ dist/podwire.cjs dist/recorder.scripts dist/podwire.heap
+	@shared/build/in-namespace $(NODE) dist/js/shared/build/warm.js $@ || \
+	  echo 'No code caches, because no network namespace could be made here: each start of these binaries takes some milliseconds more.' >&2
+
+dist/podwire: dist/recorder
+	$(NODE) dist/js/shared/build/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
 
 dist/.built: dist/podwire
 	$(NODE) dist/js/shared/build/link.js

@@ -1,11 +1,10 @@
-import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type Call, median, timed } from './measure.js'
 import { profileSubjects, type Subject } from './subjects.js'
 
 /** What is seen of one call: milliseconds from exec, but for what the processes took. */
 interface Seen {
-  /** The end of a program on the same Node that prints a constant. */
+  /** The end of VERSION, whose answer is a constant. */
   readonly boot: number
   /** The beginning of the first process or netlink request and the end of the last; both the end of the call where there is none. */
   readonly first: number
@@ -50,7 +49,7 @@ function profile(subject: Subject): readonly string[] {
 
 function look({ config, netns }: Subject, verb: 'ADD' | 'DEL'): { one: Seen; lines: readonly Step[] } {
   const call = (one: Call['verb']): Call => ({ suite: 'podwire', verb: one, config, containerID: 'profile', netns })
-  const boot = bareStart()
+  const { ms: boot } = timed(call('VERSION'))
   rmSync(trace, { force: true })
   const began = performance.timeOrigin + performance.now()
   const { ms: end } = timed(call(verb), { PODWIRE_TRACE: trace })
@@ -59,12 +58,6 @@ function look({ config, netns }: Subject, verb: 'ADD' | 'DEL'): { one: Seen; lin
   const processes = lines.reduce((sum, { ms }) => sum + ms, 0)
   const between = { first: first ? first.ended - first.ms - began : end, last: last ? last.ended - began : end }
   return { one: { boot, ...between, end, processes }, lines }
-}
-
-function bareStart(): number {
-  const began = performance.now()
-  execFileSync('dist/bench/bare', { input: '', env: {} })
-  return performance.now() - began
 }
 
 /** The processes and netlink requests of a call; of commands that one process ran, which share a time, the programs are joined by "+". */
@@ -108,7 +101,7 @@ function row(what: string, seen: readonly Seen[], commands: string): string {
 }
 
 const words = [
-  `Medians of ${rounds} calls by \`make profile\`, in milliseconds from exec to exit. Boot: a program on the same Node that prints a constant, its`,
+  `Medians of ${rounds} calls by \`make profile\`, in milliseconds from exec to exit. Boot: the plugin's VERSION, whose answer is a constant, its`,
   "exit included. Before: the plugin's script, the configuration, what is looked at without a process,",
   'leases, until the first process or request that changes something (to the end where there is none). Between: netlink requests, reading what',
   'processes said, planning, records. After: records, the result. Commands joined by "+" run in one process of podwire\'s.',

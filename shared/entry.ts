@@ -47,4 +47,4 @@ main({
   run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), trace }),
   files: systemFiles,
   kernel: env['PODWIRE_NO_NETLINK'] ? undefined : createKernel(traceOperation),
-}).then(exit)
+}).then(exit, (thrown) => exit(1, `${thrown instanceof Error ? thrown.stack : thrown}\n`))

@@ -1,14 +1,14 @@
 import { writeSync } from 'node:fs'
 import { internalBinding } from './exec/binding.js'
 
-// The main script of the binary: it runs the script of the plugin that the program was started as. Each plugin has a script of its own, so
-// that a start reads, and takes out of V8's code cache, nothing that only others need (shared/build/bundle.ts).
+// What the binary does first: run the script of the plugin that it was started as. Each plugin has a script of its own, so that a start
+// reads, and takes out of V8's code cache, nothing that only others need (shared/build/bundle.ts).
 
 /** What node:sea and node:vm stand on. */
 interface Assets {
   getAsset(name: string): ArrayBuffer | undefined
 }
-interface Contexts {
+export interface Contexts {
   readonly ContextifyScript: new (
     text: string,
     name: string,
@@ -22,32 +22,37 @@ interface Contexts {
 }
 interface Script {
   readonly cachedDataRejected?: boolean
+  createCachedData(): Buffer
   runInContext(context: null, milliseconds: number, displayErrors: boolean, onSigint: boolean, pause: boolean): unknown
 }
 
-const assets = internalBinding<Assets>('sea')
-const contexts = internalBinding<Contexts>('contextify')
+/** Runs the plugin to the end of the process. `require` is what its script gets. */
+export function start(require: NodeJS.Require): void {
+  const name = process.argv0.slice(process.argv0.lastIndexOf('/') + 1)
+  const version = process.env['CNI_COMMAND'] === 'VERSION' ? asset(`${name}.version`) : undefined
+  if (version === undefined || !answer(version)) run(name, require)
+}
+
+// --- internal
 
 function asset(name: string): Buffer | undefined {
-  const bytes = assets?.getAsset(name)
+  const bytes = internalBinding<Assets>('sea')?.getAsset(name)
   return bytes && Buffer.from(bytes)
 }
 
-const name = process.argv0.slice(process.argv0.lastIndexOf('/') + 1)
-const version = process.env['CNI_COMMAND'] === 'VERSION' ? asset(`${name}.version`) : undefined
-if (version) answer(version)
-else start()
-
 /** What VERSION answers is known since the build (record.ts). Where it cannot be written, the plugin says so. */
-function answer(bytes: Buffer): void {
+function answer(bytes: Buffer): boolean {
   try {
-    if (writeSync(1, bytes) === bytes.length) exit(0)
+    if (writeSync(1, bytes) !== bytes.length) return false
   } catch {
-    start()
+    return false
   }
+  // At once, as entry.ts does.
+  return (process as unknown as { reallyExit(status: number): never }).reallyExit(0)
 }
 
-function start(): void {
+function run(name: string, require: NodeJS.Require): void {
+  const contexts = internalBinding<Contexts>('contextify')
   // By another name any script will do: it says which names there are.
   const known = asset(`${name}.js`) ? name : 'loopback'
   const text = asset(`${known}.js`)?.toString('latin1')
@@ -63,11 +68,6 @@ function start(): void {
     Symbol(known),
   )
   if (script.cachedDataRejected) process.emitWarning(`the code cache of ${known} was rejected`)
-  const run = script.runInContext(null, -1, true, false, false) as (load: NodeJS.Require) => void
-  run(require)
-}
-
-/** At once, as entry.ts does. */
-function exit(status: number): never {
-  return (process as unknown as { reallyExit(status: number): never }).reallyExit(status)
+  const load = script.runInContext(null, -1, true, false, false) as (load: NodeJS.Require) => void
+  load(require)
 }

@@ -8,6 +8,7 @@ import { listPlugins, type PluginFile } from './plugins.js'
 const root = process.cwd()
 const compiled = path.join(root, 'dist/js')
 const scripts = path.join(root, 'dist/scripts')
+const recorder = path.join(root, 'dist/recorder.scripts')
 const tree: ModuleTree = { root, base: compiled, extension: '.js' }
 
 const options: BuildOptions & { metafile: true; write: false } = {
@@ -55,23 +56,31 @@ async function bundled(entry: string, plugins: Plugin[]): Promise<string> {
 }
 
 /** A function of `require`, in ASCII: start.ts reads it byte by byte. */
-async function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promise<string> {
-  const delegates = plugin.folder !== 'ipam' && 'ipam' in (shapes[plugin.name]?.keys ?? {})
-  const within = all.filter(({ name, folder }) => name === plugin.name || (delegates && folder === 'ipam'))
-  const text = await bundled('shared/entry.js', [virtualModulesPlugin(shapes, within)])
-  return `(function(require){${text}})\n`
+async function script(entry: string, plugins: Plugin[]): Promise<string> {
+  return `(function(require){${await bundled(entry, plugins)}})\n`
 }
 
-/** One script for each plugin with what it alone needs, and the one that picks among them (start.ts). */
+function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promise<string> {
+  const delegates = plugin.folder !== 'ipam' && 'ipam' in (shapes[plugin.name]?.keys ?? {})
+  const within = all.filter(({ name, folder }) => name === plugin.name || (delegates && folder === 'ipam'))
+  return script('shared/entry.js', [virtualModulesPlugin(shapes, within)])
+}
+
+/** One script for each plugin with what it alone needs, one that records (record.ts), what starts them, and the builder of the saved heap. */
 async function main(): Promise<void> {
-  rmSync(scripts, { recursive: true, force: true })
-  mkdirSync(scripts, { recursive: true })
+  for (const folder of [scripts, recorder]) {
+    rmSync(folder, { recursive: true, force: true })
+    mkdirSync(folder, { recursive: true })
+  }
   const shapes = await computedShapes()
   const all = listPlugins(root)
   const files = all.map(({ name }) => path.join(scripts, `${name}.js`))
   const texts = await Promise.all(all.map((plugin) => scriptOf(plugin, shapes, all)))
   for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
-  writeFileSync('dist/podwire.cjs.new', await bundled('shared/start.js', []))
+  writeFileSync(path.join(recorder, 'loopback.js'), await script('shared/build/record.js', []))
+  // By its name here, stacks do not tell where it was built.
+  writeFileSync('dist/heap.cjs', `${await bundled('shared/build/heap.js', [])}//# sourceURL=podwire\n`)
+  writeFileSync('dist/podwire.cjs.new', await bundled('shared/main.js', []))
   renameSync('dist/podwire.cjs.new', 'dist/podwire.cjs')
 }
 

@@ -1,18 +1,27 @@
-import fs from 'node:fs'
-import { createRequire } from 'node:module'
-import { Script } from 'node:vm'
+import { internalBinding } from '../exec/binding.js'
+import type { Contexts } from '../start.js'
 import type { Flow } from './flows.js'
 
-// record SCRIPT.js, with flows on stdin: runs the script once for each flow, in this process, and writes SCRIPT.cache: V8's code of all the
-// functions that ran. Under the flags of a start (flags.ts), or the start would refuse it. What VERSION answered goes to SCRIPT.version: it
-// is the same at every call.
+// The script of a binary that records instead of a plugin's (warm.ts): runs a plugin's script once for each flow, in this process, and writes
+// V8's code of all the functions that ran beside it. From the saved heap of the binary, or its starts would refuse it. What VERSION answered
+// is written, too: it is the same at every call.
 
-const [file = ''] = process.argv.slice(2)
-const flows = JSON.parse(fs.readFileSync(0, 'utf8')) as Flow[]
-const script = new Script(fs.readFileSync(file, 'latin1'), { filename: file })
-const run = script.runInThisContext() as (require: NodeJS.Require) => void
-const require = createRequire(import.meta.url)
+/** What a recorder reads on stdin. */
+export interface Recording {
+  /** The plugin's script, NAME.js; NAME.cache and NAME.version are written. */
+  readonly file: string
+  readonly flows: readonly Flow[]
+}
+
+const fs = require('node:fs') as typeof import('node:fs')
 const { readFileSync, writeSync } = fs
+const { file, flows } = JSON.parse(readFileSync(0, 'utf8')) as Recording
+const contexts = internalBinding<Contexts>('contextify')
+if (!contexts) throw new Error('this Node does not show its bindings')
+const text = readFileSync(file, 'latin1')
+const script = new contexts.ContextifyScript(text, file, 0, 0, undefined, false, undefined, Symbol(file))
+const run = script.runInContext(null, -1, true, false, false) as (require: NodeJS.Require) => void
+const waiting = [...flows]
 let [input, output] = ['', '']
 
 /** The script's own standard input, output and end; all else is real. */
@@ -25,11 +34,11 @@ Object.assign(fs, {
     return data.length
   },
 })
-Object.assign(process, { emitWarning: () => undefined, reallyExit: ended })
+Object.assign(process, { reallyExit: ended })
 
 function ended(): void {
   if (process.env['CNI_COMMAND'] === 'VERSION') fs.writeFileSync(beside('version'), output)
-  setImmediate(next)
+  Promise.resolve().then(next)
 }
 
 function beside(extension: string): string {
@@ -37,7 +46,7 @@ function beside(extension: string): string {
 }
 
 function next(): void {
-  const flow = flows.shift()
+  const flow = waiting.shift()
   if (!flow) {
     fs.writeFileSync(beside('cache'), script.createCachedData())
     return

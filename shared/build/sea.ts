@@ -1,5 +1,5 @@
 import childProcess from 'node:child_process'
-import { readdirSync, renameSync, writeFileSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import path from 'node:path'
 import { promisify } from 'node:util'
@@ -13,21 +13,48 @@ const deafness = ['--openssl-config=/dev/null', '--no-use-env-proxy']
 /** No threads for V8's background work: there is none (flags.ts). */
 const threads = ['--v8-pool-size=0']
 
+function withLength(bytes: Buffer): Buffer {
+  const length = Buffer.alloc(8)
+  length.writeBigUInt64LE(BigInt(bytes.length))
+  return Buffer.concat([length, bytes])
+}
+
 /**
- * A code cache is only accepted by a V8 with the flags it was made under, and pkg passes none to the node that makes it
- * (NODE_OPTIONS does not take this one): hand them in where pkg starts that node.
+ * Puts a saved heap in the place of the main script of the blob that Node made, as it does itself for `useSnapshot`; that would save the heap
+ * anew, with the code of 441 modules that no start wants (4 MB to copy). Format: SeaSerializer in Node's src/node_sea.cc, a
+ * magic number, flags, then strings after their lengths.
  */
-function passFlagsToBlobMaker(): void {
+function putHeap(blob: string, script: string, heap: string): void {
+  const usesSnapshot = 1 << 1
+  const bytes = readFileSync(blob)
+  const main = withLength(readFileSync(script))
+  const at = bytes.indexOf(main)
+  if (at < 0 || bytes.readUInt32LE(0) !== 0x143da20) throw new Error(`${blob}: not a blob of ${script}`)
+  bytes.writeUInt32LE(bytes.readUInt32LE(4) | usesSnapshot, 4)
+  const parts = [bytes.subarray(0, at), withLength(readFileSync(heap)), bytes.subarray(at + main.length)]
+  writeFileSync(blob, Buffer.concat(parts))
+}
+
+/**
+ * Has the Node that makes the blob for pkg run with V8's flags of a start, since a code cache is only accepted by a V8 with the flags it was
+ * made under (NODE_OPTIONS does not take this one), and puts `heap`, if it is one, into what it made.
+ */
+function guideBlobMaker(heap: string): void {
   const { execFile } = childProcess
   const run = promisify(execFile)
-  const withFlags = (file: string, argv: string[]) =>
-    run(file, argv[0] === '--experimental-sea-config' ? [...v8Flags, ...argv] : argv)
-  childProcess.execFile = Object.assign(execFile.bind(undefined), { ...execFile, [promisify.custom]: withFlags })
+  const guided = async (file: string, argv: string[]) => {
+    const [option, config = ''] = argv
+    if (option !== '--experimental-sea-config') return run(file, argv)
+    const outcome = await run(file, [...v8Flags, ...argv])
+    const { main, output } = JSON.parse(readFileSync(config, 'utf8')) as { main: string; output: string }
+    if (heap !== '') putHeap(output, main, heap)
+    return outcome
+  }
+  childProcess.execFile = Object.assign(execFile.bind(undefined), { ...execFile, [promisify.custom]: guided })
 }
 
 /** pkg's SEA step by its own module: pkg's command line and public call cannot set the keys of seaConfig. */
 function loadPkg(): MakeExecutable {
-  passFlagsToBlobMaker()
   const require = createRequire(import.meta.url)
   const { log } = require('@yao-pkg/pkg-fetch/lib-es5/log') as { log: { info: unknown } }
   log.info = () => undefined
@@ -46,21 +73,22 @@ function sealBase(home: string, arch: string): void {
 }
 
 /** The files of a folder by their names. */
-function assetsIn(folder: string, useCodeCache: boolean): Record<string, string> {
-  const names = readdirSync(folder).filter((name) => useCodeCache || !name.endsWith('.cache'))
+function assetsIn(folder: string, withCaches: boolean): Record<string, string> {
+  const names = readdirSync(folder).filter((name) => withCaches || !name.endsWith('.cache'))
   return Object.fromEntries(names.map((name) => [name, path.resolve(folder, name)]))
 }
 
 /**
- * Bakes the main script BUNDLE and the files of SCRIPTS into the base of ARCH as OUTPUT. A code cache belongs to the architecture
- * that made it: x64 only.
+ * Bakes the main script BUNDLE and the files of SCRIPTS into the base of ARCH as OUTPUT, to start from HEAP if one is given. A saved heap and the
+ * code made with it belong to the architecture that made them: x64 only.
  */
-async function main(arch: string, output: string, bundle: string, scripts: string): Promise<void> {
-  const useCodeCache = arch === process.arch
+async function main(arch: string, output: string, bundle: string, scripts: string, heap: string): Promise<void> {
+  const useCodeCache = arch === process.arch && heap === ''
   const home = path.resolve('dist/pkg')
   process.env['HOME'] = home
   sealBase(home, arch)
   const unfinished = path.resolve(`${output}.new`)
+  guideBlobMaker(heap && path.resolve(heap))
   await loadPkg()(path.resolve(bundle), {
     targets: [{ nodeRange: `node${process.version.slice(1)}`, platform: 'linux', arch, output: unfinished }],
     seaConfig: {
@@ -69,11 +97,12 @@ async function main(arch: string, output: string, bundle: string, scripts: strin
       useSnapshot: false,
       execArgv: [...v8Flags, ...deafness, ...nodeFlags, ...threads],
       execArgvExtension: 'none',
-      assets: scripts === '' ? {} : assetsIn(scripts, useCodeCache),
+      assets: scripts === '' ? {} : assetsIn(scripts, heap !== ''),
     },
   })
   renameSync(unfinished, output)
 }
 
-const [arch = process.arch, output = 'dist/podwire', bundle = 'dist/podwire.cjs', scripts = ''] = process.argv.slice(2)
-await main(arch, output, bundle, scripts)
+const [arch = process.arch, output = 'dist/podwire', bundle = 'dist/podwire.cjs', scripts = '', heap = ''] =
+  process.argv.slice(2)
+await main(arch, output, bundle, scripts, heap)
