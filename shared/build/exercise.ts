@@ -81,6 +81,10 @@ function exerciseBuffer(): void {
   words.readInt32LE(8)
   const copied = Buffer.allocUnsafeSlow(64)
   words.copy(copied, 4)
+  words.swap32().slice(1, 3)
+  copied.write('text', 4, 'latin1')
+  copied.indexOf('text')
+  copied.indexOf(0)
   copied.fill(0)
   const shared = new Uint8Array(4)
   const parts = [

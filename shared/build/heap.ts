@@ -158,7 +158,7 @@ function letGo(language: Set<PropertyKey>, folder: string): void {
 
   // Node's own preparations for saving still need the process; these come after them.
   addSerializeCallback(() => {
-    for (const flag of ['--no-flush-bytecode', '--no-stress-flush-code']) setFlag?.(flag)
+    for (const flag of ['--no-stress-flush-code', '--no-flush-bytecode']) setFlag?.(flag)
     close()
     for (const object of [Object.getPrototypeOf(process), process]) Object.setPrototypeOf(object, null)
     for (const table of tables) empty(table)

@@ -1,25 +1,61 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, renameSync, rmdirSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { runInNewContext } from 'node:vm'
 import { nodeFlags, v8Flags } from './flags.js'
 
-// save BUILDER HEAP: runs the builder script (heap.ts) and saves the heap it leaves as HEAP, without the code of Node's other modules.
+// save BUILDER HEAP: runs the builder script (heap.ts) and saves the heap it leaves as HEAP.
+
+/** A length or a number of entries, as the snapshot has them; undefined where there is none that makes sense. */
+function numberAt(bytes: Buffer, at: number): number | undefined {
+  if (at + 8 > bytes.length || bytes.readUInt32LE(at + 4) !== 0) return undefined
+  return bytes.readUInt32LE(at)
+}
+
+/** Where entries end, if there are some at `at`: their number, then of each its name and its code, after their lengths. */
+function endOfEntries(bytes: Buffer, at: number): number | undefined {
+  const count = numberAt(bytes, at)
+  if (count === undefined || count < 100 || count > 10_000) return undefined
+  let end = at + 8
+  for (let part = 0; part < 2 * count; part++) {
+    const length = numberAt(bytes, end)
+    if (length === undefined) return undefined
+    end += 8 + length
+  }
+  return end
+}
+
+/**
+ * A snapshot without the code that Node adds for all its own modules, 4 MB which each start would copy. It is the last part (SnapshotSerializer in
+ * Node's src/node_snapshotable.cc). Node's own `withoutCodeCache` throws the code of the heap's functions away, too.
+ */
+function withoutModules(snapshot: Buffer): Buffer {
+  for (let at = 0; at < snapshot.length; at++) {
+    if (endOfEntries(snapshot, at) === snapshot.length)
+      return Buffer.concat([snapshot.subarray(0, at), Buffer.alloc(8)])
+  }
+  throw new Error('the snapshot does not end with the code of modules')
+}
+
+function save(builder: string, heap: string): void {
+  const folder = mkdtempSync(path.join(tmpdir(), 'podwire-heap-'))
+  const language = Reflect.ownKeys(runInNewContext('globalThis')).filter(
+    (key) => typeof key === 'string' && key !== 'console',
+  )
+  const { status, signal, stderr } = spawnSync(
+    process.execPath,
+    [
+      ...[...v8Flags, ...nodeFlags, '--snapshot-blob', `${heap}.whole`, '--build-snapshot', builder],
+      ...[JSON.stringify(language), folder],
+    ],
+    { encoding: 'utf8', env: {} },
+  )
+  if (status !== 0 || stderr !== '') throw new Error(`cannot save the heap: ${signal ?? `exit ${status}`}\n${stderr}`)
+  rmdirSync(folder)
+  writeFileSync(heap, withoutModules(readFileSync(`${heap}.whole`)))
+  rmSync(`${heap}.whole`)
+}
 
 const [builder = 'dist/heap.cjs', heap = 'dist/podwire.heap'] = process.argv.slice(2)
-const config = `${heap}.json`
-writeFileSync(config, JSON.stringify({ builder, withoutCodeCache: true }))
-const language = Reflect.ownKeys(runInNewContext('globalThis')).filter(
-  (key) => typeof key === 'string' && key !== 'console',
-)
-const folder = mkdtempSync(path.join(tmpdir(), 'podwire-heap-'))
-const saving = ['--snapshot-blob', `${heap}.new`, '--build-snapshot-config', config]
-const { status, signal, stderr } = spawnSync(
-  process.execPath,
-  [...v8Flags, ...nodeFlags, ...saving, JSON.stringify(language), folder],
-  { encoding: 'utf8', env: {} },
-)
-if (status !== 0 || stderr !== '') throw new Error(`cannot save the heap: ${signal ?? `exit ${status}`}\n${stderr}`)
-rmdirSync(folder)
-renameSync(`${heap}.new`, heap)
+save(builder, heap)
