@@ -13,8 +13,8 @@ const surroundings: Record<string, Record<string, string | undefined>> = {
   'an inspector': { NODE_OPTIONS: '--inspect=127.0.0.1:0' },
   'an option Node does not know': { NODE_OPTIONS: '--no-such-option' },
   'extra certificates that are not there': { NODE_EXTRA_CA_CERTS: '/nonexistent.pem' },
-  // Node itself writes to stderr when it is asked to debug fs or module; it is asked here for what podwire could use.
-  'debug output of Node': { NODE_DEBUG: 'child_process,net,stream,timers' },
+  'debug output of Node': { NODE_DEBUG: 'fs,module,child_process,net,stream,timers' },
+  'the channel of a Node that started it': { NODE_CHANNEL_FD: '77', NODE_CHANNEL_SERIALIZATION_MODE: 'json' },
   'coverage of Node': { NODE_V8_COVERAGE: '/run/coverage' },
   'warnings of Node': { NODE_PENDING_DEPRECATION: '1', NODE_NO_WARNINGS: '0' },
   'a module path': { NODE_PATH: '/nonexistent' },
