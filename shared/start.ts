@@ -8,7 +8,7 @@ import { internalBinding } from './exec/binding.js'
 interface Assets {
   getAsset(name: string): ArrayBuffer | undefined
 }
-export interface Contexts {
+interface Contexts {
   readonly ContextifyScript: new (
     text: string,
     name: string,
@@ -33,6 +33,18 @@ export function start(require: NodeJS.Require): void {
   if (version === undefined || !answer(version)) run(name, require)
 }
 
+/** The script of shared/build/bundle.ts, ready to run. @throws where this Node does not show its bindings */
+export function compile(text: string, name: string, cache?: Buffer) {
+  const contexts = internalBinding<Contexts>('contextify')
+  if (!contexts) throw new Error(`this Node cannot start ${name}: it does not show its bindings`)
+  const script = new contexts.ContextifyScript(text, name, 0, 0, cache, false, undefined, Symbol(name))
+  return {
+    cachedDataRejected: script.cachedDataRejected,
+    createCachedData: () => script.createCachedData(),
+    run: script.runInContext(null, -1, true, false, false) as (require: NodeJS.Require) => void,
+  }
+}
+
 // --- internal
 
 function asset(name: string): Buffer | undefined {
@@ -52,22 +64,12 @@ function answer(bytes: Buffer): boolean {
 }
 
 function run(name: string, require: NodeJS.Require): void {
-  const contexts = internalBinding<Contexts>('contextify')
+  const own = asset(`${name}.js`)
   // By another name any script will do: it says which names there are.
-  const known = asset(`${name}.js`) ? name : 'loopback'
-  const text = asset(`${known}.js`)?.toString('latin1')
-  if (!contexts || text === undefined) throw new Error(`this Node cannot start ${known}`)
-  const script = new contexts.ContextifyScript(
-    text,
-    known,
-    0,
-    0,
-    asset(`${known}.cache`),
-    false,
-    undefined,
-    Symbol(known),
-  )
+  const known = own ? name : 'loopback'
+  const text = (own ?? asset('loopback.js'))?.toString('latin1')
+  if (text === undefined) throw new Error(`this Node cannot start ${known}`)
+  const script = compile(text, known, asset(`${known}.cache`))
   if (script.cachedDataRejected) process.emitWarning(`the code cache of ${known} was rejected`)
-  const load = script.runInContext(null, -1, true, false, false) as (load: NodeJS.Require) => void
-  load(require)
+  script.run(require)
 }

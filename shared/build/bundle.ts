@@ -77,6 +77,7 @@ async function main(): Promise<void> {
   const files = all.map(({ name }) => path.join(scripts, `${name}.js`))
   const texts = await Promise.all(all.map((plugin) => scriptOf(plugin, shapes, all)))
   for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
+  // Alone in its binary, it is what start.ts runs by any name.
   writeFileSync(path.join(recorder, 'loopback.js'), await script('shared/build/record.js', []))
   // By its name here, stacks do not tell where it was built.
   writeFileSync('dist/heap.cjs', `${await bundled('shared/build/heap.js', [])}//# sourceURL=podwire\n`)

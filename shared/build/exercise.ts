@@ -15,6 +15,7 @@ export function exercise(files: typeof fs, folder: string): void {
 function exerciseFiles(files: typeof fs, folder: string): void {
   const inner = `${folder}/inner/most`
   const [file, other, link] = ['file', 'other', 'link'].map((name) => `${inner}/${name}`) as [string, string, string]
+  const none = `${inner}/none`
   files.mkdirSync(inner, { recursive: true, mode: 0o700 })
   files.writeFileSync(file, 'text', { mode: 0o600 })
   files.writeFileSync(file, 'text', { flag: 'r+' })
@@ -40,14 +41,13 @@ function exerciseFiles(files: typeof fs, folder: string): void {
   files.accessSync(`${inner}/.`, files.constants.W_OK)
   files.readdirSync(inner)
   files.statfsSync(inner)
-  for (const path of [file, `${inner}/none`]) {
+  for (const path of [file, none]) {
     files.statSync(path, { throwIfNoEntry: false })?.isFile()
     files.lstatSync(path, { throwIfNoEntry: false })
     files.lstatSync(path, { bigint: true, throwIfNoEntry: false })
   }
   files.statSync(file)
   files.lstatSync(file)
-  const none = `${inner}/none`
   for (const fail of [
     () => files.readFileSync(none),
     () => files.openSync(none, 'r'),
@@ -62,7 +62,7 @@ function exerciseFiles(files: typeof fs, folder: string): void {
     }
   }
   files.unlinkSync(other)
-  for (const path of [file, link, `${inner}/none`]) files.rmSync(path, { force: true })
+  for (const path of [file, link, none]) files.rmSync(path, { force: true })
   files.rmdirSync(inner)
   files.rmdirSync(`${folder}/inner`)
 }

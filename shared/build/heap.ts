@@ -1,6 +1,6 @@
 import { start } from '../start.js'
 import { exercise } from './exercise.js'
-import { type InspectorBinding, inspect } from './inspect.js'
+import { type Call, type InspectorBinding, inspect } from './inspect.js'
 
 // heap LANGUAGE FOLDER: the builder script of the saved heap that the binary starts from (a user-land startup snapshot of Node; save.ts runs it).
 //
@@ -13,12 +13,11 @@ import { type InspectorBinding, inspect } from './inspect.js'
 
 const { Buffer, process } = globalThis
 
-type Call = (...values: never[]) => unknown
-type Binding = Record<string, (...values: unknown[]) => unknown>
+type Native = (...values: unknown[]) => unknown
 
 /** Modules that --expose-internals shows, as far as they are used here. */
 interface Internals {
-  'internal/test/binding': { internalBinding(name: string): Binding }
+  'internal/test/binding': { internalBinding(name: string): Record<string, Native> }
   'internal/v8/startup_snapshot': {
     namespace: { addSerializeCallback(body: () => void): void; addDeserializeCallback(body: () => void): void }
   }
@@ -32,9 +31,19 @@ const { internalBinding } = internal('internal/test/binding')
 const { addSerializeCallback, addDeserializeCallback } = internal('internal/v8/startup_snapshot').namespace
 const fs = require('node:fs') as typeof import('node:fs')
 const { env } = process
-const { patchProcessObject, reallyExit, abort } = internalBinding('process_methods')
-const { now } = internalBinding('performance')
-const { runMicrotasks } = internalBinding('task_queue')
+const patchProcessObject = native('process_methods', 'patchProcessObject')
+const reallyExit = native('process_methods', 'reallyExit')
+const abort = native('process_methods', 'abort')
+const now = native('performance', 'now')
+const runMicrotasks = native('task_queue', 'runMicrotasks')
+const setFlag = native('v8', 'setFlagsFromString')
+
+/** A function of a binding, which a Node without it stops the build for. */
+function native(binding: string, name: string): Native {
+  const found = internalBinding(binding)[name]
+  if (!found) throw new Error(`this Node's ${binding} has no ${name}`)
+  return found
+}
 
 /** Bindings as they are asked for. What Node has loaded once must not be loaded again. */
 const loaded: Record<string, unknown> = { contextify: internalBinding('contextify') }
@@ -48,7 +57,7 @@ function binding(name: string): unknown {
 /** What a start runs. */
 function main(): void {
   const whole = {} as { argv: [string] }
-  patchProcessObject?.(whole)
+  patchProcessObject(whole)
   const slim = {
     argv0: whole.argv[0],
     env,
@@ -59,19 +68,15 @@ function main(): void {
   }
   Object.assign(globalThis, { process: slim })
   start((() => fs) as unknown as NodeJS.Require)
-  runMicrotasks?.()
+  runMicrotasks()
 }
 
-/** Has V8 compile what `main` goes through, to be saved with the heap: it gets as far as a binary that has no scripts. */
+/** Has V8 compile what `main` goes through, to be saved with the heap: the start of a plugin that does nothing. */
 function rehearse(): void {
   const real = load
-  load = () => ({ getAsset: () => undefined })
-  try {
-    main()
-    throw new Error('a start without scripts succeeded')
-  } catch (thrown) {
-    if (!(thrown as Error).message.includes('cannot start')) throw thrown
-  }
+  const script = new Uint8Array(Buffer.from('(function(){})')).buffer
+  load = () => ({ getAsset: (name: string) => (name.endsWith('.js') ? script : undefined) })
+  main()
   load = real
   delete loaded['sea']
   Reflect.deleteProperty(globalThis, 'process')
@@ -85,26 +90,25 @@ function stackOf(_context: unknown, error: unknown, frames: unknown): string {
 /** Stands where Node's C++ would call what holds on to its modules, at events that a plugin's life does not have. */
 function never(): void {}
 
-function replaceCallbacks(): void {
-  const replace = (name: string, setter: string, ...callbacks: unknown[]) =>
-    internalBinding(name)[setter]?.(...callbacks)
-  replace('timers', 'setupTimers', never, never)
-  replace('task_queue', 'setTickCallback', never)
-  replace('task_queue', 'setPromiseRejectCallback', never)
-  replace('async_wrap', 'setCallbackTrampoline', undefined)
-  replace('errors', 'setPrepareStackTraceCallback', stackOf)
-  replace('errors', 'setGetSourceMapErrorSource', never)
-  replace('errors', 'setMaybeCacheGeneratedSourceMap', never)
-  replace('errors', 'setEnhanceStackForFatalException', never, never)
-  replace('module_wrap', 'setImportModuleDynamicallyCallback', never)
-  replace('module_wrap', 'setInitializeImportMetaObjectCallback', never)
-  replace('messaging', 'setDeserializerCreateObjectFunction', never)
-  replace('process_methods', 'setEmitWarningSync', never)
-  replace('inspector', 'setConsoleExtensionInstaller', never)
-  replace('inspector', 'registerAsyncHook', never, never)
-  replace('trace_events', 'setTraceCategoryStateUpdateHandler', never)
-  replace('builtins', 'setInternalLoaders', never, never)
-}
+/** What to tell Node's C++ instead of the functions it holds: binding, setter, and what the setter is given. */
+const callbacks: readonly [binding: string, setter: string, ...values: unknown[]][] = [
+  ['timers', 'setupTimers', never, never],
+  ['task_queue', 'setTickCallback', never],
+  ['task_queue', 'setPromiseRejectCallback', never],
+  ['async_wrap', 'setCallbackTrampoline', undefined],
+  ['errors', 'setPrepareStackTraceCallback', stackOf],
+  ['errors', 'setGetSourceMapErrorSource', never],
+  ['errors', 'setMaybeCacheGeneratedSourceMap', never],
+  ['errors', 'setEnhanceStackForFatalException', never, never],
+  ['module_wrap', 'setImportModuleDynamicallyCallback', never],
+  ['module_wrap', 'setInitializeImportMetaObjectCallback', never],
+  ['messaging', 'setDeserializerCreateObjectFunction', never],
+  ['process_methods', 'setEmitWarningSync', never],
+  ['inspector', 'setConsoleExtensionInstaller', never],
+  ['inspector', 'registerAsyncHook', never, never],
+  ['trace_events', 'setTraceCategoryStateUpdateHandler', never],
+  ['builtins', 'setInternalLoaders', never, never],
+]
 
 function empty(table: object): void {
   for (const key of Reflect.ownKeys(table)) Reflect.deleteProperty(table, key)
@@ -130,11 +134,7 @@ function letGo(language: Set<PropertyKey>, folder: string): void {
     modules,
     process,
   ]
-  const lists = [
-    variable<unknown[]>(addDeserializeCallback, 'deserializeCallbacks'),
-    variable<unknown[]>(addSerializeCallback, 'serializeCallbacks'),
-    variable<unknown[]>(addSerializeCallback, 'afterUserSerializeCallbacks'),
-  ]
+  const deserializeCallbacks = variable<unknown[]>(addDeserializeCallback, 'deserializeCallbacks')
   // The registry of freed channels would have work left, and V8 saves no heap with such work.
   const channels = variable<Map<string, unknown> & { incRef(name: string): void }>(
     exportsOf('diagnostics_channel')['channel'] as Call,
@@ -142,8 +142,7 @@ function letGo(language: Set<PropertyKey>, folder: string): void {
   )
   for (const name of channels.keys()) channels.incRef(name)
 
-  replaceCallbacks()
-  modules.map.clear()
+  for (const [name, setter, ...values] of callbacks) native(name, setter)(...values)
   for (const name of Reflect.ownKeys(globalThis)) {
     if (!language.has(name) && name !== 'process') Reflect.deleteProperty(globalThis, name)
   }
@@ -152,20 +151,18 @@ function letGo(language: Set<PropertyKey>, folder: string): void {
   }
 
   // All code is thrown away, that of functions which ran at Node's bootstrap; `exercise` and `rehearse` make anew what a start wants.
-  const { setFlagsFromString: setFlag } = internalBinding('v8')
-  for (const flag of ['--flush-bytecode', '--stress-flush-code']) setFlag?.(flag)
+  for (const flag of ['--flush-bytecode', '--stress-flush-code']) setFlag(flag)
   collectGarbage()
 
   // Node's own preparations for saving still need the process; these come after them.
   addSerializeCallback(() => {
-    for (const flag of ['--no-stress-flush-code', '--no-flush-bytecode']) setFlag?.(flag)
+    for (const flag of ['--no-stress-flush-code', '--no-flush-bytecode']) setFlag(flag)
     close()
     for (const object of [Object.getPrototypeOf(process), process]) Object.setPrototypeOf(object, null)
     for (const table of tables) empty(table)
-    for (const list of lists) list.length = 0
+    deserializeCallbacks.length = 0
     Reflect.deleteProperty(globalThis, 'process')
-    // V8 sets the limit at a start and must not find one.
-    for (const name of ['prepareStackTrace', 'stackTraceLimit']) Reflect.deleteProperty(Error, name)
+    Reflect.deleteProperty(Error, 'prepareStackTrace')
     exercise(fs, folder)
     rehearse()
   })
@@ -174,4 +171,4 @@ function letGo(language: Set<PropertyKey>, folder: string): void {
 const [language = '[]', folder = ''] = process.argv.slice(2)
 exercise(fs, folder)
 letGo(new Set(JSON.parse(language)), folder)
-internalBinding('mksnapshot')['setDeserializeMainFunction']?.(main)
+native('mksnapshot', 'setDeserializeMainFunction')(main)

@@ -1,7 +1,5 @@
-type Function = (...values: never[]) => unknown
-
-/** The object that a function closes over by the name of a variable. */
-export type Variable = <T>(of: Function, name: string) => T
+/** Any function. */
+export type Call = (...values: never[]) => unknown
 
 /** Node's binding of that name: `new Connection(answer)` talks to V8's inspector in this process. */
 export interface InspectorBinding {
@@ -48,13 +46,14 @@ export function inspect({ Connection }: InspectorBinding) {
 
   const propertiesOf = (objectId: string) => ask<Properties>('Runtime.getProperties', { objectId, ownProperties: true })
 
-  const variable: Variable = (of, name) => {
+  /** The object that a function closes over by the name of a variable. */
+  function variable<T>(of: Call, name: string): T {
     const scopes = propertiesOf(handleOf(of)).internalProperties?.find((one) => one.name === '[[Scopes]]')
     for (const { value } of propertiesOf(scopes?.value?.objectId ?? '').result) {
       // A look at the global one would load what Node loads at first use.
       if (!value?.objectId || value.description?.startsWith('Global')) continue
       const found = propertiesOf(value.objectId).result.find((one) => one.name === name)?.value?.objectId
-      if (found) return objectOf(found) as never
+      if (found) return objectOf(found) as T
     }
     throw new Error(`${of.name} of this Node knows no ${name}`)
   }

@@ -1,5 +1,4 @@
-import { internalBinding } from '../exec/binding.js'
-import type { Contexts } from '../start.js'
+import { compile } from '../start.js'
 import type { Flow } from './flows.js'
 
 // The script of a binary that records instead of a plugin's (warm.ts): runs a plugin's script once for each flow, in this process, and writes
@@ -16,12 +15,8 @@ export interface Recording {
 const fs = require('node:fs') as typeof import('node:fs')
 const { readFileSync, writeSync } = fs
 const { file, flows } = JSON.parse(readFileSync(0, 'utf8')) as Recording
-const contexts = internalBinding<Contexts>('contextify')
-if (!contexts) throw new Error('this Node does not show its bindings')
-const text = readFileSync(file, 'latin1')
-const script = new contexts.ContextifyScript(text, file, 0, 0, undefined, false, undefined, Symbol(file))
-const run = script.runInContext(null, -1, true, false, false) as (require: NodeJS.Require) => void
-const waiting = [...flows]
+const script = compile(readFileSync(file, 'latin1'), file)
+const waiting = flows.values()
 let [input, output] = ['', '']
 
 /** The script's own standard input, output and end; all else is real. */
@@ -46,7 +41,7 @@ function beside(extension: string): string {
 }
 
 function next(): void {
-  const flow = waiting.shift()
+  const flow = waiting.next().value
   if (!flow) {
     fs.writeFileSync(beside('cache'), script.createCachedData())
     return
@@ -55,7 +50,7 @@ function next(): void {
   input = JSON.stringify(config)
   output = ''
   Object.assign(process.env, { CNI_COMMAND: command, CNI_NETNS: netns })
-  run(require)
+  script.run(require)
 }
 
 next()

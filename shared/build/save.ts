@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { runInNewContext } from 'node:vm'
@@ -39,22 +39,19 @@ function withoutModules(snapshot: Buffer): Buffer {
 }
 
 function save(builder: string, heap: string): void {
+  const whole = `${heap}.whole`
   const folder = mkdtempSync(path.join(tmpdir(), 'podwire-heap-'))
-  const language = Reflect.ownKeys(runInNewContext('globalThis')).filter(
-    (key) => typeof key === 'string' && key !== 'console',
-  )
-  const { status, signal, stderr } = spawnSync(
-    process.execPath,
-    [
-      ...[...v8Flags, ...nodeFlags, '--snapshot-blob', `${heap}.whole`, '--build-snapshot', builder],
-      ...[JSON.stringify(language), folder],
-    ],
-    { encoding: 'utf8', env: {} },
-  )
-  if (status !== 0 || stderr !== '') throw new Error(`cannot save the heap: ${signal ?? `exit ${status}`}\n${stderr}`)
-  rmdirSync(folder)
-  writeFileSync(heap, withoutModules(readFileSync(`${heap}.whole`)))
-  rmSync(`${heap}.whole`)
+  const names = Reflect.ownKeys(runInNewContext('globalThis'))
+  const language = JSON.stringify(names.filter((name) => typeof name === 'string' && name !== 'console'))
+  const saving = ['--snapshot-blob', whole, '--build-snapshot', builder, language, folder]
+  try {
+    const options = { encoding: 'utf8', env: {} } as const
+    const { status, signal, stderr } = spawnSync(process.execPath, [...v8Flags, ...nodeFlags, ...saving], options)
+    if (status !== 0 || stderr !== '') throw new Error(`cannot save the heap: ${signal ?? `exit ${status}`}\n${stderr}`)
+    writeFileSync(heap, withoutModules(readFileSync(whole)))
+  } finally {
+    for (const made of [folder, whole]) rmSync(made, { recursive: true, force: true })
+  }
 }
 
 const [builder = 'dist/heap.cjs', heap = 'dist/podwire.heap'] = process.argv.slice(2)
