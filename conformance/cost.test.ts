@@ -33,17 +33,23 @@ const rows: [string, Costed, Cost][] = [
     { CHECK: [...inside, 'nft'], STATUS: [probe, probe], GC: ['nft'] },
   ],
   [
+    'bridge as most networks have it',
+    { type: 'bridge', isGateway: true, hairpinMode: true, portIsolation: true, ipam },
+    { CHECK: inside, STATUS: [probe] },
+  ],
+  [
+    'promiscuous bridge',
+    { type: 'bridge', isGateway: true, promiscMode: true, ipam },
+    { CHECK: inside, STATUS: [probe] },
+  ],
+  [
     'ptp with masquerade',
     { type: 'ptp', ipMasq: true, ipam },
     { CHECK: [...inside, 'ip', 'ip', 'nft'], STATUS: [probe, probe], GC: ['nft'] },
   ],
   ['macvlan', { type: 'macvlan', master: 'uplink', ipam }, { CHECK: inside, STATUS: [probe] }],
   ['tap', { type: 'tap', ipam }, { ADD: ['in ip'], CHECK: inside, STATUS: [probe] }],
-  [
-    'host-device',
-    { type: 'host-device', device: 'spare0' },
-    { ADD: ['in ip', 'ip + in ip'], DEL: ['in ip', 'in ip + ip'] },
-  ],
+  ['host-device', { type: 'host-device', device: 'spare0' }, { ADD: ['in ip'], DEL: ['in ip'] }],
 ]
 
 const chained: [string, Costed, Cost][] = [
@@ -70,7 +76,11 @@ const chained: [string, Costed, Cost][] = [
     { ADD: rewrite, CHECK: ['iptables-save'], DEL: rewrite, STATUS: [probe] },
   ],
   ['tuning without work', { type: 'tuning' }, {}],
-  ['tuning', { type: 'tuning', mtu: 1400, sysctl: { 'net.ipv4.conf.IFNAME.rp_filter': '2' } }, {}],
+  [
+    'tuning',
+    { type: 'tuning', mtu: 1400, promisc: true, allmulti: true, sysctl: { 'net.ipv4.conf.IFNAME.rp_filter': '2' } },
+    {},
+  ],
   ['bandwidth without limits', { type: 'bandwidth' }, { STATUS: [probe, probe, probe] }],
   [
     'bandwidth',

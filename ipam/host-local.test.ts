@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { systemFiles } from '../shared/exec/files.js'
+import { createFiles } from '../shared/exec/files.js'
 import { createRunner } from '../shared/exec/run.js'
 import { createHost } from '../shared/plan/host.js'
 import type { Environment } from '../shared/protocol/environment.js'
@@ -68,7 +68,7 @@ async function call({ verb = 'ADD', id = 'c1', ifName = 'eth0', args = '', ...re
       stderr += text
     },
     run,
-    files: systemFiles,
+    files: createFiles(),
   })
   return { status, stdout, stderr, json: stdout === '' ? undefined : JSON.parse(stdout) }
 }
@@ -261,7 +261,7 @@ describe('an asking plugin that fails later', () => {
 
   test('gives back what this call reserved, and nothing that was held before', () => {
     const stdin = JSON.stringify({ cniVersion: '1.0.0', name: 'net', ipam: { dataDir, subnet: '10.1.2.0/24' } })
-    const host = () => createHost({ run, files: systemFiles, env: {}, dryRun: false, stderr: () => undefined })
+    const host = () => createHost({ run, files: createFiles(), env: {}, dryRun: false, stderr: () => undefined })
     const first = host()
     invoke(plugin, readRequest(environment('c1'), stdin), first)
     const again = host()

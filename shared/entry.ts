@@ -1,5 +1,5 @@
 import { readFileSync, writeSync } from 'node:fs'
-import { systemFiles } from './exec/files.js'
+import { createFiles } from './exec/files.js'
 import { appendTrace, createRunner, type Trace } from './exec/run.js'
 import { createKernel } from './kernel/kernel.js'
 import { within } from './plan/batch.js'
@@ -45,6 +45,6 @@ main({
   stdout: (text) => write(1, text),
   stderr: (text) => write(2, text),
   run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), trace }),
-  files: systemFiles,
+  files: createFiles(),
   kernel: env['PODWIRE_NO_NETLINK'] ? undefined : createKernel(traceOperation),
 }).then(exit, (thrown) => exit(1, `${thrown instanceof Error ? thrown.stack : thrown}\n`))

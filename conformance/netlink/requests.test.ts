@@ -41,10 +41,13 @@ const networks: Record<string, { type: string; [key: string]: unknown }> = {
   bridge: { type: 'bridge', bridge: 'br0', isGateway: true, ipMasq: true, mtu: 1400, ipam },
   ptp: { type: 'ptp', ipMasq: true, ipam },
   macvlan: { type: 'macvlan', master: 'uplink', mode: 'private', mtu: 1300, ipam },
+  'bridge with hairpin and isolation': { type: 'bridge', bridge: 'br0', hairpinMode: true, portIsolation: true, ipam },
+  'promiscuous bridge': { type: 'bridge', bridge: 'br0', promiscMode: true, ipam },
   'bridge with a MAC guard': { type: 'bridge', bridge: 'br0', macspoofchk: true, ipMasq: true, ipam },
   portmap: { type: 'portmap', runtimeConfig: { portMappings }, prevResult },
   firewall: { type: 'firewall', ingressPolicy: 'isolated', prevResult },
   loopback: { type: 'loopback' },
+  'host-device': { type: 'host-device', device: 'spare0', ipam },
 }
 
 const call = (command: 'ADD' | 'DEL', type: string, more: Partial<Call> = {}): Call => ({
@@ -56,6 +59,13 @@ const call = (command: 'ADD' | 'DEL', type: string, more: Partial<Call> = {}): C
 })
 
 const state = (host: Host) => takeSnapshot(host, { directories: ['/run/podwire'] })
+
+/** A host with a neighbour, a link to give away, and a container. */
+async function prepare(host: Host) {
+  await host.outside()
+  await host.output(['ip', 'link', 'add', 'spare0', 'type', 'veth', 'peer', 'name', 'spare1'])
+  return host.container()
+}
 
 /** Waits for a state: the kernel reports carriers a moment later, and bridge ports forward only then. */
 const becomes = (host: Host, wanted: string[]) =>
@@ -73,8 +83,7 @@ async function refusedFrom(host: Host, place: number, made: Call): Promise<Finis
 
 describe.each(Object.keys(networks))('%s', (type) => {
   test('leaves the same by netlink as by the tools', async ({ host }) => {
-    await host.outside()
-    await (await host.container()).output(['ip', 'link', 'set', 'lo', 'down'])
+    await (await prepare(host)).output(['ip', 'link', 'set', 'lo', 'down'])
     const before = await state(host)
     const byNetlink = resultOf(await runPlugin(host, call('ADD', type)))
     const made = await state(host)
@@ -87,8 +96,7 @@ describe.each(Object.keys(networks))('%s', (type) => {
   })
 
   test('what the kernel refuses from any request on, the tools do', { timeout: 120_000 }, async ({ host }) => {
-    await host.outside()
-    await host.container()
+    await prepare(host)
     const expected = resultOf(await runPlugin(host, call('ADD', type)))
     const made = await state(host)
     for (let place = 1; ; place++) {
@@ -103,8 +111,7 @@ describe.each(Object.keys(networks))('%s', (type) => {
 
 describe.each(['bridge', 'ptp', 'macvlan'])('%s', (type) => {
   test('refused by kernel and tools at any place, an ADD leaves nothing', { timeout: 120_000 }, async ({ host }) => {
-    await host.outside()
-    await host.container()
+    await prepare(host)
     resultOf(await runPlugin(host, call('ADD', type)))
     succeedSilently(await runPlugin(host, call('DEL', type)))
     const refuse = await breakable(host)

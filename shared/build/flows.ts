@@ -33,7 +33,7 @@ const prevResult = {
 
 const configurations: Record<string, object> = {
   bandwidth: { ingressRate: 1_000_000, ingressBurst: 100_000, egressRate: 1_000_000, egressBurst: 100_000, prevResult },
-  bridge: { bridge: 'bridge', isGateway: true, ipMasq: true, ipam },
+  bridge: { bridge: 'bridge', isGateway: true, ipMasq: true, hairpinMode: true, ipam },
   dummy: { ipam },
   firewall: { backend: 'nftables', prevResult },
   'host-device': { device: 'outside' },

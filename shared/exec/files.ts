@@ -12,21 +12,24 @@ export interface Files {
   readonly readLink: (path: string) => string
 }
 
-export const systemFiles: Files = {
-  read: (path) => byShortcut(path, (one) => readFileSync(one, 'latin1')),
-  write: (path, text) => byShortcut(path, (one) => writeFileSync(one, text, { flag: 'r+' })),
-  list: (path) => readdirSync(path).sort(),
-  readLink: (path) => readlinkSync(path),
+/** The system's, each to be used in one network namespace only: the folders it keeps open are of that. */
+export function createFiles(): Files {
+  const shortcuts = new Map<string, string>()
+  return {
+    read: (path) => byShortcut(shortcuts, path, (one) => readFileSync(one, 'latin1')),
+    write: (path, text) => byShortcut(shortcuts, path, (one) => writeFileSync(one, text, { flag: 'r+' })),
+    list: (path) => readdirSync(path).sort(),
+    readLink: (path) => readlinkSync(path),
+  }
 }
 
 // --- internal
 
 /** Folders whose names the kernel has once for each network namespace: with a thousand of them finding ours takes a millisecond. */
 const crowded = ['/proc/sys/net/ipv4/', '/proc/sys/net/ipv6/']
-const shortcuts = new Map<string, string>()
 
 /** Reads or writes a file from its open folder, where it is in a crowded one; what fails is tried by its own name, for the error's text. */
-function byShortcut<T>(path: string, body: (path: string) => T): T {
+function byShortcut<T>(shortcuts: Map<string, string>, path: string, body: (path: string) => T): T {
   const folder = crowded.find((one) => path.startsWith(one))
   if (folder === undefined) return body(path)
   try {

@@ -1,5 +1,6 @@
 import { parseAddress, parseCidr } from '../net/address.js'
 import type { Operation } from '../plan/operation.js'
+import { unquoted } from '../plan/render.js'
 import { addressBytes, families, isMapped } from './address.js'
 import { type Attribute, attribute, flag, type Request, request, word } from './netlink.js'
 
@@ -53,7 +54,7 @@ export const link = {
 } as const
 
 /** Types inside `link.information`. */
-export const information = { kind: 1, data: 2 } as const
+export const information = { kind: 1, data: 2, portKind: 4, portData: 5 } as const
 
 /** Types inside `information.data` of a macvlan. */
 export const macvlan = { mode: 1, queueLength: 7 } as const
@@ -120,15 +121,48 @@ const linkWords: Record<string, (value: string, view: View) => Attribute> = {
   link: (value, view) => attribute(link.link, view.indexOf(value) ?? leave()),
   master: (value, view) => attribute(link.master, view.indexOf(value) ?? leave()),
   netns: (value, view) => attribute(link.netns, view.openNetns(value) ?? leave()),
+  alias: (value) => attribute(link.alias, Buffer.from(unquoted(value))),
 }
 
+/** With a new name, which stands where the old one would, the link is meant by its number. */
 function setLink(words: readonly string[], view: View): Request {
-  const IFF_UP = 1
-  const state = words.at(-1)
-  const isSwitch = state === 'up' || state === 'down'
-  const attributes = linkAttributes(paired(isSwitch ? words.slice(0, -1) : words), view)
-  const header = isSwitch ? linkHeader({ flags: state === 'up' ? IFF_UP : 0, change: IFF_UP }) : linkHeader()
-  return { type: request.newLink, flags: 0, header, attributes }
+  const at = words.indexOf('type')
+  const [own, port] = at < 0 ? [words, []] : [words.slice(0, at), bridgePort(words.slice(at + 1))]
+  const { dev = '', name = dev, ...others } = Object.fromEntries(paired(own, ['up', 'down']))
+  const isRenamed = name !== dev
+  const entries = Object.entries(others)
+  const bits = entries.flatMap(([word, value]) => linkFlags[word]?.(value) ?? [])
+  const values = entries.filter(([word]) => !(word in linkFlags))
+  const header = linkHeader({
+    index: isRenamed ? (view.indexOf(dev) ?? leave()) : 0,
+    flags: bits.reduce((sum, { bit, on }) => sum | (on ? bit : 0), 0),
+    change: bits.reduce((sum, { bit }) => sum | bit, 0),
+  })
+  const attributes = linkAttributes(new Map([['name', name], ...values]), view)
+  return { type: request.newLink, flags: 0, header, attributes: [...attributes, ...port] }
+}
+
+/** A link's flags by their words, as in linux/if.h. */
+const linkFlags: Record<string, (value: string) => { bit: number; on: boolean }> = {
+  up: () => ({ bit: 1, on: true }),
+  down: () => ({ bit: 1, on: false }),
+  promisc: (value) => ({ bit: 0x100, on: switched(value) }),
+  allmulticast: (value) => ({ bit: 0x200, on: switched(value) }),
+}
+
+/** What only ports of a bridge have, from the words behind `type`. */
+function bridgePort([kind, ...words]: readonly string[]): readonly Attribute[] {
+  if (kind !== 'bridge_slave') leave()
+  const IFLA_BRPORT: Record<string, number> = { hairpin: 4, isolated: 33 }
+  const data = [...paired(words)].map(([word, value]) =>
+    attribute(IFLA_BRPORT[word] ?? leave(), Buffer.from([switched(value) ? 1 : 0])),
+  )
+  const kindAndData = [attribute(information.portKind, Buffer.from('bridge')), attribute(information.portData, data)]
+  return [attribute(link.information, kindAndData)]
+}
+
+function switched(value: string): boolean {
+  return value === 'on' || (value === 'off' ? false : leave())
 }
 
 function deleteLink(words: readonly string[], view: View): Request {

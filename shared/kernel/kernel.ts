@@ -1,4 +1,5 @@
-import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, openSync } from 'node:fs'
+import { createFiles, type Files } from '../exec/files.js'
 import type { ListedChain } from '../net/nft-chains.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import type { Operation, Tool } from '../plan/operation.js'
@@ -83,7 +84,10 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
       const room = roomOf(netns)
       return room ? look(room.ask, link) : 'unknown'
     },
-    settings: (netns, paths) => roomOf(netns)?.enter(() => new Map(paths.flatMap(readSetting))),
+    settings: (netns, paths) => {
+      const room = roomOf(netns)
+      return room?.enter(() => new Map(paths.flatMap((path) => readSetting(room.files, path))))
+    },
     listening: ({ family, protocol, netns }) => {
       const room = roomOf(netns)
       return room?.enter(() => room.listening(family, protocol))
@@ -114,6 +118,8 @@ interface Room {
   readonly ask: Ask
   /** Undefined when the namespace cannot be entered. */
   readonly enter: <T>(body: () => T) => T | undefined
+  /** To be used inside. */
+  readonly files: Files
   /** To be asked inside. */
   readonly listening: (family: 4 | 6, protocol: 'tcp' | 'udp') => readonly ListeningSocket[] | undefined
 }
@@ -126,6 +132,7 @@ function openRoom(libc: Libc | undefined, netns: string | undefined): Room | und
   if (socket === undefined) return undefined
   return {
     enter,
+    files: createFiles(),
     ask: (request) => ask(libc, socket, request),
     listening: (family, transport) =>
       askOnce(libc, protocol.sockets, (one) => listeningSockets(one, family, transport)),
@@ -185,27 +192,27 @@ const handlings: Partial<Record<Tool, (room: Room, operation: Operation) => bool
       files.forEach(closeSync)
     }
   },
-  sysctl: ({ ask, enter }, operation) => {
+  sysctl: ({ ask, enter, files }, operation) => {
     const { key, path, value } = settingOf(operation)
     // A host's setting is left alone where it is so already; what is to change is written to its file.
     if (operation.netns === undefined) return String(settingNow(ask, key)) === value
     if (writeValue(ask, key, value)) return true
-    const outcome = enter(() => writeSetting(path, value))
+    const outcome = enter(() => writeSetting(files, path, value))
     return outcome === 'written' || (outcome === 'absent' && (operation.tolerate?.includes('absent') ?? false))
   },
 }
 
-function readSetting(path: string): [string, string][] {
+function readSetting(files: Files, path: string): [string, string][] {
   try {
-    return [[path, readFileSync(`/proc/sys/${path}`, 'utf8')]]
+    return [[path, files.read(`/proc/sys/${path}`)]]
   } catch {
     return []
   }
 }
 
-function writeSetting(path: string, value: string): 'written' | 'absent' | 'refused' {
+function writeSetting(files: Files, path: string, value: string): 'written' | 'absent' | 'refused' {
   try {
-    writeFileSync(path, value, { flag: 'r+' })
+    files.write(path, value)
     return 'written'
   } catch (thrown) {
     return (thrown as NodeJS.ErrnoException).code === 'ENOENT' ? 'absent' : 'refused'
