@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { describe, expect } from 'vitest'
+import { deadlockDetection, modes } from '../shared/build/mutexes.js'
 import { listPlugins } from '../shared/build/plugins.js'
 import { type Cost, type Costed, costOf } from './harness/cost.js'
 import { test } from './harness/fixture.js'
@@ -115,6 +116,11 @@ test('a start stays small: bytes of JavaScript and of the saved heap, and none o
   expect(requiredBy(`${repository}/dist/podwire.cjs`)).toEqual(['node:fs'])
   // Node's own takes 2.4 million, and 3.9 of code.
   expect(statSync(`${repository}/dist/podwire.heap`).size).toBeLessThan(1_650_000)
+})
+
+test.runIf(process.arch === 'x64')('a start looks for no deadlocks among the mutexes of V8', () => {
+  expect(deadlockDetection(process.execPath).mode).toBe(modes.abort)
+  expect(deadlockDetection(`${repository}/dist/podwire`).mode).toBe(modes.ignore)
 })
 
 test('a start loads no module of Node beyond those of an empty program', async () => {

@@ -4,6 +4,7 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { nodeFlags, v8Flags } from './flags.js'
+import { ignoreDeadlocks } from './mutexes.js'
 
 type MakeExecutable = (entry: string, options: object) => Promise<void>
 
@@ -100,6 +101,7 @@ async function main(arch: string, output: string, bundle: string, scripts: strin
       assets: scripts === '' ? {} : assetsIn(scripts, heap !== ''),
     },
   })
+  if (heap !== '') ignoreDeadlocks(unfinished)
   renameSync(unfinished, output)
 }
 
