@@ -15,6 +15,14 @@ export interface Libc extends Functions {
   readonly address: (bytes: Buffer) => bigint
 }
 
+/** What node:ffi stands on. */
+export interface ForeignFunctions {
+  readonly DynamicLibrary: new (path: string | null) => { getFunction(name: string, signature: object): unknown }
+  readonly getRawPointer: (bytes: Buffer) => bigint
+  /** Stands in a function that Node could not make code for: it looks for its arguments in memory that only node:ffi knows. */
+  readonly kSbSharedBuffer: symbol
+}
+
 /** Undefined where this Node cannot call C: it says the means are experimental. */
 export function loadLibc(): Libc | undefined {
   try {
@@ -26,13 +34,6 @@ export function loadLibc(): Libc | undefined {
 }
 
 // --- internal
-
-/** What node:ffi stands on. */
-interface ForeignFunctions {
-  readonly DynamicLibrary: new (path: string | null) => { getFunction(name: string, signature: object): unknown }
-  readonly getRawPointer: (bytes: Buffer) => bigint
-  readonly kSbSharedBuffer: symbol
-}
 
 const signatures: Record<keyof Functions, object> = {
   socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },
@@ -48,7 +49,7 @@ function libcOf({ DynamicLibrary, getRawPointer, kSbSharedBuffer }: ForeignFunct
   const library = new DynamicLibrary(null)
   const make = (name: keyof Functions) => {
     const found = library.getFunction(name, signatures[name]) as (...values: unknown[]) => unknown
-    // Where Node cannot make code for it, it looks for its arguments in memory that only node:ffi knows: it fails, and tools do it.
+    // It fails, and tools do it.
     return kSbSharedBuffer in found ? () => -1 : found
   }
   const late = (name: keyof Functions) => {
