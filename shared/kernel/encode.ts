@@ -61,6 +61,20 @@ export const macvlan = { mode: 1, queueLength: 7 } as const
 
 export const macvlanModes: Record<string, number> = { private: 1, vepa: 2, bridge: 4, passthru: 8 }
 
+/** Types of a route's attributes, as in linux/rtnetlink.h. */
+export const RTA = {
+  destination: 1,
+  outgoing: 4,
+  gateway: 5,
+  priority: 6,
+  preferredSource: 7,
+  metrics: 8,
+  table: 15,
+  via: 18,
+} as const
+
+export const RTN_UNICAST = 1
+
 // --- internal
 
 class LeftToIp extends Error {}
@@ -235,12 +249,10 @@ function route(
 }
 
 const routeWords = ['via', 'src', 'dev', 'metric', 'table', 'scope', 'proto', 'mtu', 'advmss', 'onlink']
-const RTA = { destination: 1, outgoing: 4, gateway: 5, priority: 6, preferredSource: 7, metrics: 8, table: 15 }
 const RT_TABLE_MAIN = 254
 const RT_SCOPE_LINK = 253
 const RT_SCOPE_NOWHERE = 255
 const RTPROT_BOOT = 3
-const RTN_UNICAST = 1
 const RTNH_F_ONLINK = 4
 const scopes: Record<string, number> = { global: 0, link: 253, host: 254, 0: 0, 253: 253, 254: 254 }
 const protocols: Record<string, number> = { kernel: 2, boot: 3, static: 4 }

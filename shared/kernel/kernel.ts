@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { createFiles, type Files } from '../exec/files.js'
+import type { Address } from '../net/address.js'
 import type { ListedChain } from '../net/nft-chains.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import type { Operation, Tool } from '../plan/operation.js'
@@ -8,7 +9,7 @@ import { listedChains } from './chains.js'
 import { changeElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
-import { type Ask, hasLink, indexOf, look, type Unknown } from './look.js'
+import { type Ask, hasLink, indexOf, linkTo, look, type Unknown } from './look.js'
 import { ask, ENODEV, openRoutingSocket, openSocket, protocol } from './netlink.js'
 import { settingNow, writeValue } from './settings.js'
 import { type ListeningSocket, listeningSockets } from './sockets.js'
@@ -24,6 +25,8 @@ export interface Kernel {
   readonly has: (link: string) => boolean | Unknown
   /** One link with its addresses, or undefined when there is none of that name. */
   readonly look: (link: string, netns?: string) => ObservedLink | undefined | Unknown
+  /** The link by which the host sends to an IPv4 address itself; undefined where a gateway is between. */
+  readonly linkTo: (address: Address) => string | undefined | Unknown
   /**
    * The texts of a namespace's settings by their paths, such as net/ipv4/ip_forward, without those that cannot be read; undefined when it
    * cannot be entered.
@@ -83,6 +86,10 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
     look: (link, netns) => {
       const room = roomOf(netns)
       return room ? look(room.ask, link) : 'unknown'
+    },
+    linkTo: (address) => {
+      const room = roomOf(undefined)
+      return room ? linkTo(room.ask, address) : 'unknown'
     },
     settings: (netns, paths) => {
       const room = roomOf(netns)

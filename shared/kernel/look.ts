@@ -1,7 +1,7 @@
-import { formatAddress } from '../net/address.js'
+import { type Address, formatAddress } from '../net/address.js'
 import type { ObservedLink } from '../net/observe.schema.js'
-import { addressFrom } from './address.js'
-import { information, link, linkHeader, macvlan, macvlanModes } from './encode.js'
+import { addressBytes, addressFrom } from './address.js'
+import { information, link, linkHeader, macvlan, macvlanModes, RTA, RTN_UNICAST } from './encode.js'
 import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request } from './netlink.js'
 
 /** Asks the kernel of the namespace at hand; undefined when the socket does not work. */
@@ -57,6 +57,20 @@ export function hasLink(ask: Ask, name: string): boolean | Unknown {
   return stringOf(attributesOf(found, linkHeaderBytes).get(link.name)) === name
 }
 
+/** The link by which the kernel sends to an IPv4 address itself; undefined where it sends to a gateway, or has it itself. */
+export function linkTo(ask: Ask, address: Address): string | undefined | Unknown {
+  const AF_INET = 2
+  const header = Buffer.alloc(routeHeaderBytes)
+  header[0] = AF_INET
+  header[1] = 32
+  const attributes = [attribute(RTA.destination, addressBytes(address))]
+  const [route] = ask({ type: request.getRoute, flags: 0, header, attributes })?.parts ?? []
+  if (!route) return 'unknown'
+  const found = attributesOf(route, routeHeaderBytes)
+  if (route[7] !== RTN_UNICAST || found.has(RTA.gateway) || found.has(RTA.via)) return undefined
+  return nameOf(ask, found.get(RTA.outgoing)?.readUInt32LE() ?? 0) ?? 'unknown'
+}
+
 /** All that the kernel tells of a link: its header (struct ifinfomsg) and attributes. Undefined when there is none of the name. */
 export function linkOf(ask: Ask, name: string): Buffer | undefined | Unknown {
   const answer = ask(linkRequest({}, name))
@@ -69,6 +83,7 @@ export const linkHeaderBytes = 16
 // --- internal
 
 const addressHeaderBytes = 8
+const routeHeaderBytes = 12
 
 function linkRequest(of: { index?: number }, name?: string): Request {
   const RTEXT_FILTER_SKIP_STATS = 8

@@ -16,6 +16,7 @@ export const request = {
   getAddress: 22,
   newRoute: 24,
   deleteRoute: 25,
+  getRoute: 26,
 } as const
 
 /** Modifiers of a request that makes something, as in linux/netlink.h. */

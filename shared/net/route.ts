@@ -1,13 +1,20 @@
 import type { Files } from '../exec/files.js'
+import type { Kernel } from '../kernel/kernel.js'
 import { parseAddress } from './address.js'
 
 /**
- * The link by which the host's main table reaches an IPv4 address directly (no gateway between), read from
- * /proc/net/route: no process is needed. Undefined where it is reached otherwise or not at all.
+ * The link by which the host reaches an IPv4 address directly (no gateway between), as the kernel finds it by its rules and tables; where it
+ * cannot be asked, as the main table says in /proc/net/route, which has a line for each container of ptp. No process is needed. Undefined
+ * where the address is reached otherwise or not at all.
  */
-export function linkTowards({ files }: { readonly files: Pick<Files, 'read'> }, address: string): string | undefined {
+export function linkTowards(
+  { files, kernel }: { readonly files: Pick<Files, 'read'>; readonly kernel?: Pick<Kernel, 'linkTo'> | undefined },
+  address: string,
+): string | undefined {
   const parsed = parseAddress(address)
   if (parsed?.family !== 4) return undefined
+  const seen = kernel ? kernel.linkTo(parsed) : 'unknown'
+  if (seen !== 'unknown') return seen
   const target = Number(parsed.value)
   let best: { link: string; mask: number; gateway: string } | undefined
   for (const line of files.read('/proc/net/route').split('\n').slice(1)) {
