@@ -4,7 +4,8 @@ import { deadlockDetection, modes } from '../shared/build/mutexes.js'
 import { listPlugins } from '../shared/build/plugins.js'
 import { type Cost, type Costed, costOf } from './harness/cost.js'
 import { test } from './harness/fixture.js'
-import { repository, suites, systemCommand } from './harness/locations.js'
+import { repository } from './harness/locations.js'
+import { runTraced } from './harness/plugin.js'
 import { run } from './harness/process.js'
 
 // A guard of the cost that is no timing: what a call starts, and what a start loads. A row may shrink; that it grows needs a reason.
@@ -124,12 +125,11 @@ test.runIf(process.arch === 'x64')('a start looks for no deadlocks among the mut
 })
 
 test('nothing is taken apart at the end: after the answer a call only makes itself a way out', async ({ host }) => {
-  const log = '/run/calls'
-  const argv = [systemCommand('strace'), '-o', log, `${suites.podwire}/bridge`]
-  const { status } = await host.exec(argv, { stdin: '{"cniVersion":"1.1.0"}', env: { CNI_COMMAND: 'VERSION' } })
+  const config = { cniVersion: '1.1.0' }
+  const { status, calls } = await runTraced(host, { plugin: 'bridge', command: 'VERSION', config })
   expect(status).toBe(0)
-  const calls = readFileSync(host.path(log), 'utf8').split('\n')
-  const behind = calls.slice(calls.findIndex((line) => line.startsWith('write(1, ')) + 1)
+  const lines = calls.split('\n')
+  const behind = lines.slice(lines.findIndex((line) => line.startsWith('write(1, ')) + 1)
   const ofMemory = /^(mmap|munmap|mprotect|madvise|brk|futex)\(/
   expect(behind.filter((line) => /^[a-z_0-9]+\(/.test(line) && !ofMemory.test(line))).toEqual([
     expect.stringMatching(/^exit_group\(0\)/),

@@ -13,17 +13,17 @@ import { bridgeNetwork } from './main/networks.js'
 // What attachments that are there already cost the next one: no timing, but what is read. 1,000 of them may slow an ADD by less
 // than a tenth, so nothing may be read that has a line, an element or a name for each.
 
-const network: Conflist = bridgeNetwork({
-  cniVersion: '1.1.0',
-  name: 'network2',
-  plugin: { bridge: 'br2', hairpinMode: true, ipMasq: true },
-  ipam: { ranges: [[{ subnet: '10.1.2.0/24' }], [{ subnet: 'fd00:1:2::/64' }]] },
-})
-const { bridge, ...ofPtp } = network.plugins[0] as { bridge: string; type: string }
-const chained = [{ type: 'portmap', capabilities: { portMappings: true } }, { type: 'firewall' }, { type: 'tuning' }]
-network.plugins.push(...chained)
+/** A chain on one network; the named keys take the place of a bridge's. */
+function chainOf(plugin: object): Conflist {
+  const ipam = { ranges: [[{ subnet: '10.1.2.0/24' }], [{ subnet: 'fd00:1:2::/64' }]] }
+  const network = bridgeNetwork({ cniVersion: '1.1.0', name: 'network2', plugin, ipam })
+  const portmap = { type: 'portmap', capabilities: { portMappings: true } }
+  return { ...network, plugins: [...network.plugins, portmap, { type: 'firewall' }, { type: 'tuning' }] }
+}
+
+const network = chainOf({ bridge: 'br2', hairpinMode: true })
 /** The host has a link, an address and a route for each container. */
-const routed: Conflist = { ...network, plugins: [{ ...ofPtp, type: 'ptp', hairpinMode: undefined }, ...chained] }
+const routed = chainOf({ type: 'ptp', bridge: undefined, isDefaultGateway: undefined })
 
 const mappings = (hostPort: number) => [
   { hostPort, containerPort: 80, protocol: 'tcp' },

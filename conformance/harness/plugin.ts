@@ -1,6 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Host } from './host.js'
-import { commandPath, type Suite, suites } from './locations.js'
+import { commandPath, type Suite, suites, systemCommand } from './locations.js'
 import type { Finished, Started } from './process.js'
 
 export type Verb = 'ADD' | 'DEL' | 'CHECK' | 'STATUS' | 'GC' | 'VERSION'
@@ -25,13 +26,28 @@ export interface Call {
 
 /** Starts one plugin call in a host; for tests that kill it or run many at once. */
 export function startPlugin(host: Host, call: Call): Started {
-  const binary = join(suites[call.suite ?? 'podwire'], call.plugin)
-  return host.start([binary], { stdin: standardInput(call), stdinPath: call.stdinPath, env: environment(call) })
+  return host.start([binaryOf(call)], { stdin: standardInput(call), stdinPath: call.stdinPath, env: environment(call) })
 }
 
 /** Runs one plugin call in a host to its end. */
 export function runPlugin(host: Host, call: Call): Promise<Finished> {
   return startPlugin(host, call).finished
+}
+
+/** Runs one plugin call to its end under strace(1) with these options; `calls` is what that wrote. What the plugin starts is not traced. */
+export async function runTraced(
+  host: Host,
+  call: Call,
+  options: readonly string[] = [],
+): Promise<Finished & { calls: string }> {
+  const log = '/run/calls'
+  const argv = [systemCommand('strace'), '-o', log, ...options, binaryOf(call)]
+  const finished = await host.exec(argv, { stdin: standardInput(call), env: environment(call) })
+  return { ...finished, calls: readFileSync(host.path(log), 'utf8') }
+}
+
+function binaryOf({ suite = 'podwire', plugin }: Call): string {
+  return join(suites[suite], plugin)
 }
 
 function standardInput({ config }: Call): string | Uint8Array {

@@ -1,10 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { expect } from 'vitest'
 import { resultOf, succeedSilently } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
-import { suites, systemCommand } from '../harness/locations.js'
-import { type Call, environment, runPlugin } from '../harness/plugin.js'
+import { type Call, runPlugin, runTraced } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 
 const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }]
@@ -24,18 +21,12 @@ test.for([
   succeedSilently(await runPlugin(host, call('DEL', netns)))
   const before = await takeSnapshot(host, { directories: ['/run/podwire'] })
   resultOf(await runPlugin(host, call('ADD', netns)))
-  const made = call('DEL', netns)
-  const log = '/run/calls'
   const inject = refused.flatMap((name) => ['-e', `inject=${name}:error=EPERM`])
-  const argv = [systemCommand('strace'), '-o', log, '-e', 'trace=io_uring_setup,io_uring_register', ...inject]
-  const deleted = await host.exec([...argv, join(suites.podwire, made.plugin)], {
-    stdin: JSON.stringify(made.config),
-    env: environment(made),
-  })
+  const options = ['-e', 'trace=io_uring_setup,io_uring_register', ...inject]
+  const { calls, ...deleted } = await runTraced(host, call('DEL', netns), options)
   expect(deleted.stdout).toBe('')
   expect(deleted.status).toBe(0)
   expect(difference(before, await takeSnapshot(host, { directories: ['/run/podwire'] }))).toBe('')
-  const calls = readFileSync(host.path(log), 'utf8')
   if (refused.length === 0 && !/io_uring_setup\(.* = \d/.test(calls)) skip('this kernel gives no rings')
   expect(calls.match(/IORING_REGISTER_FILES, \[\d+\], 1\) += 0/g) ?? []).toHaveLength(registered)
 })

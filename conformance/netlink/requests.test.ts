@@ -1,11 +1,8 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, expect, vi } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { suites, systemCommand } from '../harness/locations.js'
-import { type Call, environment, runPlugin } from '../harness/plugin.js'
+import { type Call, runPlugin, runTraced } from '../harness/plugin.js'
 import type { Finished } from '../harness/process.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { breakable } from '../lan/breaking.js'
@@ -73,12 +70,9 @@ const becomes = (host: Host, wanted: string[]) =>
 
 /** A call whose netlink requests are refused from the numbered one on; `refused` tells whether it got that far. */
 async function refusedFrom(host: Host, place: number, made: Call): Promise<Finished & { refused: boolean }> {
-  const log = '/run/refused'
-  const inject = ['-e', 'trace=sendto', '-e', `inject=sendto:error=EPERM:when=${place}+`]
-  const argv = [systemCommand('strace'), '-o', log, ...inject, join(suites.podwire, made.plugin)]
-  // Without -f: the tools that take over are not refused.
-  const finished = await host.exec(argv, { stdin: JSON.stringify(made.config), env: environment(made) })
-  return { ...finished, refused: readFileSync(host.path(log), 'utf8').includes('INJECTED') }
+  // The tools that take over are not refused.
+  const finished = await runTraced(host, made, ['-e', 'trace=sendto', '-e', `inject=sendto:error=EPERM:when=${place}+`])
+  return { ...finished, refused: finished.calls.includes('INJECTED') }
 }
 
 describe.each(Object.keys(networks))('%s', (type) => {

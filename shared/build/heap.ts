@@ -1,4 +1,4 @@
-import type { ForeignFunctions } from '../kernel/libc.js'
+import { loadLibc } from '../kernel/libc.js'
 import { start } from '../start.js'
 import { exercise } from './exercise.js'
 import { type Call, type InspectorBinding, inspect } from './inspect.js'
@@ -60,13 +60,7 @@ function binding(name: string): unknown {
  * millisecond. Where C cannot be called that is the way.
  */
 function leave(status: number): void {
-  try {
-    const { DynamicLibrary, kSbSharedBuffer } = binding('ffi') as ForeignFunctions
-    const end = new DynamicLibrary(null).getFunction('_exit', { arguments: ['int32'], return: 'int32' }) as Native
-    if (!(kSbSharedBuffer in end)) end(status)
-  } catch {
-    // No binding, or no such function: below.
-  }
+  loadLibc()?._exit(status)
   reallyExit(status)
 }
 

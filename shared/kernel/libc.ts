@@ -7,20 +7,14 @@ interface Functions {
   readonly send: (fd: number, data: bigint, bytes: bigint, flags: number) => bigint
   readonly setns: (fd: number, kind: number) => number
   readonly flock: (fd: number, operation: number) => number
+  /** Returns only when it fails. */
+  readonly _exit: (status: number) => number
   readonly syscall: (number: bigint, first: bigint, second: bigint, third: bigint, fourth: bigint) => bigint
 }
 
 export interface Libc extends Functions {
   /** Where a buffer's bytes are. */
   readonly address: (bytes: Buffer) => bigint
-}
-
-/** What node:ffi stands on. */
-export interface ForeignFunctions {
-  readonly DynamicLibrary: new (path: string | null) => { getFunction(name: string, signature: object): unknown }
-  readonly getRawPointer: (bytes: Buffer) => bigint
-  /** Stands in a function that Node could not make code for: it looks for its arguments in memory that only node:ffi knows. */
-  readonly kSbSharedBuffer: symbol
 }
 
 /** Undefined where this Node cannot call C: it says the means are experimental. */
@@ -35,12 +29,21 @@ export function loadLibc(): Libc | undefined {
 
 // --- internal
 
+/** What node:ffi stands on. */
+interface ForeignFunctions {
+  readonly DynamicLibrary: new (path: string | null) => { getFunction(name: string, signature: object): unknown }
+  readonly getRawPointer: (bytes: Buffer) => bigint
+  /** Stands in a function that Node could not make code for: it looks for its arguments in memory that only node:ffi knows. */
+  readonly kSbSharedBuffer: symbol
+}
+
 const signatures: Record<keyof Functions, object> = {
   socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },
   setsockopt: { arguments: ['int32', 'int32', 'int32', 'pointer', 'uint32'], return: 'int32' },
   send: { arguments: ['int32', 'pointer', 'uint64', 'int32'], return: 'int64' },
   setns: { arguments: ['int32', 'int32'], return: 'int32' },
   flock: { arguments: ['int32', 'int32'], return: 'int32' },
+  _exit: { arguments: ['int32'], return: 'int32' },
   syscall: { arguments: ['int64', 'int64', 'int64', 'int64', 'int64'], return: 'int64' },
 }
 

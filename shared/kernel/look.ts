@@ -1,6 +1,6 @@
 import { type Address, formatAddress } from '../net/address.js'
 import type { ObservedLink } from '../net/observe.schema.js'
-import { addressBytes, addressFrom } from './address.js'
+import { addressBytes, addressFrom, families } from './address.js'
 import { information, link, linkHeader, macvlan, macvlanModes, RTA, RTN_UNICAST } from './encode.js'
 import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request } from './netlink.js'
 
@@ -59,9 +59,8 @@ export function hasLink(ask: Ask, name: string): boolean | Unknown {
 
 /** The link by which the kernel sends to an IPv4 address itself; undefined where it sends to a gateway, or has it itself. */
 export function linkTo(ask: Ask, address: Address): string | undefined | Unknown {
-  const AF_INET = 2
   const header = Buffer.alloc(routeHeaderBytes)
-  header[0] = AF_INET
+  header[0] = families[address.family]
   header[1] = 32
   const attributes = [attribute(RTA.destination, addressBytes(address))]
   const [route] = ask({ type: request.getRoute, flags: 0, header, attributes })?.parts ?? []
@@ -143,11 +142,11 @@ function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unkno
   const answer = ask({ type: request.getAddress, flags: flag.dump, header, attributes: [] })
   if (answer?.error !== 0) return 'unknown'
   return answer.parts
-    .filter((part) => part.readUInt32LE(4) === index && part[0] !== undefined && part[0] in families)
+    .filter((part) => part.readUInt32LE(4) === index && part[0] !== undefined && part[0] in familyNames)
     .map(addressOf)
 }
 
-const families: Record<number, string> = { 2: 'inet', 10: 'inet6' }
+const familyNames: Record<number, string> = { 2: 'inet', 10: 'inet6' }
 const scopes: Record<number, string> = { 0: 'global', 200: 'site', 253: 'link', 254: 'host' }
 
 function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
@@ -157,7 +156,7 @@ function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
   const flags = attributes.get(IFA_FLAGS)?.readUInt32LE() ?? 0
   const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? Buffer.alloc(0)
   return {
-    family: families[family] ?? '',
+    family: familyNames[family] ?? '',
     local: formatAddress(addressFrom(bytes)),
     prefixlen,
     scope: scopes[scope] ?? String(scope),
