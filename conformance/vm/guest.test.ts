@@ -54,6 +54,15 @@ describe('the virtual machine', () => {
     expect({ status, stderr }).toEqual({ status: 124, stderr: expect.stringContaining('after the limit of 3 s') })
   })
 
+  test('ends what hangs in it, and says what still ran', async ({ skip }) => {
+    const { status, stderr } = await call([machine, '--limit', '60', 'bash', '-c', 'sleep 600 | cat'])
+    if (status === skipped) skip(stderr)
+    expect(stderr).toMatch(/^(vm: waiting.*\n)?guest: the command still runs after 12 s, and is ended/)
+    expect(stderr).toMatch(/^\d+ \d+ \S*nanosleep\S* sleep 600 $/m)
+    expect(stderr).toMatch(/^vm: kernel .*exit status 124$/m)
+    expect(status).toBe(124)
+  })
+
   test('says what is not installed', async () => {
     const finished = await call([machine, 'true'], { PODWIRE_VM_QEMU: 'no-such-qemu' })
     expect(finished).toMatchObject({ status: skipped, stdout: '' })

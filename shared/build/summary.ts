@@ -1,6 +1,9 @@
-import type { Reporter, TestModule, Vitest } from 'vitest/node'
+import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node'
 
-/** Names every skipped test with its reason; the run's very last line is `N passed, N failed, N skipped`. */
+/**
+ * Names every skipped test with its reason, then every failure, so that the end of a log has all that is wrong; the run's
+ * very last line is `N passed, N failed, N skipped`.
+ */
 export class Summary implements Reporter {
   readonly #counts = { passed: 0, failed: 0, skipped: 0 }
   #otherwise = 'no reason given'
@@ -16,16 +19,27 @@ export class Summary implements Reporter {
     })
   }
 
-  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
+  onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly Failure[]): void {
     const counts = this.#counts
-    counts.failed = unhandledErrors.length
+    const failures = unhandledErrors.map((error) => failed('outside of the tests', error))
     for (const module of modules) {
-      counts.failed += module.errors().length
+      failures.push(...module.errors().map((error) => failed(module.relativeModuleId, error)))
       for (const test of module.children.allTests()) {
         const result = test.result()
-        counts[result.state === 'pending' ? 'failed' : result.state] += 1
-        if (result.state === 'skipped') console.log(`SKIPPED ${test.fullName}: ${result.note ?? this.#otherwise}`)
+        if (result.state === 'passed') counts.passed += 1
+        else if (result.state === 'skipped') {
+          counts.skipped += 1
+          console.log(`SKIPPED ${test.fullName}: ${result.note ?? this.#otherwise}`)
+        } else failures.push(failed(`${module.relativeModuleId} > ${test.fullName}`, result.errors?.[0]))
       }
     }
+    counts.failed = failures.length
+    for (const text of failures) console.log(text)
   }
+}
+
+type Failure = Pick<SerializedError, 'message'>
+
+function failed(what: string, error: Failure | undefined): string {
+  return `FAILED ${what}: ${error?.message ?? 'it never ended'}`
 }
