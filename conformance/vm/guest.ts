@@ -1,4 +1,4 @@
-import { createWriteStream, globSync, mkdirSync, rmSync } from 'node:fs'
+import { createWriteStream, globSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { commandPath, repository } from '../harness/locations.js'
@@ -7,6 +7,8 @@ import { type ReportedTest, readReport, reports } from './report.js'
 
 const here = join(repository, 'conformance/vm')
 const statusSkipped = 77
+/** What the machine, not vitest, ends with: the limit was reached, or the guest gave no result. */
+const brokenOff = [124, 125]
 // Seconds, for the tests that need a full kernel and for all; the deadline behind leaves time to wait for another machine.
 const limits = { some: 1_500, all: 14_400 }
 const deadline = 20_000_000
@@ -56,7 +58,7 @@ async function inMachines(vitest: readonly string[], limit: number): Promise<Log
       const number = index + 1
       const lock = ['--lock', join(reports, `vm-${number}.lock`)]
       const machine = [join(here, 'run'), '--share', reports, '--limit', String(limit), ...(index > 0 ? lock : [])]
-      return logged([...machine, ...vitest, `--shard=${number}/${count}`], `vm-${number}`)
+      return patiently([...machine, ...vitest, `--shard=${number}/${count}`], `vm-${number}`)
     }),
   )
   return settled.map((one) => {
@@ -67,6 +69,16 @@ async function inMachines(vitest: readonly string[], limit: number): Promise<Log
 
 interface Logged extends Finished {
   name: string
+}
+
+/** An emulated machine that breaks off says nothing of the tests: it gets a second chance, and the log says why. */
+async function patiently(argv: readonly string[], name: string): Promise<Logged> {
+  const first = await logged(argv, name)
+  if (first.status === null || !brokenOff.includes(first.status)) return first
+  const log = join(reports, `${name}.log`)
+  renameSync(log, `${log}.broken`)
+  console.error(`the virtual machine broke off, and starts once more; see ${log}.broken:\n${endingOf(first)}`)
+  return logged(argv, name)
 }
 
 /** Runs tests to their end, which leaves the files NAME.json and NAME.log; the log shows how far it is. */
@@ -88,14 +100,19 @@ function begin(argv: readonly string[], more: Record<string, string> = {}): Star
 }
 
 // A status without a failed test to explain it is a broken run: nobody knows what it did not run.
-function testsOf({ name, status, signal, stdout, stderr }: Logged): ReportedTest[] {
-  const ending = `${stderr.slice(-8_000)}\n${stdout.slice(-1_000)}`
+function testsOf(run: Logged): ReportedTest[] {
+  const { name, status, signal } = run
+  const ending = endingOf(run)
   if (status !== 0 && status !== 1)
     throw new Error(`the run broke off (${status ?? signal}), see ${join(reports, `${name}.log`)}: ${ending}`)
   const tests = readReport(join(reports, `${name}.json`))
   const failed = tests.some(({ state }) => state === 'failed')
   if (tests.length === 0 || failed !== (status === 1)) throw new Error(`the report is not of this run: ${ending}`)
   return tests
+}
+
+function endingOf({ stdout, stderr }: Finished): string {
+  return `${stderr.slice(-8_000)}\n${stdout.slice(-1_000)}`
 }
 
 /** A skipped test for every file, because none of them ran. */
