@@ -24,6 +24,12 @@ function chainOf(plugin: object): Conflist {
 const network = chainOf({ bridge: 'br2', hairpinMode: true })
 /** The host has a link, an address and a route for each container. */
 const routed = chainOf({ type: 'ptp', bridge: undefined, isDefaultGateway: undefined })
+/** The host's links are looked for by name, those of the other containers among them. */
+const lan: Conflist = {
+  cniVersion: '1.1.0',
+  name: 'network2',
+  plugins: [{ type: 'macvlan', master: 'uplink', ipam: { type: 'host-local', ranges: [[{ subnet: '10.1.2.0/24' }]] } }],
+}
 
 const mappings = (hostPort: number) => [
   { hostPort, containerPort: 80, protocol: 'tcp' },
@@ -71,18 +77,20 @@ async function costs(
 }
 
 test.for([
-  ['bridge', network],
-  ['ptp', routed],
+  ['bridge', network, network],
+  ['ptp', routed, routed],
+  ['macvlan', lan, network],
 ] as const)(
   '%s: an ADD and a DEL read as much with 33 attachments present as with one',
-  async ([, network], { host }) => {
+  async ([, network, present], { host }) => {
+    await host.outside()
     const probe = await host.container('probe')
-    await attach(host, network, 8000)
+    await attach(host, present, 8000)
     await costs(host, network, probe)
     const before = await costs(host, network, probe)
     const others = Array.from({ length: 32 }, (_, index) => 8001 + index)
     for (let at = 0; at < others.length; at += 8) {
-      await Promise.all(others.slice(at, at + 8).map((port) => attach(host, network, port)))
+      await Promise.all(others.slice(at, at + 8).map((port) => attach(host, present, port)))
     }
     await host.output(['rm', '/run/trace'])
     const after = await costs(host, network, probe)

@@ -1,6 +1,6 @@
 import { addLink, deleteLink, setLink } from '../shared/net/ip.js'
 import { attachmentHash } from '../shared/net/names.js'
-import { hostLinkNames, type ObservedLink, observeLink } from '../shared/net/observe.js'
+import { hostHasLink, type ObservedLink, observeLink } from '../shared/net/observe.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { CniError, codes, invalidConfiguration } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
@@ -30,7 +30,7 @@ export function createLink(
     ...explained(addLink({ link }, [...words, 'netns', netns, ...type], why), child),
     undo: [deleteLink({ link, netns })],
   })
-  if (!hostLinkNames(host).has(ifName)) return [born(ifName)]
+  if (!hostHasLink(host, ifName)) return [born(ifName)]
   refuseTakenName(observeLink(host, ifName, netns), ifName)
   const link = temporaryName(attachment)
   const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)

@@ -3,7 +3,7 @@ import { contains, parseAddress, parseCidr } from '../shared/net/address.js'
 import { sha512 } from '../shared/net/hash.js'
 import { deleteLink, ensureLink, ip, refuseRouterAdvertisements, setUp, sysctl } from '../shared/net/ip.js'
 import { macFrom } from '../shared/net/names.js'
-import { bootID, hostLinkNames, type ObservedLink, observeLink, observeRoutes } from '../shared/net/observe.js'
+import { bootID, hostHasLink, type ObservedLink, observeLink, observeRoutes } from '../shared/net/observe.js'
 import { attemptAll, type Host } from '../shared/plan/host.js'
 import type { Operation } from '../shared/plan/operation.js'
 import {
@@ -97,7 +97,7 @@ function shimName(master: string): string {
 /** Nothing to do where it is there and up already. @throws code 103 where the name is another link's */
 function ensureShim(host: Host, shim: string, wanted: { mac: string; master: ObservedLink }): readonly Operation[] {
   const { mac, master } = wanted
-  const before = hostLinkNames(host).has(shim) ? observeLink(host, shim) : undefined
+  const before = hostHasLink(host, shim) ? observeLink(host, shim) : undefined
   if (before && before.link !== master.ifname) {
     throw new CniError(codes.nameTaken, `"${shim}" already exists and is no child of ${master.ifname}`, {
       fix: "remove or rename that link: the name is the one of the host's own child",
@@ -171,5 +171,5 @@ function undoing(body: () => void): readonly CniError[] {
 
 function removeUnused(host: Host, shim: string): void {
   const isUsed = recordsOfAllNetworks<Access>(kind).some(({ data }) => data.shim === shim)
-  if (!isUsed && hostLinkNames(host).has(shim)) host.sweep([deleteLink({ link: shim })])
+  if (!isUsed && hostHasLink(host, shim)) host.sweep([deleteLink({ link: shim })])
 }

@@ -1,7 +1,7 @@
 import { ip, setLink, setUp } from '../shared/net/ip.js'
 import { attachmentHash } from '../shared/net/names.js'
 import { livingNetns } from '../shared/net/netns.js'
-import { hostLinkNames, type ObservedLink, observeLinks } from '../shared/net/observe.js'
+import { hostHasLink, type ObservedLink, observeLinks } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import { type Operation, quoted } from '../shared/plan/operation.js'
 import { readRecord } from '../shared/plan/records.js'
@@ -134,7 +134,7 @@ function findInside(
 }
 
 function moveOut(host: Host, { link, device, passing, netns, up, alias }: Leaving): void {
-  if (hostLinkNames(host).has(device)) throw occupied(device, link.ifname)
+  if (hostHasLink(host, device)) throw occupied(device, link.ifname)
   const at = { link: link.ifname, netns }
   const rename = setLink(at, ['name', passing], `rename ${link.ifname}`)
   host.apply([
@@ -151,7 +151,7 @@ function restoreStranded(host: Host, record: Moved, attachment: Attachment): voi
   const link = observeLinks(host).find(({ ifalias, address }) => ifalias === device && address === mac)
   if (!link) return
   const isRenamed = link.ifname !== device
-  if (isRenamed && hostLinkNames(host).has(device)) throw occupied(device, link.ifname)
+  if (isRenamed && hostHasLink(host, device)) throw occupied(device, link.ifname)
   const rename = [
     setLink({ link: link.ifname }, ['down'], `set ${link.ifname} down`),
     setLink({ link: link.ifname }, ['name', device], `rename ${attachment.ifName} to ${device}`),

@@ -96,12 +96,6 @@ export function hostHasLink({ files, kernel }: Eyes, link: string): boolean {
   }
 }
 
-/** The names of all the host's links, from /proc: no process needed, but each more is a line more to read. */
-export function hostLinkNames({ files }: Eyes): ReadonlySet<string> {
-  const lines = files.read('/proc/net/dev').split('\n').slice(2)
-  return new Set(lines.map((line) => line.slice(0, line.lastIndexOf(':')).trim()).filter((name) => name !== ''))
-}
-
 /** True where the kernel has IPv6 (the module is in and not disabled at boot). */
 export function hasIPv6({ files }: Eyes): boolean {
   try {

@@ -58,7 +58,6 @@ export async function show(row: Row): Promise<Shown> {
     },
     run: answering(row.answers ?? {}),
     files: holding({
-      '/proc/net/dev': procNetDev(row.links ?? []),
       ...Object.fromEntries((row.links ?? []).map((name) => [`/proc/sys/net/ipv4/conf/${name}/forwarding`, '0\n'])),
       '/proc/sys/kernel/random/boot_id': `${bootID}\n`,
       '/proc/net/if_inet6': '',
@@ -113,8 +112,4 @@ function holding(files: Readonly<Record<string, string>>): Files {
       throw new Error(`a dry run wrote ${path}`)
     },
   }
-}
-
-function procNetDev(links: readonly string[]): string {
-  return ['Inter-| Receive', ' face |bytes', ...['lo', ...links].map((name) => `${name}: 0 0`), ''].join('\n')
 }
