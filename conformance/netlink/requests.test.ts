@@ -1,25 +1,10 @@
-import { describe, expect, vi } from 'vitest'
+import { describe, expect } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
-import type { Host } from '../harness/host.js'
-import { type Call, runPlugin, runTraced } from '../harness/plugin.js'
-import type { Finished } from '../harness/process.js'
-import { difference, takeSnapshot } from '../harness/snapshot.js'
+import { runPlugin } from '../harness/plugin.js'
+import { difference } from '../harness/snapshot.js'
 import { breakable } from '../lan/breaking.js'
-
-const ipam = {
-  type: 'static',
-  addresses: [
-    { address: '10.1.2.9/24', gateway: '10.1.2.1' },
-    { address: 'fd00:1:2::9/64', gateway: 'fd00:1:2::1' },
-  ],
-  routes: [
-    { dst: '0.0.0.0/0', mtu: 1300 },
-    { dst: '::/0', advmss: 1200 },
-    { dst: '10.7.0.0/16', gw: '10.1.2.7', priority: 77, table: 300 },
-    { dst: '10.8.0.0/16', scope: 253 },
-  ],
-}
+import { callOf, holdBothWays, ipam, type Network, prepare, refusedFrom, state } from './ways.js'
 
 const prevResult = {
   cniVersion: '1.1.0',
@@ -34,7 +19,7 @@ const portMappings = [
   { hostPort: 8081, containerPort: 81, protocol: 'udp', hostIP: '192.0.2.1' },
 ]
 
-const networks: Record<string, { type: string; [key: string]: unknown }> = {
+const networks: Record<string, Network> = {
   bridge: { type: 'bridge', bridge: 'br0', isGateway: true, ipMasq: true, mtu: 1400, ipam },
   ptp: { type: 'ptp', ipMasq: true, ipam },
   macvlan: { type: 'macvlan', master: 'uplink', mode: 'private', mtu: 1300, ipam },
@@ -47,73 +32,21 @@ const networks: Record<string, { type: string; [key: string]: unknown }> = {
   'host-device': { type: 'host-device', device: 'spare0', ipam },
 }
 
-const call = (command: 'ADD' | 'DEL', type: string, more: Partial<Call> = {}): Call => ({
-  plugin: networks[type]?.type ?? type,
-  command,
-  config: { cniVersion: '1.1.0', name: 'network', ...networks[type] },
-  netns: '/run/netns/container0',
-  ...more,
-})
+holdBothWays(networks)
 
-const state = (host: Host) => takeSnapshot(host, { directories: ['/run/podwire'] })
+describe.each(['bridge', 'ptp', 'macvlan'])('%s', (name) => {
+  const network = networks[name] as Network
 
-/** A host with a neighbour, a link to give away, and a container. */
-async function prepare(host: Host) {
-  await host.outside()
-  await host.output(['ip', 'link', 'add', 'spare0', 'type', 'veth', 'peer', 'name', 'spare1'])
-  return host.container()
-}
-
-/** Waits for a state: the kernel reports carriers a moment later, and bridge ports forward only then. */
-const becomes = (host: Host, wanted: string[]) =>
-  vi.waitFor(async () => expect(difference(wanted, await state(host))).toBe(''), { timeout: 10_000 })
-
-/** A call whose netlink requests are refused from the numbered one on; `refused` tells whether it got that far. */
-async function refusedFrom(host: Host, place: number, made: Call): Promise<Finished & { refused: boolean }> {
-  // The tools that take over are not refused.
-  const finished = await runTraced(host, made, ['-e', 'trace=sendto', '-e', `inject=sendto:error=EPERM:when=${place}+`])
-  return { ...finished, refused: finished.calls.includes('INJECTED') }
-}
-
-describe.each(Object.keys(networks))('%s', (type) => {
-  test('leaves the same by netlink as by the tools', async ({ host }) => {
-    await (await prepare(host)).output(['ip', 'link', 'set', 'lo', 'down'])
-    const before = await state(host)
-    const byNetlink = resultOf(await runPlugin(host, call('ADD', type)))
-    const made = await state(host)
-    expect(difference(before, made)).not.toBe('')
-    succeedSilently(await runPlugin(host, call('DEL', type)))
-    const env = { PODWIRE_NO_NETLINK: '1' }
-    expect(resultOf(await runPlugin(host, call('ADD', type, { env })))).toEqual(byNetlink)
-    await becomes(host, made)
-    succeedSilently(await runPlugin(host, call('DEL', type, { env })))
-  })
-
-  test('what the kernel refuses from any request on, the tools do', { timeout: 120_000 }, async ({ host }) => {
-    await prepare(host)
-    const expected = resultOf(await runPlugin(host, call('ADD', type)))
-    const made = await state(host)
-    for (let place = 1; ; place++) {
-      succeedSilently(await runPlugin(host, call('DEL', type)))
-      const added = await refusedFrom(host, place, call('ADD', type))
-      expect(resultOf(added)).toEqual(expected)
-      await becomes(host, made)
-      if (!added.refused) break
-    }
-  })
-})
-
-describe.each(['bridge', 'ptp', 'macvlan'])('%s', (type) => {
   test('refused by kernel and tools at any place, an ADD leaves nothing', { timeout: 120_000 }, async ({ host }) => {
     await prepare(host)
-    resultOf(await runPlugin(host, call('ADD', type)))
-    succeedSilently(await runPlugin(host, call('DEL', type)))
+    resultOf(await runPlugin(host, callOf('ADD', network)))
+    succeedSilently(await runPlugin(host, callOf('DEL', network)))
     const refuse = await breakable(host)
     const before = await state(host)
     let failed = 0
     for (let place = 1; ; place++) {
       refuse(1)
-      const added = await refusedFrom(host, place, call('ADD', type))
+      const added = await refusedFrom(host, place, callOf('ADD', network))
       if (added.status === 0) break
       failed++
       expect(errorOf(added)).toMatchObject({ code: 100, details: expect.not.stringContaining('left behind') })

@@ -116,11 +116,23 @@ const kinds: Record<string, (words: readonly string[], view: View) => readonly A
     return [attribute(information.data, [attribute(VETH_INFO_PEER, [linkHeader(), ...attributes])])]
   },
   macvlan: (words) => {
-    const { mode = '', ...others } = Object.fromEntries(paired(words))
-    if (Object.keys(others).length > 0) leave()
-    return [attribute(information.data, [attribute(macvlan.mode, macvlanModes[mode] ?? leave())])]
+    const mode = macvlanModes[only('mode', words)] ?? leave()
+    return [attribute(information.data, [attribute(macvlan.mode, mode)])]
+  },
+  ipvlan: (words) => {
+    const IFLA_IPVLAN_MODE = 1
+    const mode = ipvlanModes.indexOf(only('mode', words))
+    return [attribute(information.data, [attribute(IFLA_IPVLAN_MODE, mode < 0 ? leave() : half(mode))])]
+  },
+  vlan: (words) => {
+    const IFLA_VLAN_ID = 1
+    const id = whole(only('id', words))
+    return [attribute(information.data, [attribute(IFLA_VLAN_ID, id > 0xffff ? leave() : half(id))])]
   },
 }
+
+/** In the order of linux/if_link.h. */
+const ipvlanModes: readonly string[] = ['l2', 'l3', 'l3s']
 
 function linkAttributes(words: Words, view: View): readonly Attribute[] {
   return [...words].map(([word, value]) => (linkWords[word] ?? leave())(value, view))
@@ -294,6 +306,17 @@ function paired(words: readonly string[], alone: readonly string[] = []): Words 
     found.set(word, value ?? leave())
   }
   return found
+}
+
+/** The value of the one word that is known. */
+function only(word: string, words: readonly string[]): string {
+  const found = paired(words)
+  return found.size === 1 ? (found.get(word) ?? leave()) : leave()
+}
+
+/** 16 bits in the machine's byte order. */
+function half(value: number): Buffer {
+  return Buffer.from([value & 0xff, value >> 8])
 }
 
 function whole(value: string): number {
