@@ -4,7 +4,7 @@ import { test } from '../harness/fixture.js'
 import { runPlugin } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
 import { breakable } from '../lan/breaking.js'
-import { callOf, holdBothWays, ipam, type Network, prepare, refusedFrom, state } from './ways.js'
+import { callOf, holdBothWays, holdTakenOver, ipam, type Network, prepare, refusedFrom, state } from './ways.js'
 
 const prevResult = {
   cniVersion: '1.1.0',
@@ -33,6 +33,7 @@ const networks: Record<string, Network> = {
 }
 
 holdBothWays(networks)
+holdTakenOver(networks)
 
 describe.each(['bridge', 'ptp', 'macvlan'])('%s', (name) => {
   const network = networks[name] as Network

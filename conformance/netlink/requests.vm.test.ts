@@ -1,7 +1,9 @@
 import { holdBothWays, ipam } from './ways.js'
 
-// The links that only a full kernel has; the modes of an ipvlan are compared with the official plugin's (conformance/oracle).
+// The links that only a full kernel has.
 holdBothWays({
-  ipvlan: { type: 'ipvlan', master: 'uplink', mode: 'l3s', mtu: 1300, ipam },
+  'ipvlan l2': { type: 'ipvlan', master: 'uplink', mtu: 1300, ipam },
+  'ipvlan l3': { type: 'ipvlan', master: 'uplink', mode: 'l3', ipam },
+  'ipvlan l3s': { type: 'ipvlan', master: 'uplink', mode: 'l3s', ipam },
   vlan: { type: 'vlan', master: 'uplink', vlanId: 4094, mtu: 1300, ipam },
 })

@@ -52,7 +52,7 @@ export async function refusedFrom(host: Host, place: number, made: Call): Promis
   return { ...finished, refused: finished.calls.includes('INJECTED') }
 }
 
-/** Tests that a network comes out the same whether the kernel is asked or tools are, for each request. */
+/** Tests that a network comes out the same whether the kernel is asked or tools are. */
 export function holdBothWays(networks: Record<string, Network>): void {
   describe.each(Object.entries(networks))('%s', (_, network) => {
     test('leaves the same by netlink as by the tools', async ({ host }) => {
@@ -67,7 +67,12 @@ export function holdBothWays(networks: Record<string, Network>): void {
       await becomes(host, made)
       succeedSilently(await runPlugin(host, callOf('DEL', network, { env })))
     })
+  })
+}
 
+/** Tests that the tools take over from each request on. */
+export function holdTakenOver(networks: Record<string, Network>): void {
+  describe.each(Object.entries(networks))('%s', (_, network) => {
     test('what the kernel refuses from any request on, the tools do', { timeout: 120_000 }, async ({ host }) => {
       await prepare(host)
       const expected = resultOf(await runPlugin(host, callOf('ADD', network)))

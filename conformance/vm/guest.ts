@@ -10,7 +10,7 @@ const statusSkipped = 77
 /** What the machine, not vitest, ends with: the limit was reached, or the guest gave no result. */
 const brokenOff = [124, 125]
 // Seconds, for the tests that need a full kernel and for all; the deadline behind leaves time to wait for another machine.
-const limits = { some: 1_800, all: 14_400 }
+const limits = { some: 2_400, all: 14_400 }
 const deadline = 20_000_000
 
 /** What is to run, and where it must not run natively. */
