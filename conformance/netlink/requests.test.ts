@@ -1,10 +1,12 @@
 import { describe, expect } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
-import { runPlugin } from '../harness/plugin.js'
+import type { Host } from '../harness/host.js'
+import { type Call, runPlugin, runTraced } from '../harness/plugin.js'
+import type { Finished } from '../harness/process.js'
 import { difference } from '../harness/snapshot.js'
 import { breakable } from '../lan/breaking.js'
-import { callOf, holdBothWays, holdTakenOver, ipam, type Network, prepare, refusedFrom, state } from './ways.js'
+import { becomes, callOf, holdBothWays, ipam, type Network, prepare, state } from './ways.js'
 
 const prevResult = {
   cniVersion: '1.1.0',
@@ -32,8 +34,29 @@ const networks: Record<string, Network> = {
   'host-device': { type: 'host-device', device: 'spare0', ipam },
 }
 
+/** A call whose netlink requests are refused from the numbered one on; `refused` tells whether it got that far. */
+async function refusedFrom(host: Host, place: number, made: Call): Promise<Finished & { refused: boolean }> {
+  // The tools that take over are not refused.
+  const finished = await runTraced(host, made, ['-e', 'trace=sendto', '-e', `inject=sendto:error=EPERM:when=${place}+`])
+  return { ...finished, refused: finished.calls.includes('INJECTED') }
+}
+
 holdBothWays(networks)
-holdTakenOver(networks)
+
+describe.each(Object.entries(networks))('%s', (_, network) => {
+  test('what the kernel refuses from any request on, the tools do', { timeout: 120_000 }, async ({ host }) => {
+    await prepare(host)
+    const expected = resultOf(await runPlugin(host, callOf('ADD', network)))
+    const made = await state(host)
+    for (let place = 1; ; place++) {
+      succeedSilently(await runPlugin(host, callOf('DEL', network)))
+      const added = await refusedFrom(host, place, callOf('ADD', network))
+      expect(resultOf(added)).toEqual(expected)
+      await becomes(host, made)
+      if (!added.refused) break
+    }
+  })
+})
 
 describe.each(['bridge', 'ptp', 'macvlan'])('%s', (name) => {
   const network = networks[name] as Network

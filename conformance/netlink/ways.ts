@@ -2,8 +2,7 @@ import { describe, expect, vi } from 'vitest'
 import { resultOf, succeedSilently } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { type Call, runPlugin, runTraced } from '../harness/plugin.js'
-import type { Finished } from '../harness/process.js'
+import { type Call, runPlugin } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 
 /** A plugin's configuration, without name and version. */
@@ -42,15 +41,8 @@ export async function prepare(host: Host) {
 }
 
 /** Waits for a state: the kernel reports carriers a moment later, and bridge ports forward only then. */
-const becomes = (host: Host, wanted: string[]) =>
+export const becomes = (host: Host, wanted: string[]) =>
   vi.waitFor(async () => expect(difference(wanted, await state(host))).toBe(''), { timeout: 10_000 })
-
-/** A call whose netlink requests are refused from the numbered one on; `refused` tells whether it got that far. */
-export async function refusedFrom(host: Host, place: number, made: Call): Promise<Finished & { refused: boolean }> {
-  // The tools that take over are not refused.
-  const finished = await runTraced(host, made, ['-e', 'trace=sendto', '-e', `inject=sendto:error=EPERM:when=${place}+`])
-  return { ...finished, refused: finished.calls.includes('INJECTED') }
-}
 
 /** Tests that a network comes out the same whether the kernel is asked or tools are. */
 export function holdBothWays(networks: Record<string, Network>): void {
@@ -66,24 +58,6 @@ export function holdBothWays(networks: Record<string, Network>): void {
       expect(resultOf(await runPlugin(host, callOf('ADD', network, { env })))).toEqual(byNetlink)
       await becomes(host, made)
       succeedSilently(await runPlugin(host, callOf('DEL', network, { env })))
-    })
-  })
-}
-
-/** Tests that the tools take over from each request on. */
-export function holdTakenOver(networks: Record<string, Network>): void {
-  describe.each(Object.entries(networks))('%s', (_, network) => {
-    test('what the kernel refuses from any request on, the tools do', { timeout: 120_000 }, async ({ host }) => {
-      await prepare(host)
-      const expected = resultOf(await runPlugin(host, callOf('ADD', network)))
-      const made = await state(host)
-      for (let place = 1; ; place++) {
-        succeedSilently(await runPlugin(host, callOf('DEL', network)))
-        const added = await refusedFrom(host, place, callOf('ADD', network))
-        expect(resultOf(added)).toEqual(expected)
-        await becomes(host, made)
-        if (!added.refused) break
-      }
     })
   })
 }

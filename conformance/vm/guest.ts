@@ -8,7 +8,7 @@ import { type ReportedTest, readReport, reports } from './report.js'
 const here = join(repository, 'conformance/vm')
 const statusSkipped = 77
 /** What the machine, not vitest, ends with: the limit was reached, or the guest gave no result. */
-const brokenOff = [124, 125]
+const brokenOff: readonly Finished['status'][] = [124, 125]
 // Seconds, for the tests that need a full kernel and for all; the deadline behind leaves time to wait for another machine.
 const limits = { some: 2_400, all: 14_400 }
 const deadline = 20_000_000
@@ -74,8 +74,8 @@ interface Logged extends Finished {
 /** An emulated machine that breaks off says nothing of the tests: it gets a second chance, and the log says why. */
 async function patiently(argv: readonly string[], name: string): Promise<Logged> {
   const first = await logged(argv, name)
-  if (first.status === null || !brokenOff.includes(first.status)) return first
-  const log = join(reports, `${name}.log`)
+  if (!brokenOff.includes(first.status)) return first
+  const log = logOf(name)
   renameSync(log, `${log}.broken`)
   console.error(`the virtual machine broke off, and starts once more; see ${log}.broken:\n${endingOf(first)}`)
   return logged(argv, name)
@@ -86,7 +86,7 @@ async function logged(argv: readonly string[], name = 'vm'): Promise<Logged> {
   mkdirSync(reports, { recursive: true })
   const report = join(reports, `${name}.json`)
   rmSync(report, { force: true })
-  const log = createWriteStream(join(reports, `${name}.log`))
+  const log = createWriteStream(logOf(name))
   const { child, finished } = begin(argv, { PODWIRE_REPORT: report })
   for (const stream of [child.stdout, child.stderr]) stream?.pipe(log, { end: false })
   const ended = await finished.finally(() => log.end())
@@ -104,11 +104,15 @@ function testsOf(run: Logged): ReportedTest[] {
   const { name, status, signal } = run
   const ending = endingOf(run)
   if (status !== 0 && status !== 1)
-    throw new Error(`the run broke off (${status ?? signal}), see ${join(reports, `${name}.log`)}: ${ending}`)
+    throw new Error(`the run broke off (${status ?? signal}), see ${logOf(name)}: ${ending}`)
   const tests = readReport(join(reports, `${name}.json`))
   const failed = tests.some(({ state }) => state === 'failed')
   if (tests.length === 0 || failed !== (status === 1)) throw new Error(`the report is not of this run: ${ending}`)
   return tests
+}
+
+function logOf(name: string): string {
+  return join(reports, `${name}.log`)
 }
 
 function endingOf({ stdout, stderr }: Finished): string {

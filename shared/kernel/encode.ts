@@ -2,7 +2,7 @@ import { parseAddress, parseCidr } from '../net/address.js'
 import type { Operation } from '../plan/operation.js'
 import { unquoted } from '../plan/render.js'
 import { addressBytes, families, isMapped } from './address.js'
-import { type Attribute, attribute, flag, type Request, request, word } from './netlink.js'
+import { type Attribute, attribute, flag, half, type Request, request, word } from './netlink.js'
 
 /** What encoding has to look up in the namespace at hand. */
 export interface View {
@@ -60,6 +60,15 @@ export const information = { kind: 1, data: 2, portKind: 4, portData: 5 } as con
 export const macvlan = { mode: 1, queueLength: 7 } as const
 
 export const macvlanModes: Record<string, number> = { private: 1, vepa: 2, bridge: 4, passthru: 8 }
+
+/** Types inside `information.data` of an ipvlan. */
+export const ipvlan = { mode: 1 } as const
+
+/** Each in the place that is its number. */
+export const ipvlanModes: readonly string[] = ['l2', 'l3', 'l3s']
+
+/** Types inside `information.data` of a vlan. */
+export const vlan = { id: 1 } as const
 
 /** Types of a route's attributes, as in linux/rtnetlink.h. */
 export const RTA = {
@@ -120,19 +129,14 @@ const kinds: Record<string, (words: readonly string[], view: View) => readonly A
     return [attribute(information.data, [attribute(macvlan.mode, mode)])]
   },
   ipvlan: (words) => {
-    const IFLA_IPVLAN_MODE = 1
     const mode = ipvlanModes.indexOf(only('mode', words))
-    return [attribute(information.data, [attribute(IFLA_IPVLAN_MODE, mode < 0 ? leave() : half(mode))])]
+    return [attribute(information.data, [attribute(ipvlan.mode, mode < 0 ? leave() : half(mode))])]
   },
   vlan: (words) => {
-    const IFLA_VLAN_ID = 1
     const id = whole(only('id', words))
-    return [attribute(information.data, [attribute(IFLA_VLAN_ID, id > 0xffff ? leave() : half(id))])]
+    return [attribute(information.data, [attribute(vlan.id, id > 0xffff ? leave() : half(id))])]
   },
 }
-
-/** In the order of linux/if_link.h. */
-const ipvlanModes: readonly string[] = ['l2', 'l3', 'l3s']
 
 function linkAttributes(words: Words, view: View): readonly Attribute[] {
   return [...words].map(([word, value]) => (linkWords[word] ?? leave())(value, view))
@@ -312,11 +316,6 @@ function paired(words: readonly string[], alone: readonly string[] = []): Words 
 function only(word: string, words: readonly string[]): string {
   const found = paired(words)
   return found.size === 1 ? (found.get(word) ?? leave()) : leave()
-}
-
-/** 16 bits in the machine's byte order. */
-function half(value: number): Buffer {
-  return Buffer.from([value & 0xff, value >> 8])
 }
 
 function whole(value: string): number {

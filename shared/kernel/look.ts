@@ -1,7 +1,18 @@
 import { type Address, formatAddress } from '../net/address.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import { addressBytes, addressFrom, families } from './address.js'
-import { information, link, linkHeader, macvlan, macvlanModes, RTA, RTN_UNICAST } from './encode.js'
+import {
+  information,
+  ipvlan,
+  ipvlanModes,
+  link,
+  linkHeader,
+  macvlan,
+  macvlanModes,
+  RTA,
+  RTN_UNICAST,
+  vlan,
+} from './encode.js'
 import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request } from './netlink.js'
 
 /** Asks the kernel of the namespace at hand; undefined when the socket does not work. */
@@ -122,8 +133,8 @@ const detailsOf: Readonly<Record<string, (data: ReadonlyMap<number, Buffer>) => 
     const [name] = Object.entries(macvlanModes).find(([, value]) => value === mode) ?? []
     return { mode: name, bcqueuelen: data.get(macvlan.queueLength)?.readUInt32LE() }
   },
-  ipvlan: (data) => ({ mode: ['l2', 'l3', 'l3s'][data.get(IFLA_IPVLAN_MODE)?.readUInt16LE() ?? -1] }),
-  vlan: (data) => ({ id: data.get(IFLA_VLAN_ID)?.readUInt16LE() }),
+  ipvlan: (data) => ({ mode: ipvlanModes[data.get(ipvlan.mode)?.readUInt16LE() ?? -1] }),
+  vlan: (data) => ({ id: data.get(vlan.id)?.readUInt16LE() }),
   tun: (data) => ({
     type: ['', 'tun', 'tap'][data.get(IFLA_TUN_TYPE)?.readUInt8() ?? 0],
     multi_queue: data.get(IFLA_TUN_MULTI_QUEUE)?.readUInt8() === 1,
@@ -131,8 +142,6 @@ const detailsOf: Readonly<Record<string, (data: ReadonlyMap<number, Buffer>) => 
 }
 
 const IFLA_BR_VLAN_DEFAULT_PVID = 39
-const IFLA_IPVLAN_MODE = 1
-const IFLA_VLAN_ID = 1
 const IFLA_TUN_TYPE = 3
 const IFLA_TUN_MULTI_QUEUE = 7
 

@@ -60,6 +60,13 @@ export function word(value: number): Buffer {
   return bytes
 }
 
+/** 16 bits in the machine's byte order. */
+export function half(value: number): Buffer {
+  const bytes = Buffer.alloc(2)
+  writeHalf(bytes, 0, value)
+  return bytes
+}
+
 /** How many bytes parts take. */
 export function sizeOf(parts: readonly Part[]): number {
   let size = 0
