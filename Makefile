@@ -59,7 +59,10 @@ dist/recorder: dist/podwire.heap $(call base,x64)
 dist/podwire: dist/recorder
 	$(NODE) dist/js/shared/build/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
 
-dist/.built: dist/podwire
+# From the network, as npm's packages, but the binaries start without: not on every host, so `make dist` insists.
+dist/.built: dist/podwire shared/build/libraries shared/build/libraries.txt
+	@shared/build/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib || { rm -rf dist/podwire-lib; \
+	  echo 'No podwire-lib: these binaries start only on hosts that have libatomic, libgcc_s and libstdc++.' >&2; }
 	$(NODE) dist/js/shared/build/link.js
 	@touch $@
 
@@ -72,8 +75,10 @@ install: build
 dist: setup build
 	@conformance/setup/debian dist
 	@$(MAKE) --no-print-directory dist/podwire-arm64
-	shared/build/archive dist/podwire amd64 $(VERSION)
-	shared/build/archive dist/podwire-arm64 arm64 $(VERSION)
+	shared/build/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib
+	shared/build/libraries arm64 $(dir $(ARM64))../LICENSE dist/arm64/podwire-lib
+	shared/build/archive dist/podwire dist/podwire-lib amd64 $(VERSION)
+	shared/build/archive dist/podwire-arm64 dist/arm64/podwire-lib arm64 $(VERSION)
 
 # npm checks this Node against the lock file, too; it is an optional dependency because npm refuses it on x64 otherwise.
 $(ARM64): package-lock.json package.json .npmrc

@@ -1,7 +1,7 @@
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type BuildOptions, build, type Plugin } from 'esbuild'
+import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
 import { type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
 import { listPlugins, type PluginFile } from './plugins.js'
 
@@ -9,6 +9,7 @@ const root = process.cwd()
 const compiled = path.join(root, 'dist/js')
 const scripts = path.join(root, 'dist/scripts')
 const recorder = path.join(root, 'dist/recorder.scripts')
+const licences = path.join(root, 'dist/licences')
 const tree: ModuleTree = { root, base: compiled, extension: '.js' }
 
 const options: BuildOptions & { metafile: true; write: false } = {
@@ -46,12 +47,30 @@ function virtualModulesPlugin(shapes: Shapes, plugins: PluginFile[]): Plugin {
   }
 }
 
+/** The folders of the npm packages that bytes of the output come from; esbuild's own helpers are in each, and not among its inputs. */
+function packagesIn({ outputs }: Metafile): string[] {
+  const inputs = Object.values(outputs).flatMap((output) => Object.entries(output.inputs))
+  const contributing = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([file]) => file)
+  const folders = contributing.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? [])
+  return [...new Set(['node_modules/esbuild', ...folders])]
+}
+
+/** Keeps what a package says of its licence as LICENSE.NAME for those who get the bundle. @throws when it says nothing */
+function keepLicence(folder: string): void {
+  const name = folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length)
+  const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying|copyright|notice)/i.test(file))
+  if (files.length === 0) throw new Error(`${folder} is in the bundle and has no licence file`)
+  const texts = files.sort().map((file) => readFileSync(path.join(folder, file), 'utf8'))
+  writeFileSync(path.join(licences, `LICENSE.${name.replace('/', '-')}`), texts.join('\n'))
+}
+
 async function bundled(entry: string, plugins: Plugin[]): Promise<string> {
   const { outputFiles, metafile } = await build({ ...options, entryPoints: [path.join(compiled, entry)], plugins })
   const [file] = outputFiles
   if (!file) throw new Error(`esbuild made no file of ${entry}`)
   const zod = Object.keys(metafile.inputs).find((input) => input.includes('node_modules/zod/'))
   if (zod) throw new Error(`${zod} is in the bundle: import types and shapes, not schemas`)
+  for (const folder of packagesIn(metafile)) keepLicence(folder)
   return file.text
 }
 
@@ -68,7 +87,7 @@ function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promis
 
 /** One script for each plugin with what it alone needs, one that records (record.ts), what starts them, and the builder of the saved heap. */
 async function main(): Promise<void> {
-  for (const folder of [scripts, recorder]) {
+  for (const folder of [scripts, recorder, licences]) {
     rmSync(folder, { recursive: true, force: true })
     mkdirSync(folder, { recursive: true })
   }

@@ -27,6 +27,12 @@ beforeEach(() => {
   mkdirSync(at('dist/bin'), { recursive: true })
 })
 
+/** The libraries that a build carries. */
+function carry(content: string): void {
+  mkdirSync(at('dist/bin/podwire-lib'), { recursive: true })
+  for (const name of ['LICENSE.node', 'libatomic.so.1']) writeFileSync(at('dist/bin/podwire-lib', name), content)
+}
+
 /** What the build leaves: one file under every plugin's name. */
 function build(content: string): void {
   writeFileSync(at('dist/podwire'), content)
@@ -65,6 +71,57 @@ describe('install', () => {
     expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'flannel', 'host-local'])
   })
 
+  test('carries the libraries, each replaced by its name', () => {
+    build('one')
+    carry('old')
+    install(at('bin'))
+    expect(readdirSync(at('bin')).sort()).toEqual([...names, 'podwire-lib'])
+    const loaded = openSync(at('bin/podwire-lib/libatomic.so.1'), 'r')
+    onTestFinished(() => closeSync(loaded))
+    writeFileSync(at('bin/podwire-lib/other'), 'other')
+    carry('new')
+    install(at('bin'))
+    expect(readFileSync(loaded, 'utf8')).toBe('old')
+    expect(readFileSync(at('bin/podwire-lib/libatomic.so.1'), 'utf8')).toBe('new')
+    expect(readdirSync(at('bin/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1', 'other'])
+  })
+
+  test.each(['077', '022'])('whoever calls can read the libraries, installed under umask %s', (umask) => {
+    build('one')
+    carry('one')
+    execFileSync('bash', [
+      '-c',
+      `umask ${umask} && exec "$@"`,
+      'bash',
+      path.join(here, 'install'),
+      at('dist/bin'),
+      at('bin'),
+    ])
+    expect(statSync(at('bin/podwire-lib')).mode & 0o777).toBe(0o755)
+    expect(statSync(at('bin/podwire-lib/libatomic.so.1')).mode & 0o777).toBe(0o644)
+  })
+
+  test('has the libraries in place before the first plugin that looks for them', () => {
+    build('one')
+    carry('one')
+    mkdirSync(at('bin/bridge/full'), { recursive: true })
+    expect(() => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')], { stdio: 'pipe' })).toThrow()
+    expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'podwire-lib'])
+    expect(readFileSync(at('bin/podwire-lib/libatomic.so.1'), 'utf8')).toBe('one')
+  })
+
+  test('replaces no plugin when the libraries have no place', () => {
+    build('one')
+    install(at('bin'))
+    writeFileSync(at('bin/podwire-lib'), 'a file')
+    rmSync(at('dist/podwire'))
+    build('two')
+    carry('two')
+    expect(() => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')], { stdio: 'pipe' })).toThrow()
+    expect(readFileSync(at('bin/bridge'), 'utf8')).toBe('one')
+    expect(readdirSync(at('bin')).sort()).toEqual([...names, 'podwire-lib'])
+  })
+
   test('leaves nothing when it cannot', () => {
     build('one')
     mkdirSync(at('bin/host-local/full'), { recursive: true })
@@ -74,22 +131,32 @@ describe('install', () => {
 })
 
 describe('archive', () => {
-  const archive = () => execFileSync(path.join(here, 'archive'), ['dist/podwire', 'amd64', '1.2.3'], { cwd: root })
+  const archive = () =>
+    execFileSync(path.join(here, 'archive'), ['dist/podwire', 'dist/bin/podwire-lib', 'amd64', '1.2.3'], { cwd: root })
   const file = () => at('dist/podwire-linux-amd64-1.2.3.tgz')
 
   beforeEach(() => {
     for (const name of ['LICENSE', 'README.md']) writeFileSync(at(name), name)
     build('one')
+    carry('one')
   })
 
-  test('holds the plugins as links of one file, the licence and the readme at the top', () => {
+  test('holds the plugins as links of one file, the licence and the readme at the top, and the libraries', () => {
     archive()
     mkdirSync(at('unpacked'))
     execFileSync('tar', ['-xzf', file(), '-C', at('unpacked')])
-    expect(readdirSync(at('unpacked')).sort()).toEqual(['LICENSE', 'README.md', ...names])
+    expect(readdirSync(at('unpacked')).sort()).toEqual(['LICENSE', 'README.md', ...names, 'podwire-lib'])
+    expect(readdirSync(at('unpacked/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1'])
     expect(statSync(at('unpacked/bridge')).nlink).toBe(2)
     expect(readFileSync(at('unpacked/host-local'), 'utf8')).toBe('one')
     expect(readdirSync(at('dist')).filter((name) => name.startsWith('.'))).toEqual([])
+  })
+
+  test('gives the libraries before the plugins that look for them', () => {
+    archive()
+    const listed = execFileSync('tar', ['-tzf', file()], { encoding: 'utf8' }).split('\n')
+    expect(listed.indexOf('./podwire-lib/libatomic.so.1')).toBeGreaterThan(0)
+    expect(listed.indexOf('./podwire-lib/libatomic.so.1')).toBeLessThan(listed.indexOf('./bridge'))
   })
 
   test('has a checksum that sha256sum accepts, and the same bytes whenever it is made', () => {

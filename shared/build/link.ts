@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { listPlugins } from './plugins.js'
 
@@ -12,7 +12,14 @@ function linkNames(binary: string, folder: string, names: string[]): void {
     linkSync(binary, unfinished)
     renameSync(unfinished, path.join(folder, name))
   }
-  for (const name of readdirSync(folder)) if (!names.includes(name)) rmSync(path.join(folder, name))
+  const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => !entry.isDirectory())
+  for (const { name } of files) if (!names.includes(name)) rmSync(path.join(folder, name))
+}
+
+/** Puts the libraries beside the names, as an installation has them; without any there, the binaries take the host's. */
+function copyLibraries(from: string, to: string): void {
+  rmSync(to, { recursive: true, force: true })
+  if (existsSync(from)) cpSync(from, to, { recursive: true })
 }
 
 /** Fails unless VERSION answers JSON and says nothing on stderr, where V8 reports a code cache made under other flags. */
@@ -25,5 +32,6 @@ function checkStart(binary: string, name: string): void {
 
 const names = listPlugins(process.cwd()).map(({ name }) => name)
 for (const name of names) checkStart('dist/podwire', name)
+copyLibraries('dist/podwire-lib', 'dist/bin/podwire-lib')
 linkNames('dist/podwire', 'dist/bin', names)
 console.log(`dist/bin: ${names.join(' ')}`)

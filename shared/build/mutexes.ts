@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { closeSync, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { bytesAt, offsetOf } from './elf.js'
 
 // Node's build leaves on what abseil means for debug builds: at each lock of a mutex of V8's it looks for deadlocks, in a graph whose megabyte the first
 // lock clears. That is half a millisecond of a start, more where memory is slow. Abseil's release builds start with this off, and so do our binaries.
@@ -45,25 +46,4 @@ function addressOf(file: string, symbol: string): number {
   const line = listed.split('\n').find((one) => one.split(/[ @]/)[2] === symbol)
   if (line === undefined) throw new Error(`${file} has no ${symbol}`)
   return Number.parseInt(line, 16)
-}
-
-/** Where in the file an address comes from, by the program headers (elf(5)). */
-function offsetOf(fd: number, address: number): number {
-  const header = bytesAt(fd, 0, 64)
-  const [size, count] = [header.readUInt16LE(0x36), header.readUInt16LE(0x38)]
-  const table = bytesAt(fd, Number(header.readBigUInt64LE(0x20)), size * count)
-  const PT_LOAD = 1
-  for (let at = 0; at < table.length; at += size) {
-    const [offset, start, length] = [8, 0x10, 0x20].map((field) => Number(table.readBigUInt64LE(at + field)))
-    const within = address - (start as number)
-    if (table.readUInt32LE(at) === PT_LOAD && within >= 0 && within < (length as number))
-      return (offset as number) + within
-  }
-  throw new Error(`nothing of the file is at ${address}`)
-}
-
-function bytesAt(fd: number, offset: number, length: number): Buffer {
-  const bytes = Buffer.alloc(length)
-  if (readSync(fd, bytes, 0, length, offset) !== length) throw new Error(`the file ends before ${offset + length}`)
-  return bytes
 }

@@ -5,6 +5,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { nodeFlags, v8Flags } from './flags.js'
 import { ignoreDeadlocks } from './mutexes.js'
+import { places, setRunpath } from './runpath.js'
 
 type MakeExecutable = (entry: string, options: object) => Promise<void>
 
@@ -102,6 +103,7 @@ async function main(arch: string, output: string, bundle: string, scripts: strin
     },
   })
   if (heap !== '') ignoreDeadlocks(unfinished)
+  if (scripts !== '') setRunpath(unfinished, places.join(':'))
   renameSync(unfinished, output)
 }
 
