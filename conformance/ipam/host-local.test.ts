@@ -2,8 +2,9 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { describe, expect } from 'vitest'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
+import { Killer } from '../harness/killer.js'
 import type { Suite } from '../harness/locations.js'
-import { runPlugin, startPlugin, type Verb } from '../harness/plugin.js'
+import { runPlugin, type Verb } from '../harness/plugin.js'
 
 const suites: readonly Suite[] = ['podwire', 'official']
 const dual = [[{ subnet: '10.1.2.0/24' }], [{ subnet: 'fd00::/64' }]]
@@ -160,16 +161,11 @@ describe('many at once', () => {
 
 describe('kill -9', () => {
   test('at any moment of an ADD leaves only whole leases, and the DEL after it nothing', async ({ host }) => {
-    const began = performance.now()
-    await succeed(host, 'ADD', { suite: 'podwire', id: 'kept' })
-    const whole = performance.now() - began
+    const killer = await Killer.timing(() => succeed(host, 'ADD', { suite: 'podwire', id: 'kept' }))
     const seen = { none: 0, some: 0 }
     for (let round = 0; round < 60; round++) {
       const id = `k${round}`
-      const { child, finished } = startPlugin(host, callOf('ADD', { suite: 'podwire', id }))
-      // Not a wait for anything: the moment of the kill wanders over the length of an ADD, and a little beyond its end.
-      setTimeout(() => child.kill('SIGKILL'), (whole * (round % 30)) / 20)
-      await finished
+      await killer.kill(host, callOf('ADD', { suite: 'podwire', id }))
       const files = Object.entries(onDisk(host)).filter(([name]) => /^[\d.]+$|:/.test(name))
       for (const [name, text] of files) expect(text, name).toMatch(/^600 (kept|k\d+)\r\neth0$/)
       if (files.length > 2) seen.some++
@@ -180,6 +176,7 @@ describe('kill -9', () => {
     }
     await succeed(host, 'DEL', { suite: 'podwire', id: 'kept' })
     expect(leasesOf(host)).toEqual([])
+    killer.expectHits()
     expect(seen.none, JSON.stringify(seen)).toBeGreaterThan(0)
     expect(seen.some, JSON.stringify(seen)).toBeGreaterThan(0)
   })

@@ -1,11 +1,11 @@
 import { writeFileSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { succeedSilently } from '../harness/answer.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { type Call, runPlugin, startPlugin, type Verb } from '../harness/plugin.js'
+import { Killer } from '../harness/killer.js'
+import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { programsOf, readTrace, type Step } from '../harness/trace.js'
 import { call, elementCount, type Mapping, tcp, udp } from './setting.js'
@@ -125,23 +125,15 @@ describe.each(['nftables', 'iptables'])('killed at a random moment, by %s', (bac
     const container = await host.container()
     const portmap = { backend }
     const del = () => runPlugin(host, call('DEL', container, [], { portmap }))
-    const began = performance.now()
-    await traced(host, call('ADD', container, mappings, { portmap }))
-    const duration = performance.now() - began
+    const killer = await Killer.timing(() => traced(host, call('ADD', container, mappings, { portmap })))
     succeedSilently(await del())
     const before = await takeSnapshot(host)
-    let killed = 0
     for (let round = 0; round < 40; round++) {
-      const adding = startPlugin(host, call('ADD', container, mappings, { portmap }))
-      // The moment is what is being tested: spread evenly over the whole run.
-      await delay((duration * round) / 40)
-      adding.child.kill('SIGKILL')
-      if ((await adding.finished).signal === 'SIGKILL') killed++
-      await host.quiet()
+      await killer.kill(host, call('ADD', container, mappings, { portmap }))
       succeedSilently(await del())
       if (round % 10 === 9) expect(difference(before, await takeSnapshot(host)), `round ${round}`).toBe('')
     }
-    expect(killed).toBeGreaterThan(10)
+    killer.expectHits()
     expect(await host.output(['find', '/run/podwire/portmap', '/run/podwire/portmap-special', '-type', 'f'])).toBe('')
   })
 })

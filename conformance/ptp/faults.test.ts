@@ -1,10 +1,10 @@
-import { setTimeout as delay } from 'node:timers/promises'
 import { describe, expect } from 'vitest'
 import { resultOf, succeedSilently } from '../harness/answer.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { type Call, runPlugin, startPlugin, type Verb } from '../harness/plugin.js'
+import { Killer } from '../harness/killer.js'
+import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
 import { add, call, dual, state } from './network.js'
 
@@ -24,36 +24,30 @@ async function settled(host: Host): Promise<{ container: Container; before: stri
 describe('killed at any moment', () => {
   test('ADDs of ptp, each followed by DEL, leave nothing', { timeout: 120_000 }, async ({ host }) => {
     const { container, before } = await settled(host)
-    const began = performance.now()
-    await add(host, container)
-    const duration = performance.now() - began
+    const killer = await Killer.timing(() => add(host, container))
     succeedSilently(await runPlugin(host, call('DEL', container)))
     for (let round = 0; round < 40; round++) {
-      const adding = startPlugin(host, call('ADD', container))
-      // The moment is what is being tested: spread evenly over the whole run.
-      await delay((duration * round) / 40)
-      adding.child.kill('SIGKILL')
-      await adding.finished
-      await host.quiet()
+      await killer.kill(host, call('ADD', container))
       succeedSilently(await runPlugin(host, call('DEL', container)))
       if (round % 10 === 9) expect(difference(before, await state(host)), `round ${round}`).toBe('')
     }
+    killer.expectHits()
   })
 
   test('ADDs of bandwidth, each followed by another one, CHECK and DEL', { timeout: 120_000 }, async ({ host }) => {
     const { container } = await settled(host)
     const prevResult = await add(host, container)
+    const limit = async () => resultOf(await runPlugin(host, shape('ADD', container, prevResult)))
+    const killer = await Killer.timing(limit)
+    succeedSilently(await runPlugin(host, shape('DEL', container)))
     for (let round = 0; round < 20; round++) {
-      const adding = startPlugin(host, shape('ADD', container, prevResult))
-      await delay(round * 4)
-      adding.child.kill('SIGKILL')
-      await adding.finished
-      await host.quiet()
-      const result = resultOf(await runPlugin(host, shape('ADD', container, prevResult)))
+      await killer.kill(host, shape('ADD', container, prevResult))
+      const result = await limit()
       succeedSilently(await runPlugin(host, shape('CHECK', container, result)))
       succeedSilently(await runPlugin(host, shape('DEL', container)))
       expect((await state(host)).filter((line) => /bwp|tbf|bandwidth/.test(line))).toEqual([])
     }
+    killer.expectHits()
   })
 })
 
