@@ -45,13 +45,14 @@ export function sharedRules({ masquerade }: Publication, mark: Published['mark']
   ]
 }
 
-/** The container's chain and what leads into it. */
+/** The container's chain, first what it leaves to listeners of the host, and what leads into it. */
 export function ownRules(attachment: Attachment, publication: Publication, mark: Published['mark']): readonly Rule[] {
   const chain = officialName('CNI-DN-', attachment, 28)
   const setMark = mark && 'chain' in mark ? mark.chain : names.mark
-  const { address, family, ports, conditions } = publication
+  const { address, family, ports, conditions, spared = [] } = publication
+  const left = spared.map((port) => rule(chain, [...matchOf(port), '-j', 'RETURN']))
   const inChain = ports.flatMap((port) => {
-    const match = ['-p', port.protocol, '--dport', String(port.host), ...(port.address ? ['-d', port.address] : [])]
+    const match = matchOf(port)
     const target = `${family === 'ip6' ? `[${address}]` : address}:${port.container}`
     const marked = sources(publication).map((source) => [...match, '-s', source, '-j', setMark])
     return [...marked, [...match, '-j', 'DNAT', '--to-destination', target]].map((words) => rule(chain, words))
@@ -61,7 +62,7 @@ export function ownRules(attachment: Attachment, publication: Publication, mark:
     const match = ['-m', 'multiport', '-p', protocol, '--destination-ports', numbers.join(',')]
     return rule(names.dnat, [...comment, ...match, ...conditions, '-j', chain])
   })
-  return [...inChain, ...entries]
+  return [...left, ...inChain, ...entries]
 }
 
 // --- internal
@@ -70,6 +71,10 @@ const defaultBit = 13
 
 function rule(chain: string, words: readonly string[]): Rule {
   return { chain, words: [chain, ...words] }
+}
+
+function matchOf({ protocol, host, address }: Port): readonly string[] {
+  return ['-p', protocol, '--dport', String(host), ...(address ? ['-d', address] : [])]
 }
 
 /** Whose packets are masqueraded: the container's own network's and the host's loopback, or everybody's. */

@@ -21,6 +21,7 @@ export function collectionsOf(attachment: Attachment, publication: Publication):
   const to = (port: Port) => [address, '.', String(port.container)]
   const condition = ['jump', conditionChain(publication)]
   const isConditional = publication.conditions.length > 0
+  const spared = publication.spared ?? []
   const collections: Collection[] = [
     { name: 'portmap_owners', entries: [{ key: [`"${attachmentHash(attachment).slice(0, 15)}"`] }] },
     { name: 'portmap_ports', entries: singles.map((port) => ({ key: keyOf(port), value: to(port) })) },
@@ -38,7 +39,10 @@ export function collectionsOf(attachment: Attachment, publication: Publication):
     },
     {
       name: 'portmap_address_conditions',
-      entries: (isConditional ? addressed : []).map((port) => ({ key: keyOf(port), value: condition })),
+      entries: [
+        ...(isConditional ? addressed : []).map((port) => ({ key: keyOf(port), value: condition })),
+        ...spared.map((port) => ({ key: keyOf(port), value: ['accept'] })),
+      ],
     },
     {
       name: 'portmap_hairpin',

@@ -2,50 +2,111 @@ import { formatAddress } from '../shared/net/address.js'
 import type { Host } from '../shared/plan/host.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
-import { commandOf, openFiles, processIDs } from './_portmap-processes.js'
-import { type Port, type Publication, portText } from './_portmap-publication.js'
+import { excludes } from './_portmap-conditions.js'
+import { localAddresses } from './_portmap-local.js'
+import { type Backend, type Port, type Publication, portText } from './_portmap-publication.js'
+import { type Holder, holdings } from './_portmap-reservations.js'
 
 /**
- * Refuses ports that a process of the host listens on: publishing them would take its traffic away. A process that
- * names the container in its command line is the runtime, which reserves the port for this very container (podman's conmon).
+ * Publications beside the listeners of the host. One whose traffic the rules would take is refused, unless the runtime only keeps
+ * the port for this very container; one on the loopback, or on an address that is not the host's (yet), is spared: the
+ * publication leaves that address alone. A UDP socket on a port that the kernel gives to clients may be either, and is told of.
+ * @returns the publications with what they spare
  * @throws code 106 naming the process
  */
-export function refuseListeners(host: Host, attachment: Attachment, publications: readonly Publication[]): void {
-  for (const publication of publications) {
-    const wanted = new Map<string, Port>()
-    for (const port of publication.ports) wanted.set(`${port.protocol} ${port.host} ${port.address ?? ''}`, port)
-    for (const socket of listeningSockets(host, publication)) {
-      const port = wantedBy(wanted, socket)
-      const holder = port && holderOf(socket.inode)
-      if (port && !holder?.command.includes(attachment.containerID)) throw taken(port, socket, holder)
+export function besideListeners(
+  host: Host,
+  attachment: Attachment,
+  { backend, publications }: { backend: Backend; publications: readonly Publication[] },
+): readonly Publication[] {
+  const contests = publications.map((publication) => contestsOf(host, backend, publication))
+  const inodes = new Set(contests.flat().map(({ socket }) => socket.inode))
+  if (inodes.size === 0) return publications
+  const held = holdings(attachment, inodes)
+  return publications.map((publication, index) => {
+    const others = (contests[index] ?? []).filter(({ socket }) => held.get(socket.inode)?.isReservation !== true)
+    const spared = new Map<string, Port>()
+    for (const { socket, port } of others) {
+      const { protocol, address } = socket
+      const one = { protocol, host: port.host, container: 0, address }
+      const holder = held.get(socket.inode)?.holder
+      if (isSpared(host, publication, { socket, port })) spared.set(portText(one), one)
+      else if (isOfClients(host, socket)) host.warn(`portmap: ${told(port, socket, holder)}; ${clientsToo}`)
+      else throw taken(port, socket, holder)
     }
-  }
+    return spared.size === 0 ? publication : { ...publication, spared: [...spared.values()] }
+  })
 }
 
 // --- internal
+
+/** A socket whose traffic a port's rule would take. */
+interface Contest {
+  readonly socket: Socket
+  readonly port: Port
+}
+
+function contestsOf(host: Host, backend: Backend, publication: Publication): readonly Contest[] {
+  const byNumber = Map.groupBy(publication.ports, ({ protocol, host }) => `${protocol} ${host}`)
+  return listeningSockets(host, publication).flatMap((socket) => {
+    const ports = byNumber.get(`${socket.protocol} ${socket.port}`) ?? []
+    const everywhere = ports.find(({ address }) => address === undefined)
+    const port = isForAll(socket)
+      ? (everywhere ?? ports.find(({ address = '' }) => isTaken(backend, publication, address)))
+      : isTaken(backend, publication, socket.address)
+        ? (ports.find(({ address }) => address === socket.address) ?? everywhere)
+        : undefined
+    return port ? [{ socket, port }] : []
+  })
+}
+
+function isForAll({ address }: Socket): boolean {
+  return address === '0.0.0.0' || address === '::'
+}
+
+/** Whether the rules for an address match it: not where a condition excludes it; in nftables ::1 never comes to them. */
+function isTaken(backend: Backend, { conditions }: Publication, address: string): boolean {
+  if (address === '::1' && backend === 'nftables') return false
+  return !excludes(conditions, address)
+}
+
+/** Nobody asked for that very address, and nobody else's packets go there. */
+function isSpared(host: Host, { family }: Publication, { socket, port }: Contest): boolean {
+  if (isForAll(socket) || port.address !== undefined) return false
+  return isLoopback(socket.address) || !localAddresses(host, family).has(socket.address)
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
+}
+
+function isOfClients({ files }: Host, { protocol, port }: Socket): boolean {
+  if (protocol !== 'udp') return false
+  const [first = 0, last = 0] = files.read('/proc/sys/net/ipv4/ip_local_port_range').trim().split('\t').map(Number)
+  return port >= first && port <= last
+}
+
+const clientsToo =
+  'if it is a server, it gets nothing any more; a client, as the port suggests, keeps what it asked for'
 
 interface Socket {
   readonly protocol: 'tcp' | 'udp'
   readonly address: string
   readonly port: number
   readonly inode: string
-}
-
-interface Holder {
-  readonly pid: string
-  readonly command: string
+  readonly isIPv6Only: boolean
 }
 
 /** The states in /proc/net: a TCP socket that listens, a UDP socket without a peer (include/net/tcp_states.h). */
 const listening = { tcp: '0A', udp: '07' } as const
 
-/** An IPv6 socket bound to "::" takes IPv4 too (whether it asked for IPv6 only is not to be seen). */
+/** An IPv6 socket bound to "::" takes IPv4, too, unless it asked for IPv6 only (which /proc does not tell). */
 function listeningSockets(host: Host, { family, ports }: Publication): readonly Socket[] {
   const protocols = (['tcp', 'udp'] as const).filter((one) => ports.some(({ protocol }) => protocol === one))
   return protocols.flatMap((protocol) => {
     const own = family === 'ip' ? ofFamily(host, protocol, 4) : []
     return [...own, ...ofFamily(host, protocol, 6)].filter(
-      ({ address }) => address === '::' || address.includes(':') === (family === 'ip6'),
+      ({ address, isIPv6Only }) => (address === '::' && !isIPv6Only) || address.includes(':') === (family === 'ip6'),
     )
   })
 }
@@ -62,7 +123,7 @@ function read({ files }: Host, protocol: 'tcp' | 'udp', suffix: string): readonl
     const [, local = '', , state, , , , , , inode = ''] = line.split(' ').filter((word) => word !== '')
     if (state !== listening[protocol]) continue
     const [address = '', port = ''] = local.split(':')
-    found.push({ protocol, address: addressOf(address), port: Number.parseInt(port, 16), inode })
+    found.push({ protocol, address: addressOf(address), port: Number.parseInt(port, 16), inode, isIPv6Only: false })
   }
   return found
 }
@@ -89,24 +150,24 @@ function addressOf(hex: string): string {
   return formatAddress(isMapped ? { family: 4, value: value & 0xffffffffn } : { family: 6, value })
 }
 
-function wantedBy(wanted: ReadonlyMap<string, Port>, { protocol, address, port }: Socket): Port | undefined {
-  const everywhere = wanted.get(`${protocol} ${port} `)
-  if (everywhere) return everywhere
-  if (address !== '0.0.0.0' && address !== '::') return wanted.get(`${protocol} ${port} ${address}`)
-  for (const one of wanted.values()) if (one.protocol === protocol && one.host === port) return one
-  return undefined
+function told({ host, protocol }: Port, { address }: Socket, holder: Holder | undefined): string {
+  return `${nameOfHolder(holder)} is bound to ${portText({ protocol, host, container: 0, address })}`
 }
 
-/** The process that has the socket open; undefined when it ended, or hides from us. */
-function holderOf(inode: string): Holder | undefined {
-  const pid = processIDs().find((one) => openFiles(one).includes(`socket:[${inode}]`))
-  return pid === undefined ? undefined : { pid, command: commandOf(pid) }
+function nameOfHolder(holder: Holder | undefined): string {
+  return holder ? `process ${holder.pid} (${holder.command.slice(0, 80)})` : 'a process of the host'
 }
 
-function taken(port: Port, { address, port: number, protocol }: Socket, holder: Holder | undefined): CniError {
-  const who = holder ? `process ${holder.pid} (${holder.command.slice(0, 80)})` : 'a process of the host'
-  return new CniError(codes.portTaken, `cannot publish host port ${portText(port)}: ${who} listens on it`, {
-    details: `it is bound to ${address.includes(':') ? `[${address}]` : address}:${number}/${protocol}`,
-    fix: 'choose another host port, or a hostIP that is not its address, or stop the process',
-  })
+function taken(port: Port, socket: Socket, holder: Holder | undefined): CniError {
+  const elsewhere = isForAll(socket)
+    ? 'let the process listen on one address and give another one as hostIP'
+    : `give a hostIP that is not ${socket.address}, or conditions that exclude it`
+  return new CniError(
+    codes.portTaken,
+    `cannot publish host port ${portText(port)}: ${nameOfHolder(holder)} listens on it`,
+    {
+      details: `it is bound to ${portText({ ...port, address: socket.address })}`,
+      fix: `choose another host port, or ${elsewhere}, or stop the process`,
+    },
+  )
 }

@@ -28,14 +28,46 @@ export function commandOf(pid: string): string {
   return ifThere(() => readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ').trim(), '')
 }
 
+/** The process that started it; "0" when it is none that /proc shows, "" when it ended. */
+export function parentOf(pid: string): string {
+  // "PID (NAME) STATE PARENT ...", where a name may hold anything.
+  const stat = ifThere(() => readFileSync(`/proc/${pid}/stat`, 'latin1'), '')
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1] ?? ''
+}
+
+/** The cgroups it is in, one of each hierarchy. */
+export function cgroupsOf(pid: string): string {
+  return ifThere(() => readFileSync(`/proc/${pid}/cgroup`, 'latin1'), '')
+}
+
+/** This process as /proc calls it, which may be that of another pid namespace. */
+export function ownID(): string {
+  return ifThere(() => readlinkSync('/proc/self'), '')
+}
+
+/** The processes that have each of these sockets open, this one aside. */
+export function holdersOf(inodes: ReadonlySet<string>): ReadonlyMap<string, readonly string[]> {
+  const holders = new Map<string, string[]>()
+  const self = ownID()
+  for (const pid of processIDs()) {
+    if (pid === self) continue
+    for (const target of new Set(openFiles(pid))) {
+      const inode = target.startsWith('socket:[') ? target.slice('socket:['.length, -1) : ''
+      if (inodes.has(inode)) holders.set(inode, [...(holders.get(inode) ?? []), pid])
+    }
+  }
+  return holders
+}
+
 // --- internal
 
-function ifThere<T>(look: () => T, otherwise: T): T {
+/** What `look` finds, or `otherwise` when it is not there or not for us to see. */
+export function ifThere<T>(look: () => T, otherwise: T): T {
   try {
     return look()
   } catch (thrown) {
     const { code = '' } = thrown as NodeJS.ErrnoException
-    if (['ENOENT', 'ESRCH', 'EACCES', 'EINVAL'].includes(code)) return otherwise
+    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM', 'EINVAL', 'ENOTDIR'].includes(code)) return otherwise
     throw thrown
   }
 }

@@ -27,6 +27,8 @@ export interface Publication {
   /** Who reaches the container from the host's address: those who could not be answered otherwise, nobody, everybody. */
   readonly masquerade: 'hairpin' | 'none' | 'all'
   readonly conditions: readonly string[]
+  /** Ports of addresses that a process of the host listens on, which go on to lead to it (`container` is 0). */
+  readonly spared?: readonly Port[]
   /** Another interface of the same container has these ports; this one gets them when that one goes. */
   readonly waiting?: true
 }

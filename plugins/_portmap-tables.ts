@@ -65,7 +65,10 @@ function hairpinRules(publication: Publication): readonly (readonly string[])[] 
   return sources.map((source) => [family, 'saddr', source, 'masquerade'])
 }
 
-/** Packets that a condition does not let pass are accepted here, which in a nat chain means: left as they are. */
+/**
+ * Packets that a condition does not let pass, or that are for a listener of the host, are accepted here, which in a nat chain
+ * means: left as they are.
+ */
 function lookups(family: Family): readonly Operation[] {
   const port = ['meta', 'l4proto', '.', 'th', 'dport']
   const at = [family, 'daddr', '.', ...port]

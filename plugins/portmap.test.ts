@@ -40,7 +40,14 @@ function row(mappings: object[], config: object = {}, more: Partial<Row> = {}): 
     config: { prevResult: prevResult('10.9.0.2/24'), runtimeConfig: { portMappings: mappings }, ...config },
     ...more,
     answers: { 'nft list chains': '', ...more.answers },
-    files: { '/proc/net/route': routes, '/proc/net/tcp': '', '/proc/net/udp': '', ...more.files },
+    files: {
+      '/proc/net/route': routes,
+      '/proc/net/tcp': '',
+      '/proc/net/udp': '',
+      '/proc/net/fib_trie': '  |-- 192.0.2.1\n     /32 host LOCAL\n',
+      '/proc/sys/net/ipv4/ip_local_port_range': '32768\t60999\n',
+      ...more.files,
+    },
   }
 }
 
@@ -202,8 +209,8 @@ describe('ADD refuses', () => {
     ['a listener', { '/proc/net/tcp': socket('00000000:1F90', '0A') }, '8080/tcp', 106],
     ['one on every IPv6 address', { '/proc/net/tcp6': socket(`${'0'.repeat(32)}:1F90`, '0A') }, '8080/tcp', 106],
     [
-      'one on a mapped address',
-      { '/proc/net/tcp6': socket(`0000000000000000FFFF00000100007F:1F90`, '0A') },
+      'one on a mapped address of the host',
+      { '/proc/net/tcp6': socket(`0000000000000000FFFF0000010200C0:1F90`, '0A') },
       '8080/tcp',
       106,
     ],
@@ -218,10 +225,70 @@ describe('ADD refuses', () => {
     ['a connection', { '/proc/net/tcp': socket('00000000:1F90', '01') }, port(8080, 80)],
     ['another protocol', { '/proc/net/udp': socket('00000000:1F90', '07') }, port(8080, 80)],
     ['another address', { '/proc/net/tcp': socket('0100007F:1F90', '0A') }, port(8080, 80, 'tcp', '192.0.2.1')],
+    ['the loopback', { '/proc/net/tcp': socket('0100007F:1F90', '0A') }, port(8080, 80)],
+    ['a UDP client', { '/proc/net/udp': socket('00000000:8000', '07') }, port(32768, 80, 'udp')],
     ['one IPv6 address', { '/proc/net/tcp6': socket('00000000000000000000000001000000:1F90', '0A') }, port(8080, 80)],
   ]
   test.each(harmless)('but not %s', async (_, files, mapping) => {
     expect((await show(row([mapping], {}, { files }))).status).toBe(0)
+  })
+})
+
+describe('beside listeners', () => {
+  const socket = (local: string) => ` 0: ${local} 00000000:0000 07 0:0 0:0 0 0 0 99999999 1\n`
+  const resolver = { '/proc/net/udp': `head\n${socket('3500007F:0035')}${socket('3500007F:0035')}` }
+
+  test('a port of a loopback address is left to its listener, one element more', async () => {
+    const spared = element('portmap_address_conditions', `127.0.0.53 . udp . 53 ${comment} : accept`)
+    expect(await elements(row([port(53, 5353, 'udp')], {}, { files: resolver }))).toBe(
+      [
+        `${note}${owner()}`,
+        element('portmap_ports', `udp . 53 ${comment} : 10.9.0.2 . 5353`),
+        spared,
+        hairpin,
+        localnet,
+      ].join('\n'),
+    )
+  })
+
+  test('by iptables it is the first rule of the chain', async () => {
+    const answers = { 'iptables-save -t nat': '', 'iptables-save -t raw': '' }
+    const config = { backend: 'iptables' }
+    const { plan } = await show(row([port(53, 5353, 'udp')], config, { files: resolver, answers }))
+    const own = plan.split('\n').filter((line) => line.startsWith('iptables -t nat -A CNI-DN-'))
+    expect(own.map((line) => line.split(' ').slice(5).join(' '))).toEqual([
+      '-p udp --dport 53 -d 127.0.0.53 -j RETURN',
+      '-p udp --dport 53 -s 10.9.0.2/24 -j CNI-HOSTPORT-SETMARK',
+      '-p udp --dport 53 -s 127.0.0.1 -j CNI-HOSTPORT-SETMARK',
+      '-p udp --dport 53 -j DNAT --to-destination 10.9.0.2:5353',
+    ])
+  })
+
+  test('who asks for that very address is refused', async () => {
+    const mappings = [port(53, 5353, 'udp'), port(53, 5353, 'udp', '127.0.0.53')]
+    const { json } = await show(row(mappings, {}, { files: resolver }))
+    expect(json).toMatchObject({ code: 106, details: expect.stringContaining('bound to 127.0.0.53:53/udp') })
+    expect(json.details).toContain('give a hostIP that is not 127.0.0.53, or conditions that exclude it')
+  })
+
+  test.each([
+    [['!', '-d', '192.0.2.1'], 0],
+    [['!', '-d', '192.0.2.3'], 1],
+    [['ip', 'daddr', '!=', '192.0.2.1'], 0],
+    [['ip', 'daddr', '!=', '192.0.2.3'], 1],
+  ])('conditions %j and a listener on 192.0.2.1: status %d', async (conditionsV4, expected) => {
+    const answers = { 'iptables-save -t nat': '', 'iptables-save -t raw': '' }
+    const files = { '/proc/net/udp': `head\n${socket('010200C0:0035')}` }
+    const { status, plan } = await show(row([port(53, 53, 'udp')], { conditionsV4 }, { files, answers }))
+    expect(status).toBe(expected)
+    expect(plan).not.toMatch(/: accept|RETURN/)
+  })
+
+  test('a UDP socket on a port for clients is told of', async () => {
+    const files = { '/proc/net/udp': `head\n${socket('00000000:8000')}` }
+    const { plan, status } = await show(row([port(32768, 53, 'udp')], {}, { files }))
+    expect(status).toBe(0)
+    expect(plan).toContain('portmap: a process of the host is bound to 0.0.0.0:32768/udp; if it is a server')
   })
 })
 

@@ -14,7 +14,7 @@ import { emptyResult } from '../shared/protocol/result.js'
 import { claim, ownerState, type Published, publishedBy, release } from './_portmap-claim.js'
 import { forgetOldFlows } from './_portmap-flows.js'
 import { chainProblems, staleChains, unpublishChains } from './_portmap-iptables.js'
-import { refuseListeners } from './_portmap-listeners.js'
+import { besideListeners } from './_portmap-listeners.js'
 import { elementProblems, unpublishByOwner } from './_portmap-nftables.js'
 import { officialRules } from './_portmap-official.js'
 import {
@@ -80,10 +80,10 @@ function publishAll(call: PortmapCall, publications: readonly Publication[]): vo
   const { config, host, attachment, environment } = call
   const { externalSetMarkChain: chain, markMasqBit: bit } = config
   const mark = chain !== undefined ? { chain } : bit !== undefined ? { bit } : undefined
-  refuseListeners(host, attachment, publications)
+  const backend = backendOf(config)
   const wanted = {
-    backend: backendOf(config),
-    publications,
+    backend,
+    publications: besideListeners(host, attachment, { backend, publications }),
     ...ownerState(host, requireNetns(environment.netns)),
     ...(mark ? { mark } : {}),
   }
@@ -142,7 +142,10 @@ function differences(call: PortmapCall): readonly Problem[] {
   }
   const { backend, publications } = published
   const waiting = publications.filter(({ waiting }) => waiting).map(({ family }) => family)
-  const expected = wanted.filter(({ family }) => !waiting.includes(family))
+  const expected = wanted.flatMap((one) => {
+    const spared = publications.find(({ family }) => family === one.family)?.spared
+    return waiting.includes(one.family) ? [] : [spared ? { ...one, spared } : one]
+  })
   if (backend === 'iptables') return chainProblems(host, attachment, { ...published, publications: expected })
   return expected.flatMap((publication) => elementProblems(host, attachment, publication))
 }

@@ -1,13 +1,15 @@
 import { type Address, formatAddress } from '../net/address.js'
 import { addressFrom, families } from './address.js'
 import type { Ask } from './look.js'
-import { flag } from './netlink.js'
+import { attributesOf, flag } from './netlink.js'
 
 /** A socket that waits for whoever comes. */
 export interface ListeningSocket {
   readonly address: string
   readonly port: number
   readonly inode: string
+  /** Bound to "::", it takes no IPv4. */
+  readonly isIPv6Only: boolean
 }
 
 /**
@@ -30,16 +32,19 @@ export function listeningSockets(
 // --- internal
 
 const SOCK_DIAG_BY_FAMILY = 20
+const INET_DIAG_SKV6ONLY = 11
+const diagBytes = 72
 /** TCP_LISTEN, and for UDP what the kernel calls TCP_CLOSE. */
 const protocols = { tcp: { number: 6, state: 10 }, udp: { number: 17, state: 7 } } as const
 
-/** struct inet_diag_msg. */
+/** struct inet_diag_msg, and behind it an attribute that the kernel adds to IPv6 sockets which listen (INET_DIAG_SKV6ONLY). */
 function socketOf(part: Buffer, family: 4 | 6): ListeningSocket {
   const source = part.subarray(8, family === 4 ? 12 : 24)
   return {
     address: formatAddress(unmapped(addressFrom(source))),
     port: part.readUInt16BE(4),
     inode: String(part.readUInt32LE(68)),
+    isIPv6Only: attributesOf(part, diagBytes).get(INET_DIAG_SKV6ONLY)?.[0] === 1,
   }
 }
 
