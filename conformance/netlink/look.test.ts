@@ -92,6 +92,7 @@ test('listening sockets are those of the namespace, and no connections', async (
     'UDP4-RECV:1004',
     'UDP6-RECV:1005',
     'TCP6-LISTEN:1006,bind=[::ffff:127.0.0.1]',
+    'TCP6-LISTEN:1007,ipv6only=0',
   ]
   for (const server of servers) host.start(['socat', server, 'STDOUT'], { keepOpen: true })
   const kernel = createKernel()
@@ -100,7 +101,7 @@ test('listening sockets are those of the namespace, and no connections', async (
     (['tcp', 'udp'] as const).flatMap((protocol) =>
       ([4, 6] as const).flatMap((family) =>
         (kernel.listening({ family, protocol, netns }) ?? []).map(
-          ({ address, port }) => `${protocol} ${address} ${port}`,
+          ({ address, port, isIPv6Only }) => `${protocol} ${address} ${port}${isIPv6Only ? ' only' : ''}`,
         ),
       ),
     )
@@ -109,7 +110,8 @@ test('listening sockets are those of the namespace, and no connections', async (
       'tcp 0.0.0.0 1001',
       'tcp 127.0.0.1 1003',
       'tcp 127.0.0.1 1006',
-      'tcp :: 1002',
+      'tcp :: 1002 only',
+      'tcp :: 1007',
       'udp 0.0.0.0 1004',
       'udp :: 1005',
     ]),
