@@ -8,5 +8,6 @@ describe('podman 4', () => {
   scenario('podman-networks', commands)
   scenario('podman-dual-stack', commands)
   scenario('podman-build', [...commands, 'buildah'])
+  scenario('podman-image', commands)
   scenario('podman-rootless', [...commands, 'slirp4netns', 'newuidmap', 'setpriv'])
 })

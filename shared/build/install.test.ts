@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,
   closeSync,
@@ -166,5 +166,24 @@ describe('archive', () => {
     build('one')
     archive()
     expect(readFileSync(file()).equals(first)).toBe(true)
+  })
+})
+
+describe('libraries', () => {
+  test('come from a mirror of Debian unaltered, or the folder stays as it was', () => {
+    carry('old')
+    mkdirSync(at('dist/debian'))
+    writeFileSync(at('dist/debian/libatomic1_10.2.1-6_amd64.deb'), 'altered')
+    writeFileSync(at('dist/apt.conf'), 'Acquire::Retries "0";')
+    const env = { ...process.env, DEBIAN_MIRROR: 'http://127.0.0.1:9/debian', APT_CONFIG: at('dist/apt.conf') }
+    const { status, stderr } = spawnSync(path.join(here, 'libraries'), ['amd64', 'LICENSE', 'dist/bin/podwire-lib'], {
+      cwd: root,
+      env,
+      encoding: 'utf8',
+    })
+    expect(status).toBe(1)
+    expect(stderr).toMatch(/libatomic1_\S+ is to be had of no mirror .*127\.0\.0\.1:9.*DEBIAN_MIRROR=URI names one/)
+    expect(readFileSync(at('dist/bin/podwire-lib/libatomic.so.1'), 'utf8')).toBe('old')
+    expect(readdirSync(at('dist')).sort()).toEqual(['apt.conf', 'bin', 'debian'])
   })
 })
