@@ -1,10 +1,10 @@
-import { formatAddress } from '../shared/net/address.js'
+import { formatAddress, parseAddress } from '../shared/net/address.js'
 import type { Host } from '../shared/plan/host.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
 import { excludes } from './_portmap-conditions.js'
 import { localAddresses } from './_portmap-local.js'
-import { type Backend, type Port, type Publication, portText } from './_portmap-publication.js'
+import { type Backend, type Port, type Protocol, type Publication, portText } from './_portmap-publication.js'
 import { type Holder, holdings } from './_portmap-reservations.js'
 
 /**
@@ -90,25 +90,27 @@ const clientsToo =
   'if it is a server, it gets nothing any more; a client, as the port suggests, keeps what it asked for'
 
 interface Socket {
-  readonly protocol: 'tcp' | 'udp'
+  readonly protocol: Protocol
   readonly address: string
   readonly port: number
   readonly inode: string
   readonly isIPv6Only: boolean
 }
 
-/** The states in /proc/net: a TCP socket that listens, a UDP socket without a peer (include/net/tcp_states.h). */
-const listening = { tcp: '0A', udp: '07' } as const
+/** The states in /proc/net: a TCP or SCTP socket that listens, a UDP socket without a peer (include/net/tcp_states.h). */
+const listening = { tcp: '0A', udp: '07', sctp: '10' } as const
 
 /** An IPv6 socket bound to "::" takes IPv4, too, unless it asked for IPv6 only (which /proc does not tell). */
 function listeningSockets(host: Host, { family, ports }: Publication): readonly Socket[] {
-  const protocols = (['tcp', 'udp'] as const).filter((one) => ports.some(({ protocol }) => protocol === one))
-  return protocols.flatMap((protocol) => {
-    const own = family === 'ip' ? ofFamily(host, protocol, 4) : []
-    return [...own, ...ofFamily(host, protocol, 6)].filter(
+  const protocols = (['tcp', 'udp', 'sctp'] as const).filter((one) => ports.some(({ protocol }) => protocol === one))
+  return protocols
+    .flatMap((protocol) => {
+      if (protocol === 'sctp') return sctpSockets(host)
+      return [...(family === 'ip' ? ofFamily(host, protocol, 4) : []), ...ofFamily(host, protocol, 6)]
+    })
+    .filter(
       ({ address, isIPv6Only }) => (address === '::' && !isIPv6Only) || address.includes(':') === (family === 'ip6'),
     )
-  })
 }
 
 function ofFamily(host: Host, protocol: 'tcp' | 'udp', family: 4 | 6): readonly Socket[] {
@@ -126,6 +128,21 @@ function read({ files }: Host, protocol: 'tcp' | 'udp', suffix: string): readonl
     found.push({ protocol, address: addressOf(address), port: Number.parseInt(port, 16), inode, isIPv6Only: false })
   }
   return found
+}
+
+/** Lines are "endpoint sock style state hash port uid inode address ...": it may be bound to several. */
+function sctpSockets({ files }: Host): readonly Socket[] {
+  return textOf(files, '/proc/net/sctp/eps')
+    .split('\n')
+    .flatMap((line) => {
+      const [, , , state, , port, , inode = '', ...addresses] = line.split(' ').filter((word) => word !== '')
+      if (state !== listening.sctp) return []
+      return addresses.map((text) => {
+        const parsed = parseAddress(text)
+        const address = parsed ? formatAddress(parsed) : text
+        return { protocol: 'sctp' as const, address, port: Number(port), inode, isIPv6Only: false }
+      })
+    })
 }
 
 /** A kernel without IPv6, or without the protocol, has no such file. */

@@ -284,6 +284,21 @@ describe('beside listeners', () => {
     expect(plan).not.toMatch(/: accept|RETURN/)
   })
 
+  const endpoint = (state: number, ...at: string[]) =>
+    ` ENDPT     SOCK   STY SST HBKT LPORT   UID INODE LADDRS\nffff0001 ffff0002 2   ${state}  40   9000      0 99999999 ${at.join(' ')} \n`
+  test.each([
+    [10, ['0.0.0.0'], 1],
+    [10, ['0000:0000:0000:0000:0000:0000:0000:0000'], 1],
+    [10, ['127.0.0.1', '192.0.2.1'], 1],
+    [10, ['127.0.0.1'], 0],
+    [7, ['0.0.0.0'], 0],
+  ])('an SCTP endpoint in state %d on %j: status %d', async (state, at, expected) => {
+    const files = { '/proc/net/sctp/eps': endpoint(state, ...at) }
+    const { status, json } = await show(row([port(9000, 9000, 'sctp')], {}, { files }))
+    expect(status).toBe(expected)
+    if (expected === 1) expect(json.msg).toContain('cannot publish host port 9000/sctp')
+  })
+
   test('a UDP socket on a port for clients is told of', async () => {
     const files = { '/proc/net/udp': `head\n${socket('00000000:8000')}` }
     const { plan, status } = await show(row([port(32768, 53, 'udp')], {}, { files }))

@@ -92,6 +92,10 @@ describe("a runtime's own socket is no obstacle", () => {
     ['the child is another program', { way: 'by another program' }],
     ['the child has it alone', { way: 'handed over' }],
     ['without a pid namespace', { way: 'reserved', wrap: [] }],
+    [
+      'in a pid namespace that /proc is not of',
+      { way: 'reserved', wrap: ['unshare', '--pid', '--fork', '--kill-child'] },
+    ],
     ['where processes of others are hidden', { way: 'reserved', wrap: [...inPidNamespace(hiding), ...unprivileged] }],
   ]
   test.for(rows)('%s', ([, held], { host }) => expectPublished(host, held))
