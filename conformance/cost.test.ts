@@ -148,7 +148,10 @@ test('a start loads no module of Node beyond those of an empty program', async (
     return JSON.parse(stderr) as string[]
   }
   const empty = await loadedBy('-e', 'process.reallyExit(0)')
-  const ours = await loadedBy('-e', `eval(require('node:fs').readFileSync('${scriptOf('bridge')}', 'latin1'))(require)`)
+  const ours = await loadedBy(
+    '-e',
+    `eval(require('node:fs').readFileSync('${scriptOf('bridge')}', 'latin1'))(require, { plugin: 'bridge' })`,
+  )
   const ofRunningAFile = /CJSLoader|run_main|main\/|modules\/|eval|vm|source_map|diagnostics/
   expect(ours.filter((one) => !empty.includes(one) && !ofRunningAFile.test(one))).toEqual([])
 })

@@ -58,7 +58,7 @@ async function call({ verb = 'ADD', id = 'c1', ifName = 'eth0', args = '', ...re
   }
   let [stdout, stderr] = ['', '']
   const status = await main({
-    argv0: '/opt/cni/bin/host-local',
+    plugin: 'host-local',
     env: { ...CNI, PODWIRE_DRY_RUN: dryRun ? '1' : '' },
     stdin: () => stdin,
     stdout: (text) => {

@@ -1,30 +1,14 @@
-import { readFileSync, writeSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { createFiles } from './exec/files.js'
 import { appendTrace, createRunner, type Trace } from './exec/run.js'
+import { exit, write } from './exec/standard.js'
 import { createKernel } from './kernel/kernel.js'
 import { within } from './plan/batch.js'
 import type { Operation } from './plan/operation.js'
 import { main } from './protocol/main.js'
+import type { Invocation } from './start.js'
 
-/** Writes all of a text, also to a pipe that takes it in pieces; nothing here loads Node's streams (2.5 ms a start). */
-function write(fd: number, text: string): void {
-  const bytes = Buffer.from(text)
-  for (let at = 0; at < bytes.length; ) {
-    try {
-      at += writeSync(fd, bytes, at)
-    } catch (thrown) {
-      if ((thrown as NodeJS.ErrnoException).code === 'EAGAIN') continue
-      if (fd === 1) exit(1, `Error writing error JSON to stdout: ${(thrown as Error).message}\n`)
-      return
-    }
-  }
-}
-
-/** Leaves at once: an exit handler or an open handle would only cost time. */
-function exit(status: number, lastWords = ''): never {
-  if (lastWords !== '') write(2, lastWords)
-  return (process as unknown as { reallyExit(status: number): never }).reallyExit(status)
-}
+declare const told: Invocation
 
 const { env } = process
 const file = env['PODWIRE_TRACE']
@@ -39,9 +23,9 @@ const traceOperation =
   })
 
 main({
-  argv0: process.argv0,
+  plugin: told.plugin,
   env,
-  stdin: () => readFileSync(0, 'utf8'),
+  stdin: () => told.stdin ?? readFileSync(0, 'utf8'),
   stdout: (text) => write(1, text),
   stderr: (text) => write(2, text),
   run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), trace }),

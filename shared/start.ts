@@ -2,7 +2,18 @@ import { writeSync } from 'node:fs'
 import { internalBinding } from './exec/binding.js'
 
 // What the binary does first: run the script of the plugin that it was started as. Each plugin has a script of its own, so that a start
-// reads, and takes out of V8's code cache, nothing that only others need (shared/build/bundle.ts).
+// reads, and takes out of V8's code cache, nothing that only others need (shared/build/bundle.ts). By a name that is no plugin's runs the one
+// that finds out which plugin is meant (foreign.ts).
+
+/** What a script is told. */
+export interface Invocation {
+  /** The plugin it shall be. */
+  readonly plugin: string
+  /** What was on stdin, where it has been read to find the plugin. */
+  readonly stdin?: string | undefined
+  /** Runs a plugin's script instead, to the end of the process. */
+  readonly become: (plugin: string, stdin?: string) => void
+}
 
 /** What node:sea and node:vm stand on. */
 interface Assets {
@@ -28,9 +39,7 @@ interface Script {
 
 /** Runs the plugin to the end of the process. `require` is what its script gets. */
 export function start(require: NodeJS.Require): void {
-  const name = process.argv0.slice(process.argv0.lastIndexOf('/') + 1)
-  const version = process.env['CNI_COMMAND'] === 'VERSION' ? asset(`${name}.version`) : undefined
-  if (version === undefined || !answer(version)) run(name, require)
+  become(require, process.argv0.slice(process.argv0.lastIndexOf('/') + 1))
 }
 
 /** The script of shared/build/bundle.ts, ready to run. @throws where this Node does not show its bindings */
@@ -41,11 +50,16 @@ export function compile(text: string, name: string, cache?: Buffer) {
   return {
     cachedDataRejected: script.cachedDataRejected,
     createCachedData: () => script.createCachedData(),
-    run: script.runInContext(null, -1, true, false, false) as (require: NodeJS.Require) => void,
+    run: script.runInContext(null, -1, true, false, false) as (require: NodeJS.Require, told: Invocation) => void,
   }
 }
 
 // --- internal
+
+function become(require: NodeJS.Require, name: string, stdin?: string): void {
+  const version = process.env['CNI_COMMAND'] === 'VERSION' ? asset(`${name}.version`) : undefined
+  if (version === undefined || !answer(version)) run(name, require, stdin)
+}
 
 function asset(name: string): Buffer | undefined {
   const bytes = internalBinding<Assets>('sea')?.getAsset(name)
@@ -63,13 +77,12 @@ function answer(bytes: Buffer): boolean {
   return (process as unknown as { reallyExit(status: number): never }).reallyExit(0)
 }
 
-function run(name: string, require: NodeJS.Require): void {
+function run(name: string, require: NodeJS.Require, stdin?: string): void {
   const own = asset(`${name}.js`)
-  // By another name any script will do: it says which names there are.
-  const known = own ? name : 'loopback'
-  const text = (own ?? asset('loopback.js'))?.toString('latin1')
+  const known = own ? name : 'foreign'
+  const text = (own ?? asset('foreign.js'))?.toString('latin1')
   if (text === undefined) throw new Error(`this Node cannot start ${known}`)
   const script = compile(text, known, asset(`${known}.cache`))
   if (script.cachedDataRejected) process.emitWarning(`the code cache of ${known} was rejected`)
-  script.run(require)
+  script.run(require, { plugin: name, stdin, become: (plugin, text) => become(require, plugin, text) })
 }

@@ -74,9 +74,9 @@ async function bundled(entry: string, plugins: Plugin[]): Promise<string> {
   return file.text
 }
 
-/** A function of `require`, in ASCII: start.ts reads it byte by byte. */
+/** A function of `require` and an Invocation, in ASCII: start.ts reads it byte by byte. */
 async function script(entry: string, plugins: Plugin[]): Promise<string> {
-  return `(function(require){${await bundled(entry, plugins)}})\n`
+  return `(function(require,told){${await bundled(entry, plugins)}})\n`
 }
 
 function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promise<string> {
@@ -85,7 +85,7 @@ function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promis
   return script('shared/entry.js', [virtualModulesPlugin(shapes, within)])
 }
 
-/** One script for each plugin with what it alone needs, one that records (record.ts), what starts them, and the builder of the saved heap. */
+/** One script for each plugin with what it alone needs, one for other names, one that records (record.ts), what starts them, and the builder of the saved heap. */
 async function main(): Promise<void> {
   for (const folder of [scripts, recorder, licences]) {
     rmSync(folder, { recursive: true, force: true })
@@ -96,8 +96,9 @@ async function main(): Promise<void> {
   const files = all.map(({ name }) => path.join(scripts, `${name}.js`))
   const texts = await Promise.all(all.map((plugin) => scriptOf(plugin, shapes, all)))
   for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
+  writeFileSync(path.join(scripts, 'foreign.js'), await script('shared/foreign.js', [virtualModulesPlugin(shapes, [])]))
   // Alone in its binary, it is what start.ts runs by any name.
-  writeFileSync(path.join(recorder, 'loopback.js'), await script('shared/build/record.js', []))
+  writeFileSync(path.join(recorder, 'foreign.js'), await script('shared/build/record.js', []))
   // By its name here, stacks do not tell where it was built.
   writeFileSync('dist/heap.cjs', `${await bundled('shared/build/heap.js', [])}//# sourceURL=podwire\n`)
   writeFileSync('dist/podwire.cjs.new', await bundled('shared/main.js', []))

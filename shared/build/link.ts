@@ -31,7 +31,7 @@ function checkStart(binary: string, name: string): void {
 }
 
 const names = listPlugins(process.cwd()).map(({ name }) => name)
-for (const name of names) checkStart('dist/podwire', name)
+for (const name of [...names, 'x-bridge', 'unknown']) checkStart('dist/podwire', name)
 copyLibraries('dist/podwire-lib', 'dist/bin/podwire-lib')
 linkNames('dist/podwire', 'dist/bin', names)
 console.log(`dist/bin: ${names.join(' ')}`)

@@ -44,9 +44,16 @@ test('a name in both folders is refused', () => {
 })
 
 test('the text names the compiled modules and loads them when called', () => {
-  const root = tree('plugins/b.ts', 'plugins/b.schema.ts')
+  const root = tree('plugins/b.ts', 'plugins/b.schema.ts', 'ipam/a.ts', 'ipam/a.schema.ts')
   const text = virtualModule('podwire:plugins', { root, base: '/js', extension: '.js' })
-  expect(text).toBe('export const names = ["b"]\nexport const plugins = {\n  "b": () => import("/js/plugins/b.js"),\n}')
+  expect(text.split('\n')).toEqual([
+    'export const names = ["a","b"]',
+    'export const ipams = ["a"]',
+    'export const plugins = {',
+    '  "a": () => import("/js/ipam/a.js"),',
+    '  "b": () => import("/js/plugins/b.js"),',
+    '}',
+  ])
   expect(() => virtualModule('podwire:nothing', { root, base: '/js', extension: '.js' })).toThrow('podwire:nothing')
 })
 

@@ -46,7 +46,8 @@ const virtualModules: Record<string, (tree: ModuleTree) => string> = {
       ({ name, module }) => `${JSON.stringify(name)}: () => import(${location(tree, module)})`,
     )
     const names = JSON.stringify(all.map(({ name }) => name))
-    return `export const names = ${names}\nexport const plugins = ${objectText(loaders)}`
+    const ipams = JSON.stringify(all.flatMap(({ name, folder }) => (folder === 'ipam' ? [name] : [])))
+    return `export const names = ${names}\nexport const ipams = ${ipams}\nexport const plugins = ${objectText(loaders)}`
   },
   'podwire:shapes': (tree) => {
     const plugins = listPlugins(tree.root)

@@ -7,6 +7,7 @@ import type { Flow } from './flows.js'
 
 /** What a recorder reads on stdin. */
 export interface Recording {
+  readonly plugin: string
   /** The plugin's script, NAME.js; NAME.cache and NAME.version are written. */
   readonly file: string
   readonly flows: readonly Flow[]
@@ -14,7 +15,7 @@ export interface Recording {
 
 const fs = require('node:fs') as typeof import('node:fs')
 const { readFileSync, writeSync } = fs
-const { file, flows } = JSON.parse(readFileSync(0, 'utf8')) as Recording
+const { plugin, file, flows } = JSON.parse(readFileSync(0, 'utf8')) as Recording
 const script = compile(readFileSync(file, 'latin1'), file)
 const waiting = flows.values()
 let [input, output] = ['', '']
@@ -50,7 +51,7 @@ function next(): void {
   input = JSON.stringify(config)
   output = ''
   Object.assign(process.env, { CNI_COMMAND: command, CNI_NETNS: netns })
-  script.run(require)
+  script.run(require, { plugin, become: () => undefined })
 }
 
 next()

@@ -3,6 +3,8 @@ declare module 'podwire:plugins' {
   import type { AnyPlugin } from '../protocol/plugin.js'
   /** Of all plugins; those that are none of `plugins` have another script. */
   export const names: readonly string[]
+  /** Those that hand out addresses. */
+  export const ipams: readonly string[]
   export const plugins: Readonly<Record<string, () => Promise<{ default: AnyPlugin }>>>
 }
 declare module 'podwire:shapes' {

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, symlinkSync } from 'node:fs'
+import { mkdirSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
 import { flowsOf } from './flows.js'
+import { listPlugins } from './plugins.js'
 import type { Recording } from './record.js'
 
 // warm RECORDER: makes the code caches: runs each script as a runtime would and keeps what V8 had to compile, which is what a start should find
@@ -19,12 +20,12 @@ function pluginFolder(names: readonly string[]): string {
   return folder
 }
 
-const names = readdirSync(scripts).flatMap((file) => (file.endsWith('.js') ? file.slice(0, -3) : []))
+const names = listPlugins(process.cwd()).map(({ name }) => name)
 const folder = pluginFolder(names)
 // The first time makes what later calls find there: tables, the bridge.
 for (const _ of ['first', 'as always']) {
   for (const name of names) {
-    const recording: Recording = { file: path.join(scripts, `${name}.js`), flows: flowsOf(name) }
+    const recording: Recording = { plugin: name, file: path.join(scripts, `${name}.js`), flows: flowsOf(name) }
     const { status, stderr } = spawnSync(recorder, [], {
       argv0: name,
       input: JSON.stringify(recording),

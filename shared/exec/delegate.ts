@@ -8,21 +8,20 @@ export interface Found {
   readonly own: boolean
 }
 
+export type Variables = Readonly<Record<string, string | undefined>>
+
 /**
  * Finds a plugin as libcni does: the first regular file of that name in the directories of CNI_PATH.
  * @throws code 107, or 7 for a type that is no file name
  */
 export function findDelegate(type: string, cniPath: string): Found {
-  if (type.includes('/') || type === '.' || type === '..' || type.includes('\0')) {
+  if (!isFileName(type)) {
     throw new CniError(codes.invalidConfiguration, `invalid plugin name: ${type}`, {
       problems: [{ path: 'ipam.type', value: type, expected: 'the file name of an IPAM plugin, without "/"' }],
     })
   }
-  for (const directory of cniPath.split(':')) {
-    const path = `${directory === '' ? '.' : directory}/${type}`
-    const stat = look(path)
-    if (stat?.isFile()) return { path, own: isThisProgram(stat) }
-  }
+  const found = lookForDelegate(type, cniPath)
+  if (found) return found
   throw new CniError(
     codes.delegateFailed,
     `failed to find plugin "${type}" in path [${cniPath.replaceAll(':', ' ')}]`,
@@ -31,6 +30,40 @@ export function findDelegate(type: string, cniPath: string): Found {
       fix: `install the plugin "${type}" beside the others, or correct ipam.type`,
     },
   )
+}
+
+/** The same, or undefined where there is none. */
+export function lookForDelegate(type: string, cniPath: string): Found | undefined {
+  if (!isFileName(type)) return undefined
+  for (const directory of cniPath.split(':')) {
+    const path = `${directory === '' ? '.' : directory}/${type}`
+    const stat = look(path)
+    if (stat?.isFile()) return { path, own: isThisProgram(stat) }
+  }
+  return undefined
+}
+
+/**
+ * The variable by which delegates know that they are some: the names in `ipam.type` of all delegations above, with "/" between. It passes through
+ * plugins of others, too.
+ */
+export const delegations = 'PODWIRE_DELEGATIONS'
+
+/** The environment of a delegate. @throws code 7 where delegations lead from one to the next, maybe without end */
+export function delegateEnvironment(env: Variables, type: string): Variables {
+  const all = [...delegationsAbove(env), type]
+  if (all.length > mostDelegations) throw endless(type, `more than ${mostDelegations} delegations: ${all.join(' > ')}`)
+  return { ...env, [delegations]: all.join('/') }
+}
+
+/**
+ * Refuses to be a delegate that would ask for addresses as it is asked itself, by wrappers or copies of this program. Nothing is done by then:
+ * the attachment's things are those of who was called for them.
+ * @throws code 7
+ */
+export function refuseLoop(env: Variables, type: string | undefined, plugin: string): void {
+  if (env[delegations] === undefined || type === undefined || !delegationsAbove(env).includes(type)) return
+  throw endless(type, `"${type}", which starts ${plugin}, is not an IPAM plugin`)
 }
 
 /**
@@ -44,7 +77,7 @@ export function runDelegate(
     path: string
     verb: string
     stdin: string
-    env: Readonly<Record<string, string | undefined>>
+    env: Variables
     warn: (text: string) => void
   },
 ): string {
@@ -60,6 +93,23 @@ export function runDelegate(
 }
 
 // --- internal
+
+const mostDelegations = 4
+
+function delegationsAbove(env: Variables): readonly string[] {
+  return (env[delegations] ?? '').split('/').filter((one) => one !== '')
+}
+
+function endless(type: string, message: string): CniError {
+  return new CniError(codes.invalidConfiguration, message, {
+    problems: [{ path: 'ipam.type', value: type, expected: 'an IPAM plugin, which asks no other one for addresses' }],
+    fix: `correct ipam.type; if it is right, unset ${delegations} where the runtime is started`,
+  })
+}
+
+function isFileName(type: string): boolean {
+  return !type.includes('/') && type !== '.' && type !== '..' && !type.includes('\0')
+}
 
 let self: { dev: number; ino: number } | undefined
 

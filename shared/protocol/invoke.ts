@@ -33,6 +33,15 @@ export function readRequest(environment: Environment, stdin: string): Request {
   return { environment, stdin, json: { ...json, name } }
 }
 
+/** All of stdin. @throws code 5 */
+export function readInput(stdin: () => string): string {
+  try {
+    return stdin()
+  } catch (thrown) {
+    fail(codes.ioFailure, `error reading from stdin: ${(thrown as Error).message}`)
+  }
+}
+
 /** The version the configuration asks for and the plugin allows for the verb. @throws code 1 or 6 */
 export function readVersion(request: Request, plugin: AnyPlugin): Version {
   const verb = verbOf(request)
@@ -71,6 +80,13 @@ export function memberOf(json: Readonly<Record<string, unknown>>, name: string):
     if (value !== null && key.toLowerCase() === lower) found = value
   }
   return found
+}
+
+/** The name in `ipam.type`, if there is a text. */
+export function ipamType(json: Request['json']): string | undefined {
+  const ipam = memberOf(json, 'ipam')
+  const type = typeof ipam === 'object' && ipam !== null ? memberOf({ ...ipam }, 'type') : undefined
+  return typeof type === 'string' ? type : undefined
 }
 
 // --- internal

@@ -1,8 +1,10 @@
-import { findDelegate, runDelegate } from '../exec/delegate.js'
+import { ipams, names } from 'podwire:plugins'
+import { delegateEnvironment, findDelegate, runDelegate, type Variables } from '../exec/delegate.js'
 import type { Verb } from './environment.js'
 import { asCniError, CniError, codes } from './errors.js'
 import { invoke, readRequest } from './invoke.js'
-import type { Call } from './plugin.js'
+import { pluginAt } from './name.js'
+import type { AnyPlugin, Call } from './plugin.js'
 import { emptyResult, parseDelegateResult, type Result } from './result.js'
 
 /** True where the configuration names an IPAM plugin; `{}` and an empty type mean none, as podman writes them. */
@@ -11,11 +13,11 @@ export function hasIpam({ config }: Pick<Call, 'config'>): boolean {
 }
 
 /**
- * Refuses an IPAM plugin that is not there, before anything is touched.
- * @throws code 107, or 7 for a type that is no file name
+ * Refuses an IPAM plugin that is not there or is none, before anything is touched.
+ * @throws code 107, or 7 for a type that is no file name, no IPAM plugin, or leads back here
  */
 export function requireIpam(call: Call): void {
-  if (hasIpam(call)) findDelegate(call.config.ipam?.type ?? '', call.environment.path)
+  if (hasIpam(call)) findIpam(call)
 }
 
 /**
@@ -40,14 +42,14 @@ export function checkLease(call: Call): void {
   if (hasIpam(call)) delegate(call, 'CHECK')
 }
 
-/** @throws code 50 when the IPAM plugin is missing or says it cannot serve */
+/** @throws code 50 when the IPAM plugin is missing or says it cannot serve, 7 when it is none */
 export function ipamStatus(call: Call): void {
   if (!hasIpam(call)) return
   try {
     delegate(call, 'STATUS')
   } catch (thrown) {
     const error = asCniError(thrown)
-    if (error.code === codes.notAvailable || error.code === codes.notAvailableLimited) throw error
+    if (passedOn.includes(error.code)) throw error
     throw new CniError(codes.notAvailable, `no addresses can be had: ${error.message}`, { details: error.details })
   }
 }
@@ -58,19 +60,21 @@ export function collectLeases(call: Call): void {
 
 // --- internal
 
+/** What STATUS says as it is; everything else is a reason why there are no addresses. */
+const passedOn: readonly number[] = [codes.notAvailable, codes.notAvailableLimited, codes.invalidConfiguration]
+
 function delegate(call: Call, verb: Exclude<Verb, 'VERSION'>): Result | undefined {
-  const { host, environment, config, ownDelegate } = call
-  const type = config.ipam?.type ?? ''
-  const found = findDelegate(type, environment.path)
-  if (found.own && ownDelegate) {
-    return invoke(ownDelegate, readRequest({ ...environment, command: verb }, call.stdin), inSameJournal(call))
+  const { host, environment } = call
+  const { path, own, env } = findIpam(call)
+  if (own) {
+    return invoke(own, readRequest({ ...environment, command: verb }, call.stdin), inSameJournal(call))
   }
   if (host.dryRun && (verb === 'ADD' || verb === 'DEL')) {
-    host.warn(`# CNI_COMMAND=${verb} ${found.path}`)
+    host.warn(`# CNI_COMMAND=${verb} ${path}`)
     return verb === 'ADD' ? placeholder : undefined
   }
   const execute = (command: string) =>
-    runDelegate(host.run, { path: found.path, verb: command, stdin: call.stdin, env: host.env, warn: host.warn })
+    runDelegate(host.run, { path, verb: command, stdin: call.stdin, env, warn: host.warn })
   if (verb !== 'ADD') return void execute(verb)
   host.journal.note(() => {
     try {
@@ -80,7 +84,28 @@ function delegate(call: Call, verb: Exclude<Verb, 'VERSION'>): Result | undefine
       return [asCniError(thrown)]
     }
   })
-  return parseDelegateResult(execute('ADD'), call.version, `the plugin ${found.path}`)
+  return parseDelegateResult(execute('ADD'), call.version, `the plugin ${path}`)
+}
+
+/** What to ask: `own` in this process, or the program at `path` with `env`. @throws code 107 or 7 */
+function findIpam(call: Call): { path: string; own: AnyPlugin | undefined; env: Variables } {
+  const { config, environment, host, ownDelegate } = call
+  const type = config.ipam?.type ?? ''
+  if (names.includes(type)) refuseOther(type, type)
+  const found = findDelegate(type, environment.path)
+  const own = found.own ? ownDelegate : undefined
+  if (found.own && !own) refuseOther(type, pluginAt(found.path, host.files.readLink))
+  return { path: found.path, own, env: own ? host.env : delegateEnvironment(host.env, type) }
+}
+
+/** Where `ipam.type` means a plugin of this suite that hands out no addresses: asking it for some would never end. @throws code 7 */
+function refuseOther(type: string, plugin: string | undefined): void {
+  if (plugin === undefined || ipams.includes(plugin)) return
+  const which = plugin === type ? '' : `, which is ${plugin},`
+  throw new CniError(codes.invalidConfiguration, `"${type}"${which} is not an IPAM plugin`, {
+    problems: [{ path: 'ipam.type', value: type, expected: `an IPAM plugin: ${ipams.join(', ')}, or another suite's` }],
+    fix: 'correct ipam.type, or leave ipam out where the network has no addresses',
+  })
 }
 
 /** In one process the delegate notes exactly what it took in our journal; a failure inside is ours to roll back. */

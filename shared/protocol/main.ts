@@ -1,20 +1,22 @@
-import { names, plugins } from 'podwire:plugins'
+import { ipams, names, plugins } from 'podwire:plugins'
 import { version as release } from 'podwire:version'
+import { lookForDelegate, refuseLoop } from '../exec/delegate.js'
 import type { Files } from '../exec/files.js'
 import type { Run } from '../exec/run.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { createHost } from '../plan/host.js'
-import { readEnvironment } from './environment.js'
-import { asCniError, CniError, codes, printError } from './errors.js'
-import { invoke, memberOf, type Request, readRequest, readVersion } from './invoke.js'
+import { type Environment, readEnvironment } from './environment.js'
+import { asCniError, attributed, printError } from './errors.js'
+import { invoke, ipamType, type Request, readInput, readRequest, readVersion } from './invoke.js'
+import { pluginAt } from './name.js'
 import type { AnyPlugin } from './plugin.js'
 import { printResult } from './result.js'
-import { newest, versionsSince } from './version.js'
+import { printVersions, versionsSince } from './version.js'
 
 /** The outside world of one invocation. */
 export interface World {
-  /** The name the program was started by, with or without directories. */
-  readonly argv0: string
+  /** The plugin that the program is. */
+  readonly plugin: string
   readonly env: Readonly<Record<string, string | undefined>>
   /** All of stdin. @throws the system's error */
   readonly stdin: () => string
@@ -42,13 +44,9 @@ export async function main(world: World): Promise<0 | 1> {
 // --- internal
 
 async function dispatch(world: World): Promise<void> {
-  const name = world.argv0.slice(world.argv0.lastIndexOf('/') + 1)
+  const name = world.plugin
   const plugin = await load(name)
-  if (!plugin) {
-    throw new CniError(codes.internal, `"${name}" is none of the plugins of podwire ${release}`, {
-      fix: `start the program by one of these names: ${names.join(', ')}`,
-    })
-  }
+  if (!plugin) throw new Error(`the plugin ${name} is not in its own script`)
   const supported = versionsSince(plugin.since)
   if ((world.env['CNI_COMMAND'] ?? '') === '') {
     const lines = [`CNI ${name} plugin v${release}`, `CNI protocol versions supported: ${supported.join(', ')}`]
@@ -56,9 +54,10 @@ async function dispatch(world: World): Promise<void> {
   }
   const environment = readEnvironment(world.env)
   if (environment.command === 'VERSION') {
-    return world.stdout(`${JSON.stringify({ cniVersion: newest, supportedVersions: supported })}\n`)
+    return world.stdout(printVersions(supported))
   }
-  const request = readRequest(environment, readAll(world))
+  const request = readRequest(environment, readInput(world.stdin))
+  if (!ipams.includes(name)) refuseBelowItself(request, world.env, name)
   const host = createHost({
     run: world.run,
     files: world.files,
@@ -67,7 +66,7 @@ async function dispatch(world: World): Promise<void> {
     dryRun: world.env['PODWIRE_DRY_RUN'] === '1',
     stderr: world.stderr,
   })
-  const result = invoke(plugin, request, host, await ownDelegate(request))
+  const result = invoke(plugin, request, host, await ownDelegate(request, world.files))
   if (result) world.stdout(printResult(result, readVersion(request, plugin)))
 }
 
@@ -76,18 +75,25 @@ function load(name: string): Promise<AnyPlugin | undefined> {
   return loader ? loader().then(({ default: plugin }) => plugin) : Promise.resolve(undefined)
 }
 
-/** Our own plugin of the name in `ipam.type`, loaded ahead because verbs are synchronous. */
-function ownDelegate({ json }: Request): Promise<AnyPlugin | undefined> {
-  const ipam = memberOf(json, 'ipam')
-  const type = typeof ipam === 'object' && ipam !== null ? memberOf({ ...ipam }, 'type') : undefined
-  return typeof type === 'string' ? load(type) : Promise.resolve(undefined)
+/** @throws code 7 where this is a delegate that would start itself */
+function refuseBelowItself({ json }: Request, env: World['env'], plugin: string): void {
+  try {
+    refuseLoop(env, ipamType(json), plugin)
+  } catch (thrown) {
+    throw attributed(asCniError(thrown), plugin, String(json['name']))
+  }
 }
 
-function readAll(world: World): string {
-  try {
-    return world.stdin()
-  } catch (thrown) {
-    const message = `error reading from stdin: ${(thrown as Error).message}`
-    throw new CniError(codes.ioFailure, message, { complete: true })
-  }
+/** Our own IPAM plugin that `ipam.type` means, loaded ahead because verbs are synchronous. */
+function ownDelegate({ json, environment }: Request, { readLink }: Files): Promise<AnyPlugin | undefined> {
+  const type = ipamType(json)
+  const name = type === undefined ? undefined : pluginOfType(type, environment, readLink)
+  return name !== undefined && ipams.includes(name) ? load(name) : Promise.resolve(undefined)
+}
+
+/** A plugin's own name means it; by another name it is the one that would run there. */
+function pluginOfType(type: string, { path }: Environment, readLink: Files['readLink']): string | undefined {
+  if (names.includes(type)) return type
+  const found = lookForDelegate(type, path)
+  return found?.own ? pluginAt(found.path, readLink) : undefined
 }

@@ -5,7 +5,7 @@ import { CniError, codes } from './errors.js'
 export const versions = ['0.1.0', '0.2.0', '0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'] as const
 
 export type Version = (typeof versions)[number]
-export const newest: Version = '1.1.0'
+const newest: Version = '1.1.0'
 
 /** Result families: versions whose results have one shape (A: ip4/ip6, B: ips with version, C: ips without). */
 export type Family = 'A' | 'B' | 'C'
@@ -33,6 +33,11 @@ export function familyOf(version: Version): Family {
 /** The versions a plugin supports: all from `first` on. */
 export function versionsSince(first: Version = '0.1.0'): readonly Version[] {
   return versions.slice(versions.indexOf(first))
+}
+
+/** What VERSION answers. */
+export function printVersions(supportedVersions: readonly Version[]): string {
+  return `${JSON.stringify({ cniVersion: newest, supportedVersions })}\n`
 }
 
 /**

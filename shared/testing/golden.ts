@@ -38,7 +38,7 @@ const bootID = '5ca1ab1e-0000-4000-8000-000000000000'
 export async function show(row: Row): Promise<Shown> {
   let [plan, stdout] = ['', '']
   const status = await main({
-    argv0: `/opt/cni/bin/${row.plugin}`,
+    plugin: row.plugin,
     env: {
       CNI_COMMAND: row.verb,
       CNI_CONTAINERID: 'c1',
