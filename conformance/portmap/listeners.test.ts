@@ -142,7 +142,7 @@ describe('an address that a condition excludes goes on to lead to its listener, 
   test.for(rows)('%s, by %s', async ([suite, backend], { host }) => {
     const { outside, container } = await setting(host)
     for (const address of Object.values(agents)) {
-      await host.output(['ip', 'address', 'add', address, 'dev', 'lo'])
+      await host.output(['ip', 'address', 'add', address, 'dev', 'lo', ...(address.includes(':') ? ['nodad'] : [])])
       await serve(host, { protocol: 'tcp', port: 8080, name: 'agent', address })
     }
     const chain = await publish(host, container, [tcp(8080)], { suite, portmap: { backend, ...words[backend] } })
