@@ -20,45 +20,39 @@ const limits = { ingressRate: 8e6, ingressBurst: 8e6, egressRate: 8e6, egressBur
 
 /** The routes of both families. */
 const inside = ['in ip', 'in ip']
-/** Tries what the kernel has, in a namespace of its own. */
-const probe = 'unshare'
 const rewrite = ['iptables-save', 'iptables-restore']
 
 const rows: [string, Costed, Cost][] = [
   ['loopback', { type: 'loopback' }, {}],
   ['host-local', { type: 'host-local', ipam }, {}],
   ['static', { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } }, {}],
-  ['bridge', { type: 'bridge', isGateway: true, ipam }, { CHECK: inside, STATUS: [probe] }],
+  ['bridge', { type: 'bridge', isGateway: true, ipam }, { CHECK: inside }],
   [
     'bridge with masquerade',
     { type: 'bridge', isGateway: true, ipMasq: true, ipam },
-    { CHECK: [...inside, 'nft'], STATUS: [probe, probe], GC: ['nft'] },
+    { CHECK: [...inside, 'nft'], STATUS: ['nft'], GC: ['nft'] },
   ],
   [
     'bridge as most networks have it',
     { type: 'bridge', isGateway: true, hairpinMode: true, portIsolation: true, ipam },
-    { CHECK: inside, STATUS: [probe] },
+    { CHECK: inside },
   ],
-  [
-    'promiscuous bridge',
-    { type: 'bridge', isGateway: true, promiscMode: true, ipam },
-    { CHECK: inside, STATUS: [probe] },
-  ],
+  ['promiscuous bridge', { type: 'bridge', isGateway: true, promiscMode: true, ipam }, { CHECK: inside }],
   [
     'ptp with masquerade',
     { type: 'ptp', ipMasq: true, ipam },
-    { CHECK: [...inside, 'ip', 'ip', 'nft'], STATUS: [probe, probe], GC: ['nft'] },
+    { CHECK: [...inside, 'ip', 'ip', 'nft'], STATUS: ['nft'], GC: ['nft'] },
   ],
-  ['macvlan', { type: 'macvlan', master: 'uplink', ipam }, { CHECK: inside, STATUS: [probe] }],
-  ['tap', { type: 'tap', ipam }, { ADD: ['in ip'], CHECK: inside, STATUS: [probe] }],
-  ['host-device', { type: 'host-device', device: 'spare0' }, { ADD: ['in ip'], DEL: ['in ip'] }],
+  ['macvlan', { type: 'macvlan', master: 'uplink', ipam }, { CHECK: inside }],
+  ['tap', { type: 'tap', ipam }, { ADD: ['in ip'], CHECK: inside, STATUS: ['ip'] }],
+  ['host-device', { type: 'host-device', device: 'spare0' }, { ADD: ['in ip'], DEL: ['in ip'], STATUS: ['ip'] }],
 ]
 
 const chained: [string, Costed, Cost][] = [
   [
     'portmap, 100 ports',
     { type: 'portmap', runtimeConfig: { portMappings } },
-    { CHECK: ['nft'], STATUS: [probe], GC: ['nft', 'iptables-save', 'ip6tables-save'] },
+    { CHECK: ['nft'], STATUS: ['nft'], GC: ['nft', 'iptables-save', 'ip6tables-save'] },
   ],
   [
     'portmap, 100 ports, by iptables',
@@ -67,15 +61,15 @@ const chained: [string, Costed, Cost][] = [
       ADD: ['iptables-save', 'iptables-restore', 'iptables-save'],
       CHECK: ['iptables-save'],
       DEL: ['iptables-save', 'iptables-restore', 'ip6tables-save'],
-      STATUS: [probe],
+      STATUS: ['iptables-restore'],
       GC: ['iptables-save', 'ip6tables-save'],
     },
   ],
-  ['firewall', { type: 'firewall' }, { CHECK: ['nft', 'iptables-save'], STATUS: [probe] }],
+  ['firewall', { type: 'firewall' }, { CHECK: ['nft', 'iptables-save'], STATUS: ['nft'] }],
   [
     'firewall, by iptables',
     { type: 'firewall', backend: 'iptables' },
-    { ADD: rewrite, CHECK: ['iptables-save'], DEL: rewrite, STATUS: [probe] },
+    { ADD: rewrite, CHECK: ['iptables-save'], DEL: rewrite, STATUS: ['iptables-restore'] },
   ],
   ['tuning without work', { type: 'tuning' }, {}],
   [
@@ -83,13 +77,13 @@ const chained: [string, Costed, Cost][] = [
     { type: 'tuning', mtu: 1400, promisc: true, allmulti: true, sysctl: { 'net.ipv4.conf.IFNAME.rp_filter': '2' } },
     {},
   ],
-  ['bandwidth without limits', { type: 'bandwidth' }, { STATUS: [probe, probe, probe] }],
+  ['bandwidth without limits', { type: 'bandwidth' }, { STATUS: ['tc', 'tc', 'ip'] }],
   [
     'bandwidth',
     { type: 'bandwidth', ...limits },
-    { ADD: ['ip + tc'], CHECK: ['tc', 'tc', 'tc'], DEL: ['tc + ip'], STATUS: [probe, probe, probe] },
+    { ADD: ['ip + tc'], CHECK: ['tc', 'tc', 'tc'], DEL: ['tc + ip'], STATUS: ['tc', 'tc', 'ip'] },
   ],
-  ['sbr', { type: 'sbr' }, { ADD: [...inside, 'in ip'], CHECK: inside, DEL: inside, STATUS: [probe] }],
+  ['sbr', { type: 'sbr' }, { ADD: [...inside, 'in ip'], CHECK: inside, DEL: inside, STATUS: ['ip'] }],
 ]
 
 describe('the processes of each verb', () => {
@@ -111,7 +105,8 @@ test('a start stays small: bytes of JavaScript and of the saved heap, and none o
   const requiredBy = (file: string) =>
     [...readFileSync(file, 'utf8').matchAll(/require\("([^"]+)"\)/g)].map(([, name]) => name)
   for (const { name } of listPlugins(repository)) {
-    expect(statSync(scriptOf(name)).size).toBeLessThan(140_000)
+    // portmap's is the longest, by who holds a port and by what STATUS looks for.
+    expect(statSync(scriptOf(name)).size).toBeLessThan(150_000)
     expect(new Set(requiredBy(scriptOf(name)))).toEqual(new Set(['node:fs']))
   }
   expect(requiredBy(`${repository}/dist/podwire.cjs`)).toEqual(['node:fs'])

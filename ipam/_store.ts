@@ -6,6 +6,7 @@
 // others leaves; reading all leases, which the index asks for after any foreign change, removes them. Free addresses
 // are found by looking at names, never into files, and past a bound in one listing of the directory.
 
+import type { Writing } from '../shared/plan/writable.js'
 import { changesOf, type Leases, type Updates } from './_change.js'
 import type { Epoch } from './_epoch.js'
 import { errnoOf, type LeaseFiles, reaching } from './_files.js'
@@ -15,6 +16,8 @@ import { type LeaseView, type Place, readAll, viewOf } from './_view.js'
 export interface Store {
   /** Where the lease files are. */
   readonly directory: string
+  /** What one more lease writes, with an address from each of `sets` ranges. */
+  readonly writes: (sets: number) => readonly Writing[]
   /** Makes the directory. @throws code 5 */
   readonly create: () => void
   /** Looks without the lock, and changes nothing. @throws code 5 */
@@ -66,6 +69,11 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
 
   return {
     directory,
+    // The lock and a draft, a name for each address and each set's last one; in the index a record and its seal.
+    writes: (sets) => [
+      { directory, files: 2 + 2 * sets },
+      { directory: state, files: 2 },
+    ],
     create: () =>
       reaching(`create ${directory}`, () => {
         if (!files.lstatSync(directory, { throwIfNoEntry: false }))

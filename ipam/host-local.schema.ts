@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { checked, networkConfiguration } from '../shared/protocol/config.schema.js'
+import { checked, flag, networkConfiguration } from '../shared/protocol/config.schema.js'
 import { route } from '../shared/protocol/result.schema.js'
 
 /** Addresses stay text here: _ranges.ts reads them, which reports all mistakes of a range together. */
@@ -23,6 +23,8 @@ export const schema = networkConfiguration.loose().extend({
       routes: z.array(route).default([]),
       dataDir: z.string().optional(),
       resolvConf: z.string().optional(),
+      /** STATUS answers 50 for a full range, as the specification has it, instead of a warning. */
+      statusOnFullRange: flag,
     })
     .optional(),
   args: z.looseObject({ cni: z.looseObject({ ips: requestedAddresses.optional() }).optional() }).optional(),

@@ -341,17 +341,20 @@ describe('STATUS', () => {
     await quiet({ verb: 'STATUS' })
   })
 
-  test('50 when a set is full, when leases cannot be written; 7 when the configuration is wrong', async () => {
+  test('a warning when a set is full, or 50 where it is asked for; 50 when leases cannot be written; 7 when the configuration is wrong', async () => {
     const ipam = { subnet: '10.1.2.0/30' }
     await added({ ipam })
-    const full = await refused({ verb: 'STATUS', ipam })
+    const warned = await call({ verb: 'STATUS', ipam })
+    expect(warned).toMatchObject({ status: 0, stdout: '' })
+    expect(warned.stderr).toContain('no IP addresses available in range set: 10.1.2.1-10.1.2.2')
+    const full = await refused({ verb: 'STATUS', ipam: { ...ipam, statusOnFullRange: true } })
     expect(full.code).toBe(50)
     expect(full.msg).toContain('no IP addresses available in range set: 10.1.2.1-10.1.2.2')
     expect(full.details).toContain('10.1.2.2 held by c1 eth0')
     writeFileSync(join(dataDir, 'file'), '')
     const unwritable = await refused({ verb: 'STATUS', ipam: { ...ipam, dataDir: join(dataDir, 'file') } })
     expect(unwritable.code).toBe(50)
-    expect(unwritable.details).toContain('ENOTDIR')
+    expect(unwritable.msg).toContain('ENOTDIR')
     expect((await refused({ verb: 'STATUS', ipam: {} })).code).toBe(7)
   })
 })

@@ -1,5 +1,6 @@
 import { withLock } from '../shared/exec/lock.js'
 import { compareAddress, formatAddress, parseCidr } from '../shared/net/address.js'
+import { requireForAdd } from '../shared/plan/needs.js'
 import { isIdentifier } from '../shared/protocol/environment.js'
 import { CniError, codes, invalidConfiguration } from '../shared/protocol/errors.js'
 import { definePlugin, type Call as PluginCall } from '../shared/protocol/plugin.js'
@@ -13,7 +14,7 @@ import type { Owner } from './_lease.js'
 import { rangeHolding } from './_ranges.js'
 import { readRequest } from './_request.js'
 import { parseResolvConf } from './_resolv.js'
-import { refuseFull, refuseUnwritable } from './_status.js'
+import { fullness } from './_status.js'
 import { openStore, type Store } from './_store.js'
 import type { HostLocalConfiguration } from './host-local.schema.js'
 
@@ -56,9 +57,19 @@ export default definePlugin<HostLocalConfiguration>({
   status(call) {
     const { request, problems } = readRequest(call)
     if (problems.length > 0) throw invalidConfiguration(problems)
+    const { host } = call
     const store = storeOf(call)
-    refuseUnwritable(store.directory)
-    store.look((view) => refuseFull(request.sets, view, originOf(call, store)))
+    requireForAdd(host, {
+      writes: store.writes(request.sets.length),
+      also: [
+        () => void readDns(call),
+        () =>
+          sayFull(
+            call,
+            store.look((view) => fullness(request.sets, view, originOf(call, store))),
+          ),
+      ],
+    })
   },
 
   gc(call) {
@@ -140,6 +151,13 @@ function readDns({ config, host }: Call): Dns {
     const details = (thrown as Error).message
     throw new CniError(codes.ioFailure, `cannot read ipam.resolvConf ${path}`, { details, cause: thrown })
   }
+}
+
+/** The runtimes make a whole node NotReady of a plugin that is not available, also for pods of other networks. */
+function sayFull({ config, host }: Call, full: CniError | undefined): void {
+  if (!full) return
+  if (config.ipam?.statusOnFullRange) throw full
+  host.warn(`host-local: ${full.message}\n${full.details}`)
 }
 
 function notFound({ attachment }: Call, details: string): CniError {

@@ -24,7 +24,7 @@ export function createLink(
     ...(child.mac === undefined ? [] : ['address', child.mac]),
     ...(config.mtu > 0 ? ['mtu', String(config.mtu)] : []),
   ]
-  const type = ['type', child.kind, ...Object.entries(child.attributes).flatMap(([key, value]) => [key, String(value)])]
+  const type = ['type', child.kind, ...wordsOf(child)]
   if (config.linkInContainer) return [explained(addLink(at, [...words, ...type], why), child)]
   const born = (link: string) => ({
     ...explained(addLink({ link }, [...words, 'netns', netns, ...type], why), child),
@@ -35,6 +35,11 @@ export function createLink(
   const link = temporaryName(attachment)
   const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)
   return [born(link), { ...rename, undo: [deleteLink(at)] }]
+}
+
+/** What makes a child of its kind this one, as `ip link add` takes it. */
+export function wordsOf({ attributes }: ChildLink): readonly string[] {
+  return Object.entries(attributes).flatMap(([key, value]) => [key, String(value)])
 }
 
 /** What a child is called before it is renamed. */

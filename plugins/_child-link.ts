@@ -3,15 +3,16 @@ import { interfaceDifferences, throwDifferences } from '../shared/net/interface.
 import { deleteLink, setLink } from '../shared/net/ip.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
 import type { ObservedLink } from '../shared/net/observe.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { childOf } from '../shared/net/probe.js'
 import { attemptAll } from '../shared/plan/host.js'
+import { insideTools, type Needs, requireForAdd } from '../shared/plan/needs.js'
 import type { NetworkConfiguration } from '../shared/protocol/config.schema.js'
-import { asCniError, CniError, codes, type Problem } from '../shared/protocol/errors.js'
+import type { Problem } from '../shared/protocol/errors.js'
 import { checkLease, hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
 import type { Call } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
 import { leaseFree } from './_address-probe.js'
-import { createLink, refuseLargeMtu, temporaryName } from './_child-birth.js'
+import { createLink, refuseLargeMtu, temporaryName, wordsOf } from './_child-birth.js'
 import type { ChildLinkConfiguration } from './_child-link.schema.js'
 import { configureLan, withDirectRoutes } from './_lan-interface.js'
 import { findMaster, type MasterChoice, masterProblems, namesMaster } from './_master.js'
@@ -92,23 +93,24 @@ export function detachChild(call: Call): void {
   )
 }
 
-/** For STATUS: the kernel, the master where the configuration names it, and IPAM. @throws code 50 */
-export function childStatus(call: ChildCall, kind: ChildLink['kind']): void {
+/** For STATUS: the kernel, a master on the host, and IPAM. @throws code 50 */
+export function childStatus(call: ChildCall, child: ChildLink, more: Needs = {}): void {
   const { config, host } = call
-  probeKernel(host, [kind])
-  if (namesMaster(config) && !config.linkInContainer) requireMaster(call)
-  ipamStatus(call)
+  // Behind another plugin that made its master an ipvlan learns of it from prevResult alone.
+  const isElsewhere = config.linkInContainer || (child.kind === 'ipvlan' && !namesMaster(config))
+  requireForAdd(
+    host,
+    { features: [childOf(child.kind, wordsOf(child))], programs: insideTools(host) },
+    config.addressConflictDetection ? { programs: ['arping', 'nsenter'] } : {},
+    more,
+    { also: isElsewhere ? [] : [() => requireMaster(call, child)], ipam: () => ipamStatus(call) },
+  )
 }
 
 // --- internal
 
-function requireMaster({ host, config }: ChildCall): void {
-  try {
-    findMaster(host, config)
-  } catch (thrown) {
-    const { message, details } = asCniError(thrown)
-    throw new CniError(codes.notAvailable, message, { details })
-  }
+function requireMaster({ host, config }: ChildCall, child: ChildLink): void {
+  refuseLargeMtu(config.mtu, findMaster(host, config), child)
 }
 
 /** The master counts where the configuration names it. */

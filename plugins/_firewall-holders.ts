@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:f
 import { withLock } from '../shared/exec/lock.js'
 import { attachmentHash } from '../shared/net/names.js'
 import type { Host } from '../shared/plan/host.js'
+import type { Writing } from '../shared/plan/writable.js'
 import { asCniError, CniError, codes } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
 
@@ -38,9 +39,12 @@ export function exclusively(host: Host, body: () => void): void {
   }
 }
 
-// --- internal
-
 const root = '/run/podwire/firewall-holders'
+
+/** What an ADD writes that holds a thing. */
+export const holderWriting: Writing = { directory: root }
+
+// --- internal
 
 function directoryOf(thing: string): string {
   return `${root}/${thing}`

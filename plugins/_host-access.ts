@@ -5,11 +5,13 @@ import { deleteLink, ensureLink, ip, refuseRouterAdvertisements, setUp, sysctl }
 import { macFrom } from '../shared/net/names.js'
 import { bootID, hostHasLink, type ObservedLink, observeLink, observeRoutes } from '../shared/net/observe.js'
 import { attemptAll, type Host } from '../shared/plan/host.js'
+import type { Needs } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
 import {
   readRecord,
   recordsDirectory,
   recordsOfAllNetworks,
+  recordWritings,
   removeRecord,
   staleRecords,
   writeRecord,
@@ -69,6 +71,11 @@ export function collectHostAccess({ host, config, validAttachments }: Call): voi
           revokeHostAccess(host, attachment),
     ),
   )
+}
+
+/** What `grantHostAccess` needs. */
+export function hostAccessNeeds({ config }: Call): Needs {
+  return { programs: ['nsenter', 'ip'], writes: recordWritings(config.name, kind) }
 }
 
 /** What is missing of what an ADD granted. */

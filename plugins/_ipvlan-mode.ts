@@ -1,7 +1,14 @@
 import { attachmentHash } from '../shared/net/names.js'
 import { livingNetns } from '../shared/net/netns.js'
 import { type Eyes, type ObservedLink, observeLink, observeLinks } from '../shared/net/observe.js'
-import { recordsOfAllNetworks, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import type { Needs } from '../shared/plan/needs.js'
+import {
+  recordsOfAllNetworks,
+  recordWritings,
+  removeRecord,
+  staleRecords,
+  writeRecord,
+} from '../shared/plan/records.js'
 import { CniError, invalidConfiguration } from '../shared/protocol/errors.js'
 import type { Call } from '../shared/protocol/plugin.js'
 
@@ -26,6 +33,11 @@ export function claimMode(call: Call, mode: string, master: ObservedLink, contai
     fix: 'use one mode for all networks on a master, or another master; a DEL of the other makes room',
   }
   throw invalidConfiguration([problem], `the ipvlan children of ${master.ifname} have another mode`)
+}
+
+/** What `claimMode` needs. */
+export function modeNeeds({ config }: Call): Needs {
+  return { writes: recordWritings(config.name, kind) }
 }
 
 /** Forgets the mode with the child that had it. */

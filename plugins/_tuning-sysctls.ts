@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import type { Files } from '../shared/exec/files.js'
 import { reasonOf } from '../shared/exec/stderr.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
@@ -70,6 +71,11 @@ export function requireAllowed(settings: readonly Setting[], files: Files): void
     const message = `Sysctl ${key} is not allowed. Only the following sysctls are allowed: [${lines.join(' ')}]`
     throw new CniError(codes.invalidConfiguration, message, { fix: `add a line for it to ${allowlistFile}` })
   }
+}
+
+/** False for a setting of a link that only the container will have, and of a protocol that this kernel lacks. */
+export function isOfEveryHost(path: string): boolean {
+  return statSync(`/proc/sys/${path.slice(0, path.lastIndexOf('/'))}`, { throwIfNoEntry: false }) !== undefined
 }
 
 /** A value as it is compared: the kernel prints tabs where people write spaces. */

@@ -243,6 +243,9 @@ describe('DEL', () => {
 
 test('STATUS asks for what ADD needs', async () => {
   const missing = { status: 2, stderr: 'Error: Specified qdisc kind is unknown.' }
-  const { json } = await call('STATUS', {}, { answers: { 'unshare --net tc qdisc*': missing, 'unshare*': '' } })
-  expect(json).toMatchObject({ code: 50, msg: expect.stringContaining('tbf: Error: Specified qdisc kind is unknown.') })
+  const { json } = await call('STATUS', {}, { answers: { 'unshare --net tc*': missing, 'unshare*': '' } })
+  expect(json).toMatchObject({
+    code: 50,
+    msg: expect.stringContaining('tbf: cannot use it: Error: Specified qdisc kind is unknown.'),
+  })
 })

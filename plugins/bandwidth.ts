@@ -3,11 +3,12 @@ import { addLink, setUp } from '../shared/net/ip.js'
 import { attachmentHash, macFrom } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { bootID, type ObservedLink, observeQdiscs, observeRedirects } from '../shared/net/observe.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { type Feature, features } from '../shared/net/probe.js'
 import { limitRate, redirectIngress, type TokenBucket } from '../shared/net/tc.js'
 import { attemptAll } from '../shared/plan/host.js'
+import { requireForAdd } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
-import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
 import type { Problem } from '../shared/protocol/errors.js'
 import { type Attachment, type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult } from '../shared/protocol/result.js'
@@ -56,8 +57,8 @@ export default definePlugin<BandwidthConfiguration>({
     lift(host, attachment)
   },
 
-  status({ host }) {
-    probeKernel(host, ['tbf', 'mirred', 'ifb'])
+  status({ config, host }) {
+    requireForAdd(host, { features: featuresFor(config), writes: recordWritings(config.name, recordKind) })
   },
 
   gc({ config, host, validAttachments }) {
@@ -77,6 +78,13 @@ export default definePlugin<BandwidthConfiguration>({
 
 function hostEnd({ host, environment, prevResult = emptyResult }: BandwidthCall): ObservedLink {
   return findHostEnd(host, { ifName: environment.ifName, netns: requireNetns(environment.netns), prevResult })
+}
+
+/** The limits that a runtime gives with a pod are not known yet: only where all are configured does one direction suffice. */
+function featuresFor(config: BandwidthConfiguration): readonly Feature[] {
+  const { ingress, egress } = readLimits(config).limits
+  const isFixed = config.capabilities?.['bandwidth'] !== true && (ingress || egress)
+  return isFixed && !egress ? [features.tbf] : [features.tbf, features.mirred, features.ifb]
 }
 
 function addIfb({ name: link, mac }: { name: string; mac: string }, mtu: number): readonly Operation[] {

@@ -7,14 +7,15 @@ import {
   throwDifferences,
 } from '../shared/net/interface.js'
 import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLink, setUp } from '../shared/net/ip.js'
-import { masquerade, masqueradeDifferences } from '../shared/net/masquerade.js'
+import { masquerade, masqueradeDifferences, masqueradeNeeds } from '../shared/net/masquerade.js'
 import { hostVethName, macFrom } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { bootID, hostHasLink, type ObservedLink, observeLink } from '../shared/net/observe.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { features, linkOf } from '../shared/net/probe.js'
 import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../shared/net/veth.js'
+import { forwardingSettings, insideTools, requireForAdd } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
-import { readRecord, writeRecord } from '../shared/plan/records.js'
+import { readRecord, recordWritings, writeRecord } from '../shared/plan/records.js'
 import { macOf } from '../shared/protocol/checks.js'
 import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
 import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../shared/protocol/ipam.js'
@@ -106,9 +107,16 @@ export default definePlugin<BridgeConfiguration>({
 
   status(call) {
     const { config, host } = call
-    const needsNft = config.macspoofchk || (config.ipMasq && config.ipMasqBackend !== 'iptables')
-    probeKernel(host, needsNft ? ['bridge', 'nftables'] : ['bridge'])
-    ipamStatus(call)
+    requireForAdd(
+      host,
+      { features: [linkOf('bridge', filtering(config)), features.veth], writes: recordWritings(config.name, 'bridge') },
+      { programs: insideTools(host), settings: isGateway(config) ? forwardingSettings(host) : [] },
+      config.ipMasq ? masqueradeNeeds(config.name, config.ipMasqBackend) : {},
+      // The guard's tables are declared by a process that also does what stands beside them.
+      config.macspoofchk ? { features: [features.nftables], programs: ['ip'] } : {},
+      filtersVlans(config) ? { programs: ['bridge'] } : {},
+      { also: [() => requireBridge(observeBridge(call), config.bridge)], ipam: () => ipamStatus(call) },
+    )
   },
 
   gc(call) {
@@ -151,6 +159,14 @@ function bridgeMac({ config, host }: BridgeCall): string {
   return macFrom(`${bootID(host)}/${config.bridge}`)
 }
 
+function filtering(config: BridgeConfiguration): readonly string[] {
+  return filtersVlans(config) ? ['vlan_filtering', '1'] : []
+}
+
+function observeBridge({ config, host }: BridgeCall): ObservedLink | undefined {
+  return hostHasLink(host, config.bridge) ? observeLink(host, config.bridge) : undefined
+}
+
 /**
  * The bridge and the pair of links. The bridge is shared: made if absent, never taken away, and set up again and again, which
  * changes nothing where it is so already.
@@ -160,7 +176,6 @@ function connect(call: BridgeCall, netns: string, macs: Macs): readonly Operatio
   const link = config.bridge
   const isThere = hostHasLink(call.host, link)
   const size = config.mtu > 0 ? ['mtu', String(config.mtu)] : []
-  const filtering = filtersVlans(config) ? ['vlan_filtering', '1'] : []
   const port = hostVethName(attachment)
   const flags = [...(config.hairpinMode ? ['hairpin', 'on'] : []), ...(config.portIsolation ? ['isolated', 'on'] : [])]
   const pair = addVethPair({
@@ -173,14 +188,16 @@ function connect(call: BridgeCall, netns: string, macs: Macs): readonly Operatio
     master: link,
   })
   return [
-    ...(isThere ? [] : [ensureLink({ link }, ['address', bridgeMac(call), ...size, 'type', 'bridge', ...filtering])]),
+    ...(isThere
+      ? []
+      : [ensureLink({ link }, ['address', bridgeMac(call), ...size, 'type', 'bridge', ...filtering(config)])]),
     ...(isThere ? [] : [refuseRouterAdvertisements({ link })]),
     isThere ? { ...pair, meaning: { ...pair.meaning, unsupported: noBridge(link) } } : pair,
     ...(flags.length > 0
       ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
       : []),
-    ...(isThere && filtering.length > 0
-      ? [setLink({ link }, ['type', 'bridge', ...filtering], `make ${link} look at VLAN tags`)]
+    ...(isThere && filtersVlans(config)
+      ? [setLink({ link }, ['type', 'bridge', ...filtering(config)], `make ${link} look at VLAN tags`)]
       : []),
     ...(config.promiscMode ? [setLink({ link }, ['promisc', 'on'], `make ${link} promiscuous`)] : []),
     setUp({ link }),

@@ -3,7 +3,8 @@ import { addLink } from '../shared/net/ip.js'
 import { attachmentHash, macFrom } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { bootID } from '../shared/net/observe.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { features } from '../shared/net/probe.js'
+import { insideTools, requireForAdd } from '../shared/plan/needs.js'
 import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
@@ -44,8 +45,8 @@ export default definePlugin<DummyConfiguration>({
   status(call) {
     const problems = ipamProblems(call)
     if (problems.length > 0) throw invalidConfiguration(problems)
-    probeKernel(call.host, ['dummy'])
-    ipamStatus(call)
+    const { host } = call
+    requireForAdd(host, { features: [features.dummy], programs: insideTools(host), ipam: () => ipamStatus(call) })
   },
 
   gc: collectLeases,

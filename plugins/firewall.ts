@@ -1,15 +1,16 @@
 import { throwDifferences } from '../shared/net/interface.js'
 import { nftFamily } from '../shared/net/nft.js'
 import { listChains } from '../shared/net/nft-chains.js'
-import { type KernelFeature, probeKernel } from '../shared/net/probe.js'
+import { backendNeeds } from '../shared/net/probe.js'
 import { attemptAll } from '../shared/plan/host.js'
-import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { requireForAdd } from '../shared/plan/needs.js'
+import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
 import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
 import { type Attachment, type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result } from '../shared/protocol/result.js'
 import { admissionDifferences, admit, admittedAddresses, dismiss, thingOf } from './_firewall-admission.js'
 import { addSources, removeSources, runsFirewalld, sourceDifferences } from './_firewall-firewalld.js'
-import { hold, release } from './_firewall-holders.js'
+import { hold, holderWriting, release } from './_firewall-holders.js'
 import { installRules, removeRules, ruleDifferences } from './_firewall-iptables.js'
 import { type Isolation, isolate, isolationDifferences, portsOf, unisolate } from './_firewall-isolation.js'
 import { type Family, obstacleDifferences, passObstacles } from './_firewall-obstacles.js'
@@ -60,17 +61,13 @@ export default definePlugin<FirewallConfiguration>({
   },
 
   status({ config, host }) {
-    const needed: Record<Backend, readonly KernelFeature[]> = {
-      nftables: ['nftables'],
-      iptables: ['iptables'],
-      firewalld: [],
-    }
-    const backend = config.backend || 'nftables'
-    probeKernel(host, policyOf(config) && backend === 'firewalld' ? ['nftables'] : needed[backend])
-    if (backend !== 'firewalld' || runsFirewalld(host)) return
-    throw new CniError(codes.notAvailable, 'firewalld does not answer on the D-Bus system bus', {
-      fix: 'systemctl start firewalld, or leave out "backend"',
-    })
+    const backend = backendOf(config, host)
+    requireForAdd(
+      host,
+      { writes: [...recordWritings(config.name, 'firewall'), holderWriting] },
+      backend !== 'firewalld' ? backendNeeds[backend] : { also: [() => requireFirewalld(host)] },
+      backend === 'firewalld' && policyOf(config) ? backendNeeds.nftables : {},
+    )
   },
 
   gc(call) {
@@ -149,13 +146,24 @@ const backends: Record<
   },
 }
 
+function backendOf({ backend }: FirewallConfiguration, host: Call['host']): Backend {
+  return backend || (runsFirewalld(host) ? 'firewalld' : 'nftables')
+}
+
+function requireFirewalld(host: Call['host']): void {
+  if (runsFirewalld(host)) return
+  throw new CniError(codes.notAvailable, 'firewalld does not answer on the D-Bus system bus', {
+    fix: 'systemctl start firewalld, or leave out "backend"',
+  })
+}
+
 function wantedOf({ config, host }: FirewallCall, { ips, interfaces }: Result): Made {
   const addresses = addressesOf({ ips })
   const policy = policyOf(config)
   const port = interfaces.find(({ sandbox, name }) => !sandbox && name !== interfaces[0]?.name)?.name
   const bridge = interfaces[0]?.name ?? ''
   return {
-    backend: config.backend || (runsFirewalld(host) ? 'firewalld' : 'nftables'),
+    backend: backendOf(config, host),
     addresses,
     zone: config.firewalldZone || 'trusted',
     ...(policy ? { isolation: { bridge, policy, ...(port === undefined ? {} : { port }) } } : {}),

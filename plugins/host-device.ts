@@ -4,7 +4,14 @@ import { setUp } from '../shared/net/ip.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { type ObservedLink, observeLink } from '../shared/net/observe.js'
 import { attemptAll } from '../shared/plan/host.js'
-import { removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { requireForAdd } from '../shared/plan/needs.js'
+import {
+  recordsOfAllNetworks,
+  recordWritings,
+  removeRecord,
+  staleRecords,
+  writeRecord,
+} from '../shared/plan/records.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release, requireIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
@@ -56,7 +63,13 @@ export default definePlugin<HostDeviceConfiguration>({
   },
 
   status(call) {
-    ipamStatus(call)
+    const { config, host } = call
+    requireForAdd(host, {
+      programs: ['nsenter', 'ip'],
+      writes: recordWritings(config.name, recordKind),
+      also: [() => requireDevice(call)],
+      ipam: () => ipamStatus(call),
+    })
   },
 
   gc(call) {
@@ -73,6 +86,28 @@ export default definePlugin<HostDeviceConfiguration>({
 })
 
 // --- internal
+
+/**
+ * A device that a runtime names with the container cannot be looked for, and one that a container has, comes back: the node is not
+ * to stop for it.
+ */
+function requireDevice({ config, host }: HostDeviceCall): void {
+  const { device, hwaddr, kernelpath, pciBusID, runtimeConfig } = config
+  if (!device && !hwaddr && !kernelpath && !pciBusID && !runtimeConfig?.deviceID) return
+  const found = findDevice(host, config)
+  if (found.dpdk) return
+  try {
+    found.find()
+  } catch (thrown) {
+    const lent = recordsOfAllNetworks<Moved>(recordKind).find(
+      ({ attachment, data }) => attachment.network === config.name || data.device === device || data.mac === hwaddr,
+    )
+    if (!lent) throw thrown
+    host.warn(
+      `host-device: ${lent.data.device} is with container ${lent.attachment.containerID}: no other can be attached`,
+    )
+  }
+}
 
 /** Moves the device, with what it was on record. @returns its MAC address */
 function lend(

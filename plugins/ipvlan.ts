@@ -3,7 +3,7 @@ import type { Problem } from '../shared/protocol/errors.js'
 import { collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './_child-link.js'
-import { claimMode, collectModes, releaseMode } from './_ipvlan-mode.js'
+import { claimMode, collectModes, modeNeeds, releaseMode } from './_ipvlan-mode.js'
 import { namesMaster } from './_master.js'
 import type { IpvlanConfiguration } from './ipvlan.schema.js'
 
@@ -46,7 +46,7 @@ export default definePlugin<IpvlanConfiguration>({
   },
 
   status(call) {
-    childStatus(call, 'ipvlan')
+    childStatus(call, child(call), modeNeeds(call))
   },
 
   gc(call) {

@@ -1,6 +1,7 @@
 import { setLink, setUp } from '../shared/net/ip.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
 import { type ObservedLink, observeLink } from '../shared/net/observe.js'
+import { insideTools, requireForAdd } from '../shared/plan/needs.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result } from '../shared/protocol/result.js'
@@ -31,6 +32,10 @@ export default definePlugin({
     const netns = livingNetns(environment.netns)
     if (netns === undefined) return
     host.sweep([{ ...setLink({ link: 'lo', netns }, ['down'], 'set lo down'), tolerate: ['absent'] }])
+  },
+
+  status({ host }) {
+    requireForAdd(host, { programs: insideTools(host) })
   },
 })
 

@@ -6,7 +6,13 @@ import type { Problem } from '../shared/protocol/errors.js'
 import { collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './_child-link.js'
-import { collectHostAccess, grantHostAccess, hostAccessDifferences, revokeHostAccess } from './_host-access.js'
+import {
+  collectHostAccess,
+  grantHostAccess,
+  hostAccessDifferences,
+  hostAccessNeeds,
+  revokeHostAccess,
+} from './_host-access.js'
 import { findMaster } from './_master.js'
 import type { MacvlanConfiguration } from './macvlan.schema.js'
 
@@ -49,7 +55,7 @@ export default definePlugin<MacvlanConfiguration>({
   },
 
   status(call) {
-    childStatus(call, 'macvlan')
+    childStatus(call, child(call), call.config.hostAccess ? hostAccessNeeds(call) : {})
   },
 
   gc(call) {

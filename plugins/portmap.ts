@@ -3,11 +3,12 @@ import { sysctl } from '../shared/net/ip.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { ruleTables } from '../shared/net/nft.js'
 import { removeUnusedChains } from '../shared/net/nft-chains.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { backendNeeds } from '../shared/net/probe.js'
 import { linkTowards } from '../shared/net/route.js'
 import type { Host } from '../shared/plan/host.js'
 import { attemptAll } from '../shared/plan/host.js'
-import { staleRecords } from '../shared/plan/records.js'
+import { requireForAdd } from '../shared/plan/needs.js'
+import { recordWritings, staleRecords } from '../shared/plan/records.js'
 import type { Problem } from '../shared/protocol/errors.js'
 import { type Attachment, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult } from '../shared/protocol/result.js'
@@ -57,7 +58,8 @@ export default definePlugin<PortmapConfiguration>({
   },
 
   status({ config, host }) {
-    probeKernel(host, [backendOf(config)])
+    const writes = recordWritings(config.name, 'portmap')
+    requireForAdd(host, { ...backendNeeds[backendOf(config)], writes })
   },
 
   gc({ config, host, validAttachments }) {

@@ -1,12 +1,13 @@
 import { addressesOf, dnsOf, interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
 import { addVethPair, forwarding } from '../shared/net/ip.js'
-import { masquerade, masqueradeDifferences } from '../shared/net/masquerade.js'
+import { masquerade, masqueradeDifferences, masqueradeNeeds } from '../shared/net/masquerade.js'
 import { hostVethName } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { features } from '../shared/net/probe.js'
 import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../shared/net/veth.js'
+import { forwardingSettings, insideTools, requireForAdd } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
-import { writeRecord } from '../shared/plan/records.js'
+import { recordWritings, writeRecord } from '../shared/plan/records.js'
 import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
 import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
@@ -66,8 +67,13 @@ export default definePlugin<PtpConfiguration>({
     const { config, host } = call
     const problems = ipamProblems(call)
     if (problems.length > 0) throw invalidConfiguration(problems)
-    probeKernel(host, config.ipMasq && config.ipMasqBackend !== 'iptables' ? ['veth', 'nftables'] : ['veth'])
-    ipamStatus(call)
+    requireForAdd(
+      host,
+      { features: [features.veth], writes: recordWritings(config.name, 'ptp') },
+      { programs: insideTools(host), settings: forwardingSettings(host) },
+      config.ipMasq ? masqueradeNeeds(config.name, config.ipMasqBackend) : {},
+      { ipam: () => ipamStatus(call) },
+    )
   },
 
   gc(call) {

@@ -3,11 +3,12 @@ import { parseAddress } from '../shared/net/address.js'
 import { throwDifferences } from '../shared/net/interface.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
 import { type ObservedLink, observeLink, observeRouting, type Routing } from '../shared/net/observe.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { features } from '../shared/net/probe.js'
 import { deleteSourceRule, destinationOf, reservedTables, type SourceRule, tableOf } from '../shared/net/routing.js'
 import { attemptAll, type Host } from '../shared/plan/host.js'
+import { requireForAdd } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
-import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
 import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
 import { type Attachment, type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult, type IpConfiguration } from '../shared/protocol/result.js'
@@ -59,8 +60,9 @@ export default definePlugin<SbrConfiguration>({
     removeRecord(host, recordKind, attachment)
   },
 
-  status({ host }) {
-    probeKernel(host, ['rules'])
+  status({ config, host }) {
+    const writes = recordWritings(config.name, recordKind)
+    requireForAdd(host, { features: [features.rules], programs: ['nsenter', 'ip'], writes })
   },
 
   gc({ config, host, validAttachments }) {

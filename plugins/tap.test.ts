@@ -137,7 +137,7 @@ test('DEL removes the device, and is content without a namespace or with bad arg
 })
 
 test('STATUS asks the kernel for a tap device; GC has nothing of its own', async () => {
-  const probe = 'unshare --net ip tuntap add mode tap name probe'
+  const probe = 'unshare --net ip -batch -'
   expect((await call('STATUS', {}, { answers: { [probe]: '' } })).status).toBe(0)
   const { json } = await call(
     'STATUS',

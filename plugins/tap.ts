@@ -3,7 +3,8 @@ import { type At, deleteLink, ip, setLink } from '../shared/net/ip.js'
 import { attachmentHash, macFrom } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { bootID, observeLink } from '../shared/net/observe.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { features } from '../shared/net/probe.js'
+import { requireForAdd } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { macOf } from '../shared/protocol/checks.js'
 import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
@@ -68,8 +69,13 @@ export default definePlugin<TapConfiguration>({
   },
 
   status(call) {
-    probeKernel(call.host, ['tap'])
-    ipamStatus(call)
+    const { config, host } = call
+    requireForAdd(
+      host,
+      { features: [features.tap], programs: ['nsenter', 'ip'] },
+      config.selinuxContext ? { programs: ['runcon'] } : {},
+      { ipam: () => ipamStatus(call) },
+    )
   },
 
   gc(call) {

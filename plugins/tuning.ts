@@ -2,6 +2,7 @@ import { throwDifferences } from '../shared/net/interface.js'
 import { setLink, sysctl } from '../shared/net/ip.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
 import { attemptAll } from '../shared/plan/host.js'
+import { insideTools, requireForAdd } from '../shared/plan/needs.js'
 import { type Operation, quoted } from '../shared/plan/operation.js'
 import { macOf } from '../shared/protocol/checks.js'
 import { asCniError, CniError, codes, type Problem } from '../shared/protocol/errors.js'
@@ -17,7 +18,14 @@ import {
   readOriginals,
   staleFiles,
 } from './_tuning-originals.js'
-import { duplicateProblems, requireAllowed, type Setting, settingsOf, sysctlProblems } from './_tuning-sysctls.js'
+import {
+  duplicateProblems,
+  isOfEveryHost,
+  requireAllowed,
+  type Setting,
+  settingsOf,
+  sysctlProblems,
+} from './_tuning-sysctls.js'
 import type { TuningConfiguration } from './tuning.schema.js'
 
 type TuningCall = Call<TuningConfiguration>
@@ -79,13 +87,14 @@ export default definePlugin<TuningConfiguration>({
 
   status(call) {
     const { config, host } = call
-    const settings = settingsOf(config.sysctl ?? {}, config.args?.cni?.sysctl ?? {}, 'eth0')
-    try {
-      requireAllowed(settings, host.files)
-    } catch (thrown) {
-      const { message, details } = asCniError(thrown)
-      throw new CniError(codes.notAvailable, message, { details })
-    }
+    // Of the links that a container will have, the host has this one.
+    const { settings, attributes } = wantedOf({ ...call, environment: { ...call.environment, ifName: 'lo' } })
+    requireForAdd(host, {
+      programs: insideTools(host),
+      writes: isNothing({ settings, attributes }) ? [] : [{ directory: config.dataDir }],
+      settings: settings.map(({ path }) => path).filter(isOfEveryHost),
+      also: [() => requireAllowed(settings, host.files)],
+    })
   },
 
   gc({ host, config, validAttachments }) {

@@ -29,7 +29,7 @@ export default definePlugin<VlanConfiguration>({
   status(call) {
     const problems = missing(call)
     if (problems.length > 0) throw invalidConfiguration(problems)
-    childStatus(call, 'vlan')
+    childStatus(call, child(call))
   },
 
   gc: collectLeases,

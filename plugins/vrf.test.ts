@@ -209,7 +209,7 @@ describe('DEL', () => {
 })
 
 test('STATUS asks the kernel for a VRF; GC without stale records does nothing', async () => {
-  const probe = 'unshare --net ip link add probe type vrf table 10'
+  const probe = 'unshare --net ip -batch -'
   expect((await call('STATUS', {}, {}, { answers: { [probe]: '' } })).status).toBe(0)
   const none = { status: 2, stderr: 'Error: Unknown device type.' }
   expect((await call('STATUS', {}, {}, { answers: { [probe]: none } })).json).toMatchObject({ code: 50 })

@@ -3,11 +3,12 @@ import { throwDifferences } from '../shared/net/interface.js'
 import { addLink, deleteLink, setUp } from '../shared/net/ip.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
 import { type ObservedLink, observeLinks, observeRouting, type Routing } from '../shared/net/observe.js'
-import { probeKernel } from '../shared/net/probe.js'
+import { features } from '../shared/net/probe.js'
 import { freeTables, tablesInUse } from '../shared/net/routing.js'
 import { attemptAll, type Host } from '../shared/plan/host.js'
+import { requireForAdd } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
-import { readRecord, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
+import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../shared/plan/records.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
 import { type Attachment, type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult } from '../shared/protocol/result.js'
@@ -41,8 +42,9 @@ export default definePlugin<VrfConfiguration>({
     removeRecord(host, recordKind, attachment)
   },
 
-  status({ host }) {
-    probeKernel(host, ['vrf'])
+  status({ config, host }) {
+    const writes = recordWritings(config.name, recordKind)
+    requireForAdd(host, { features: [features.vrf], programs: ['nsenter', 'ip'], writes })
   },
 
   gc({ config, host, validAttachments }) {

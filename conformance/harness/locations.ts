@@ -25,7 +25,12 @@ export const commandPath = systemPath.join(delimiter)
 
 /** Absolute path of a system command; throws with the name when the machine lacks it. */
 export function systemCommand(name: string): string {
-  const found = systemPath.map((directory) => join(directory, name)).find((path) => existsSync(path))
-  if (found === undefined) throw new Error(`${name} is not installed (looked in ${commandPath})`)
-  return found
+  const [first] = systemCommands(name)
+  if (first === undefined) throw new Error(`${name} is not installed (looked in ${commandPath})`)
+  return first
+}
+
+/** Every path by which a system command is found. */
+export function systemCommands(name: string): readonly string[] {
+  return systemPath.map((directory) => join(directory, name)).filter((path) => existsSync(path))
 }

@@ -1,12 +1,11 @@
-import { dirname } from 'node:path'
 import { describe, expect } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { systemCommand } from '../harness/locations.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { ping } from '../harness/traffic.js'
+import { uninstall } from '../harness/uninstall.js'
 
 const config = { cniVersion: '1.1.0', name: 'network', type: 'bridge', bridge: 'br0', isDefaultGateway: true }
 const four = { type: 'host-local', subnet: '10.1.2.0/24' }
@@ -19,16 +18,6 @@ const call = (command: Verb, { name, netns }: Container, more: object): Call => 
   containerID: name,
   netns,
 })
-
-/** Takes commands (of one directory) away from everything that runs in the host, whatever PATH it has. */
-async function uninstall(host: Host, ...commands: string[]): Promise<void> {
-  const paths = commands.map(systemCommand)
-  const directory = dirname(paths[0] ?? '')
-  await host.output(['mkdir', '-p', '/run/over/upper', '/run/over/work'])
-  const layers = `lowerdir=${directory},upperdir=/run/over/upper,workdir=/run/over/work`
-  await host.output(['mount', '-t', 'overlay', 'overlay', '-o', layers, directory])
-  await host.output(['rm', ...paths])
-}
 
 /** The sysctl tree of a kernel that was built without IPv6. */
 async function withoutIpv6(host: Host): Promise<void> {

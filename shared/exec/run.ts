@@ -1,5 +1,5 @@
 import { appendFileSync } from 'node:fs'
-import { spawnProcess } from './spawn.js'
+import { findProgram, spawnProcess } from './spawn.js'
 
 /** One process to run: tokens only, never a shell's text. */
 export interface Command {
@@ -36,11 +36,16 @@ const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin
  * English. With `trace`, each process is appended to that file as one JSON line.
  */
 export function createRunner(options: { callerPath?: string; trace?: Trace | undefined } = {}): Run {
-  const PATH = [...directories, ...(options.callerPath ? [options.callerPath] : [])].join(':')
+  const PATH = searchPath(options.callerPath)
   const toolEnvironment = { PATH, LC_ALL: 'C' }
   const run: Run = (command) => spawnProcess({ env: toolEnvironment, ...command }, PATH)
   const { trace } = options
   return trace === undefined ? run : (command) => traced(run, trace, command)
+}
+
+/** Whether the runner would find a program. */
+export function hasProgram(name: string, callerPath: string | undefined): boolean {
+  return findProgram(name, searchPath(callerPath)) !== undefined
 }
 
 /** Where PODWIRE_TRACE goes. Tracing is looking on: where it fails, the call does not. */
@@ -63,6 +68,10 @@ export function pasteable({ argv }: { readonly argv: readonly string[] }): strin
 }
 
 // --- internal
+
+function searchPath(callerPath = ''): string {
+  return [...directories, ...(callerPath === '' ? [] : [callerPath])].join(':')
+}
 
 function traced(run: Run, trace: Trace, command: Command): Outcome {
   const began = performance.now()

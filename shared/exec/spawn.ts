@@ -13,7 +13,7 @@ export function spawnProcess(
   searchPath: string,
 ): Outcome {
   const [name] = command.argv
-  const file = name.includes('/') ? name : find(name, searchPath)
+  const file = name.includes('/') ? name : findProgram(name, searchPath)
   if (file === undefined) return { status: null, signal: null, stdout: '', stderr: '', failure: 'ENOENT' }
   const stdin = command.stdin === undefined ? { type: 'ignore' } : pipe(true, Buffer.from(command.stdin))
   const result = binding().spawn({
@@ -44,6 +44,15 @@ export function spawnProcess(
   return extra ? { ...ended, extra } : ended
 }
 
+/** The first file of that name in the directories of a search path. */
+export function findProgram(name: string, searchPath: string): string | undefined {
+  for (const directory of searchPath.split(':')) {
+    const file = `${directory}/${name}`
+    if (directory !== '' && statSync(file, { throwIfNoEntry: false })?.isFile()) return file
+  }
+  return undefined
+}
+
 // --- internal
 
 interface SpawnSyncBinding {
@@ -65,14 +74,6 @@ function binding(): SpawnSyncBinding {
 
 function pipe(readable: boolean, input?: Buffer): object {
   return { type: 'pipe', readable, writable: !readable, ...(input ? { input } : {}) }
-}
-
-function find(name: string, searchPath: string): string | undefined {
-  for (const directory of searchPath.split(':')) {
-    const file = `${directory}/${name}`
-    if (directory !== '' && statSync(file, { throwIfNoEntry: false })?.isFile()) return file
-  }
-  return undefined
 }
 
 const brokenPipe = 32

@@ -42,6 +42,11 @@ export interface Kernel {
   readonly chains: () => readonly ListedChain[] | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
   readonly tryLock: (fd: number) => boolean
+  /**
+   * Runs `body` in a network namespace made for it, where processes that it starts are, too, and the kernel it gets works; undefined where
+   * there can be none. What is made there goes with this process.
+   */
+  readonly aside: <T>(body: (kernel: Kernel) => T) => T | undefined
 }
 
 /**
@@ -104,6 +109,17 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
       return found && askOnce(found, protocol.netfilter, listedChains)
     },
     tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
+    aside: (body) => {
+      const found = libc()
+      return (
+        found &&
+        fromHome(
+          found,
+          () => found.unshare(CLONE_NEWNET) === 0,
+          () => body(createKernel()),
+        )
+      )
+    },
   }
 }
 
@@ -167,9 +183,14 @@ function openFile(path: string): number | undefined {
 
 /** Runs `body` with this thread in another namespace: also what it reads and writes under /proc/sys/net is of that one. */
 function inNamespace<T>(libc: Libc, file: number, body: () => T): T | undefined {
+  return fromHome(libc, () => libc.setns(file, CLONE_NEWNET) === 0, body)
+}
+
+/** Runs `body` where `leave` leads, and comes back; undefined where it leads nowhere. */
+function fromHome<T>(libc: Libc, leave: () => boolean, body: () => T): T | undefined {
   const home = openSync('/proc/thread-self/ns/net', 'r')
   try {
-    if (libc.setns(file, CLONE_NEWNET) !== 0) return undefined
+    if (!leave()) return undefined
     try {
       return body()
     } finally {

@@ -6,6 +6,7 @@ interface Functions {
   readonly setsockopt: (fd: number, level: number, name: number, value: bigint, bytes: number) => number
   readonly send: (fd: number, data: bigint, bytes: bigint, flags: number) => bigint
   readonly setns: (fd: number, kind: number) => number
+  readonly unshare: (kinds: number) => number
   readonly flock: (fd: number, operation: number) => number
   /** Returns only when it fails. */
   readonly _exit: (status: number) => number
@@ -42,6 +43,7 @@ const signatures: Record<keyof Functions, object> = {
   setsockopt: { arguments: ['int32', 'int32', 'int32', 'pointer', 'uint32'], return: 'int32' },
   send: { arguments: ['int32', 'pointer', 'uint64', 'int32'], return: 'int64' },
   setns: { arguments: ['int32', 'int32'], return: 'int32' },
+  unshare: { arguments: ['int32'], return: 'int32' },
   flock: { arguments: ['int32', 'int32'], return: 'int32' },
   _exit: { arguments: ['int32'], return: 'int32' },
   syscall: { arguments: ['int64', 'int64', 'int64', 'int64', 'int64'], return: 'int64' },

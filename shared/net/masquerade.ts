@@ -1,6 +1,7 @@
 import type { Host } from '../plan/host.js'
+import type { Needs } from '../plan/needs.js'
 import { type Operation, quoted } from '../plan/operation.js'
-import { readRecord, removeRecord, staleRecords, writeRecord } from '../plan/records.js'
+import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../plan/records.js'
 import type { Problem } from '../protocol/errors.js'
 import type { Attachment } from '../protocol/plugin.js'
 import { formatCidr, networkOf, parseCidr } from './address.js'
@@ -19,6 +20,7 @@ import {
   nftFamily,
 } from './nft.js'
 import { removeUnusedChains } from './nft-chains.js'
+import { backendNeeds } from './probe.js'
 
 export type MasqueradeBackend = 'nftables' | 'iptables'
 
@@ -38,6 +40,11 @@ export function masquerade(
   writeRecord<Made>(host, recordKind, attachment, { addresses, backend })
   if (backend === 'iptables') return officialChains(host, attachment, addresses)
   return addresses.map((address) => mapElement(attachment, address))
+}
+
+/** What `masquerade` needs. */
+export function masqueradeNeeds(network: string, backend: MasqueradeBackend = 'nftables'): Needs {
+  return { ...backendNeeds[backend], writes: recordWritings(network, recordKind) }
 }
 
 /** The operations that undo `masquerade`, found by the record, or without one by the owner's name in our rules and the official suite's. */

@@ -1,50 +1,77 @@
 import type { Run } from '../exec/run.js'
-import { firstLine } from '../exec/stderr.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { apply, type Hands } from '../plan/apply.js'
+import type { Host } from '../plan/host.js'
+import type { Operation } from '../plan/operation.js'
+import { CniError } from '../protocol/errors.js'
+import { addLink } from './ip.js'
+import { iptables } from './iptables.js'
+import { nft } from './nft.js'
 
-interface Probe {
-  readonly argv: readonly string[]
-  readonly stdin: string
+/** Something a plugin asks of the kernel, with operations that only work where it is. */
+export interface Feature {
+  readonly name: string
+  readonly operations: readonly Operation[]
 }
 
-/** What a plugin can ask of the kernel, with a command that only works where it is; it runs in a namespace of its own. */
-const probes = {
-  bridge: ['ip', 'link', 'add', 'probe', 'type', 'bridge'],
-  veth: ['ip', 'link', 'add', 'probe', 'type', 'veth'],
-  macvlan: child('macvlan'),
-  ipvlan: child('ipvlan'),
-  vlan: child('vlan id 2'),
-  dummy: ['ip', 'link', 'add', 'probe', 'type', 'dummy'],
-  ifb: ['ip', 'link', 'add', 'probe', 'type', 'ifb'],
-  tbf: ['tc', 'qdisc', 'add', 'dev', 'lo', 'root', 'tbf', 'rate', '8mbit', 'burst', '10000', 'limit', '35000'],
-  mirred: ['tc', 'actions', 'add', 'action', 'mirred', 'egress', 'redirect', 'dev', 'lo'],
-  vrf: ['ip', 'link', 'add', 'probe', 'type', 'vrf', 'table', '10'],
-  tap: ['ip', 'tuntap', 'add', 'mode', 'tap', 'name', 'probe'],
-  rules: ['ip', 'rule', 'add', 'from', '192.0.2.1', 'table', '100'],
-  nftables: ['nft', 'add', 'table', 'ip', 'probe'],
-  iptables: ['iptables', '-t', 'nat', '-N', 'probe'],
-} as const satisfies Record<string, readonly string[] | Probe>
+export const features = {
+  bridge: linkOf('bridge'),
+  veth: linkOf('veth', ['peer', 'name', 'probe-far']),
+  dummy: linkOf('dummy'),
+  ifb: linkOf('ifb'),
+  vrf: linkOf('vrf', ['table', '10']),
+  tap: { name: 'tap', operations: [plain('ip', 'tuntap add mode tap name probe-tap')] },
+  rules: { name: 'rules', operations: [plain('ip', 'rule add from 192.0.2.1 table 100')] },
+  tbf: { name: 'tbf', operations: [plain('tc', 'qdisc add dev lo root tbf rate 8mbit burst 10000 limit 35000')] },
+  mirred: { name: 'mirred', operations: [plain('tc', 'actions add action mirred egress redirect dev lo')] },
+  nftables: { name: 'nftables', operations: [nft(['add', 'table', 'ip', 'probe'], 'make a table')] },
+  iptables: { name: 'iptables', operations: [iptables('iptables', 'nat', ['-N', 'probe'], 'make a chain')] },
+} as const satisfies Record<string, Feature>
 
-export type KernelFeature = keyof typeof probes
+/** What rules in each of the two need; iptables-save is asked before iptables-restore is told. */
+export const backendNeeds = {
+  nftables: { features: [features.nftables] },
+  iptables: { features: [features.iptables], programs: ['iptables-save'] },
+} as const
 
-/** For STATUS: tries each feature in a throw-away network namespace. @throws code 50 naming all that are missing */
-export function probeKernel({ run }: { readonly run: Run }, features: readonly KernelFeature[]): void {
-  const missing = features.flatMap((feature) => {
-    const probe = probes[feature]
-    const { argv, ...input } = 'argv' in probe ? probe : { argv: probe }
-    const outcome = run({ argv: ['unshare', '--net', ...argv], ...input })
-    return outcome.status === 0 ? [] : [`${feature}: ${outcome.failure ?? firstLine(outcome.stderr)}`]
-  })
-  if (missing.length === 0) return
-  throw new CniError(codes.notAvailable, `the kernel or a program is missing for ADD: ${missing.join(', ')}`, {
-    fix: 'load the kernel module, or install iproute2, nftables (or iptables, where that is the backend) and util-linux',
-  })
+/** A kind of link with attributes as `ip link add ... type KIND` takes them. */
+export function linkOf(kind: string, attributes: readonly string[] = []): Feature {
+  return { name: kind, operations: [addLink({ link: `probe-${kind}` }, ['type', kind, ...attributes])] }
+}
+
+/** The same above another link: the loopback interface refuses to be it. */
+export function childOf(kind: string, attributes: readonly string[]): Feature {
+  const below = addLink({ link: 'probe-below' }, ['type', 'veth', 'peer', 'name', 'probe-beside'])
+  const child = addLink({ link: `probe-${kind}` }, ['link', 'probe-below', 'type', kind, ...attributes])
+  return { name: kind, operations: [below, child] }
+}
+
+/**
+ * Tries each feature the way an ADD goes, in a network namespace that ends with the trial.
+ * @returns what is missing, and why
+ */
+export function missingFeatures(
+  { run, files, kernel }: Pick<Host, 'run' | 'files' | 'kernel'>,
+  wanted: readonly Feature[],
+): readonly string[] {
+  if (wanted.length === 0) return []
+  const tried = kernel?.aside((inside) => wanted.flatMap((feature) => missing(feature, { run, files, kernel: inside })))
+  if (tried !== undefined) return tried
+  const aside: Run = (command) => run({ ...command, argv: ['unshare', '--net', ...command.argv] })
+  return wanted.flatMap((feature) => missing(feature, { run: aside, files }))
 }
 
 // --- internal
 
-/** A link of that type above another one: the loopback interface refuses to be it. */
-function child(type: string): Probe {
-  const stdin = `link add below type veth peer name far\nlink add probe link below type ${type}\n`
-  return { argv: ['ip', '-batch', '-'], stdin }
+function plain(tool: Operation['tool'], words: string): Operation {
+  return { tool, argv: words.split(' '), why: 'use it' }
+}
+
+function missing({ name, operations }: Feature, hands: Hands): readonly string[] {
+  try {
+    apply(operations, hands, () => undefined)
+    return []
+  } catch (thrown) {
+    if (!(thrown instanceof CniError)) throw thrown
+    return [`${name}: ${thrown.message}`]
+  }
 }

@@ -3,6 +3,7 @@ import { attachmentHash } from '../net/names.js'
 import { CniError, codes } from '../protocol/errors.js'
 import type { Attachment } from '../protocol/plugin.js'
 import type { Host } from './host.js'
+import type { Writing } from './writable.js'
 
 /**
  * What DEL and GC need to know about an attachment and nobody else keeps: the keys of its rules. Written before the
@@ -67,9 +68,14 @@ export function staleRecords<Data>(
   )
 }
 
+/** What an ADD writes that notes a record of each kind. */
+export function recordWritings(network: string, ...kinds: readonly string[]): readonly Writing[] {
+  return kinds.map((kind) => ({ directory: directoryOf(kind, network) }))
+}
+
 /** Every record of one network, or in one folder. */
 export function allRecords<Data>(kind: string, folder: string): readonly Entry<Data>[] {
-  const directory = `${root}/${kind}/${folder}`
+  const directory = directoryOf(kind, folder)
   return namesIn(directory)
     .map((name) => parse<Data>(`${directory}/${name}`))
     .filter((entry) => entry !== undefined)
@@ -88,8 +94,12 @@ export function recordsDirectory(): string {
 
 // --- internal
 
+function directoryOf(kind: string, folder: string): string {
+  return `${root}/${kind}/${folder}`
+}
+
 function fileOf(kind: string, attachment: Attachment, folder = attachment.network): string {
-  return `${root}/${kind}/${folder}/${attachmentHash(attachment)}`
+  return `${directoryOf(kind, folder)}/${attachmentHash(attachment)}`
 }
 
 /** Written beside and renamed, so that a reader sees all of it or nothing. */
