@@ -119,20 +119,30 @@ test.runIf(process.arch === 'x64')('a start looks for no deadlocks among the mut
   expect(deadlockDetection(`${repository}/dist/podwire`).mode).toBe(modes.ignore)
 })
 
-test.runIf(process.arch === 'x64')('a call makes no thread and, where the kernel does it all, no process', async ({ host }) => {
-  const { netns } = await host.container()
-  const config = { cniVersion: '1.1.0', name: 'network', type: 'bridge', isGateway: true, ipMasq: true, ipam }
-  const call = (command: 'ADD' | 'DEL', containerID: string) => ({ plugin: 'bridge', command, config, netns, containerID })
-  for (const command of ['ADD', 'DEL'] as const) expect((await runPlugin(host, call(command, 'first'))).status).toBe(0)
-  for (const command of ['ADD', 'DEL'] as const) {
-    const options = ['-f', '-e', 'trace=clone,clone3,fork,vfork,exit_group']
-    const { status, calls } = await runTraced(host, call(command, 'next'), options)
-    expect({ status, calls: calls.split('\n') }).toEqual({
-      status: 0,
-      calls: [expect.stringContaining('exit_group(0)'), expect.stringContaining('exited with 0'), ''],
+test.runIf(process.arch === 'x64')(
+  'a call makes no thread and, where the kernel does it all, no process',
+  async ({ host }) => {
+    const { netns } = await host.container()
+    const config = { cniVersion: '1.1.0', name: 'network', type: 'bridge', isGateway: true, ipMasq: true, ipam }
+    const call = (command: 'ADD' | 'DEL', containerID: string) => ({
+      plugin: 'bridge',
+      command,
+      config,
+      netns,
+      containerID,
     })
-  }
-})
+    for (const command of ['ADD', 'DEL'] as const)
+      expect((await runPlugin(host, call(command, 'first'))).status).toBe(0)
+    for (const command of ['ADD', 'DEL'] as const) {
+      const options = ['-f', '-e', 'trace=clone,clone3,fork,vfork,exit_group']
+      const { status, calls } = await runTraced(host, call(command, 'next'), options)
+      expect({ status, calls: calls.split('\n') }).toEqual({
+        status: 0,
+        calls: [expect.stringContaining('exit_group(0)'), expect.stringContaining('exited with 0'), ''],
+      })
+    }
+  },
+)
 
 test('nothing is taken apart at the end: after the answer a call only makes itself a way out', async ({ host }) => {
   const config = { cniVersion: '1.1.0' }
