@@ -16,6 +16,12 @@ const bridge = (more: object = {}) =>
     ...more,
   })
 
+/** What sysfs tells of a bridge: its number, and that somebody has set its address. */
+const fixed = (ifindex: number, assigned = '3') => ({
+  '/sys/class/net/cni0/addr_assign_type': `${assigned}\n`,
+  '/sys/class/net/cni0/ifindex': `${ifindex}\n`,
+})
+
 /** A plan for a network whose bridge is there. */
 function row(config: object, more: Partial<Row> = {}): Row {
   return { plugin: 'bridge', verb: 'ADD', config, links: ['cni0'], answers: { [look]: bridge() }, ...more }
@@ -25,13 +31,33 @@ describe('ADD without addresses', () => {
   const wholePlan = `${note}${pair}\nip link set dev cni0 up\nsysctl -w net/ipv6/conf/cni0/accept_ra=0\n${openPort}container# sysctl -w net/ipv6/conf/eth0/accept_ra=0\ncontainer# ip link set dev eth0 up\n`
 
   test('on a bridge that is there', async () => {
-    const { plan, json } = await show(row({}))
+    const { plan, json } = await show(row({}, { files: fixed(7) }))
     expect(plan).toBe(wholePlan)
     expect(json.interfaces).toEqual([
       { name: 'cni0', mac: '02:aa:00:00:00:01' },
       { name: port, mac: '02:dd:6c:cc:80:6f' },
       { name: 'eth0', mac: '02:08:33:8d:32:e9', sandbox: '/proc/self/ns/net' },
     ])
+  })
+
+  const own = '02:2f:1d:32:9e:e0'
+  const addresses: [what: string, address: string, files: Record<string, string>, fixedAs: string | undefined][] = [
+    ['one that follows its ports gets the one it has', '02:aa:00:00:00:01', fixed(7, '1'), '02:aa:00:00:00:01'],
+    ['one without ports, too, gets its random one', '7e:aa:00:00:00:01', fixed(7, '1'), '7e:aa:00:00:00:01'],
+    ['one that lost its last port gets ours', '00:00:00:00:00:00', fixed(7, '1'), own],
+    ['also where it had been set', '00:00:00:00:00:00', fixed(7), own],
+    ['where sysfs is of another namespace it is set again', '02:aa:00:00:00:01', fixed(8), '02:aa:00:00:00:01'],
+    ['where there is no sysfs, too', '02:aa:00:00:00:01', {}, '02:aa:00:00:00:01'],
+    ['one of ours needs no look', own, {}, undefined],
+  ]
+  test.each(addresses)('the address of a bridge that is there: %s', async (_, address, files, fixedAs) => {
+    for (const isGateway of [false, true]) {
+      const { plan, json } = await show(row({ isGateway }, { files, answers: { [look]: bridge({ address }) } }))
+      const line = `ip link set dev cni0 address ${fixedAs}\n`
+      expect(plan.includes(`${note}${line}${pair}\n`)).toBe(fixedAs !== undefined)
+      expect(plan.includes(`${note}${pair}\n`)).toBe(fixedAs === undefined)
+      expect(json.interfaces[0]).toEqual({ name: 'cni0', mac: fixedAs ?? address })
+    }
   })
 
   const firstLines: [string, object, string][] = [

@@ -10,7 +10,14 @@ import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLin
 import { masquerade, masqueradeDifferences, masqueradeNeeds } from '../shared/net/masquerade.js'
 import { hostVethName, macFrom } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
-import { bootID, hostHasLink, type ObservedLink, observeLink } from '../shared/net/observe.js'
+import {
+  bootID,
+  hasFixedAddress,
+  hostHasLink,
+  type ObservedLink,
+  observeIfThere,
+  observeLink,
+} from '../shared/net/observe.js'
 import { features, linkOf } from '../shared/net/probe.js'
 import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../shared/net/veth.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../shared/plan/needs.js'
@@ -66,10 +73,11 @@ export default definePlugin<BridgeConfiguration>({
     requireIpam(call)
     const netns = requireNetns(environment.netns)
     const reserved = leasesFirst(call) ? lease(call) : undefined
+    const before = requireBridge(observeIfThere(host, config.bridge), config.bridge)
     const macs = chooseMacs(call, reserved)
     writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container })
-    host.apply(connect(call, netns, macs))
-    const bridge = requireBridge(observeLink(host, config.bridge), config.bridge)
+    host.apply(connect(call, netns, macs, before))
+    const bridge = before ?? requireBridge(observeLink(host, config.bridge), config.bridge)
     const open = openPort(call, bridge, macs.container)
     if (call.ownDelegate === undefined) host.apply(open) // another IPAM plugin may need the wire, as dhcp does
 
@@ -87,7 +95,7 @@ export default definePlugin<BridgeConfiguration>({
     // An address that may be another container's, too, has been refused by now: its rule is not touched before.
     if (!reserved) host.apply(masquerading)
     const made = [
-      { name: config.bridge, mac: bridge?.address ?? bridgeMac(call) },
+      { name: config.bridge, mac: bridgeMac(call, bridge) },
       { name: hostVethName(attachment), mac: macs.host },
       { name: environment.ifName, mac: macs.container, sandbox: netns },
       ...(gateway ? [{ name: gateway.ifname, ...(gateway.address ? { mac: gateway.address } : {}) }] : []),
@@ -115,7 +123,7 @@ export default definePlugin<BridgeConfiguration>({
       // The guard's tables are declared by a process that also does what stands beside them.
       config.macspoofchk ? { features: [features.nftables], programs: ['ip'] } : {},
       filtersVlans(config) ? { programs: ['bridge'] } : {},
-      { also: [() => requireBridge(observeBridge(call), config.bridge)], ipam: () => ipamStatus(call) },
+      { also: [() => requireBridge(observeIfThere(host, config.bridge), config.bridge)], ipam: () => ipamStatus(call) },
     )
   },
 
@@ -154,27 +162,40 @@ function chooseMacs({ config, args, attachment, host }: BridgeCall, reserved: Re
   return { host: hostEndMac(attachment), container: macOf(asked) ?? own() }
 }
 
-/** The bridge's address is ours from its creation on: it does not follow ports that come or go. */
-function bridgeMac({ config, host }: BridgeCall): string {
-  return macFrom(`${bootID(host)}/${config.bridge}`)
+/**
+ * The address that the bridge has as long as it lives: the one it was found with, else one of ours. A bridge that lost its last port, and
+ * its address with it, was found with zeros.
+ */
+function bridgeMac({ config, host }: BridgeCall, found: ObservedLink | undefined): string {
+  const address = found?.address ?? noAddress
+  return address === noAddress ? macFrom(`${bootID(host)}/${config.bridge}`) : address
+}
+
+const noAddress = '00:00:00:00:00:00'
+
+/**
+ * A bridge that somebody else made follows the lowest address among its ports, and with that port's container leaves all others without
+ * their gateway. So it is given the address it has, before our port joins it: several ADDs at once give it the same.
+ */
+function fixAddress(call: BridgeCall, before: ObservedLink): readonly Operation[] {
+  const { ifname: link, address } = before
+  const mac = bridgeMac(call, before)
+  const isOurs = address === bridgeMac(call, undefined)
+  if (isOurs || (address === mac && hasFixedAddress(call.host, before))) return []
+  return [setLink({ link }, ['address', mac], `fix the MAC address of ${link}`)]
 }
 
 function filtering(config: BridgeConfiguration): readonly string[] {
   return filtersVlans(config) ? ['vlan_filtering', '1'] : []
 }
 
-function observeBridge({ config, host }: BridgeCall): ObservedLink | undefined {
-  return hostHasLink(host, config.bridge) ? observeLink(host, config.bridge) : undefined
-}
-
 /**
  * The bridge and the pair of links. The bridge is shared: made if absent, never taken away, and set up again and again, which
- * changes nothing where it is so already.
+ * changes nothing where it is so already. `before` is how it was found.
  */
-function connect(call: BridgeCall, netns: string, macs: Macs): readonly Operation[] {
+function connect(call: BridgeCall, netns: string, macs: Macs, before: ObservedLink | undefined): readonly Operation[] {
   const { config, environment, attachment } = call
   const link = config.bridge
-  const isThere = hostHasLink(call.host, link)
   const size = config.mtu > 0 ? ['mtu', String(config.mtu)] : []
   const port = hostVethName(attachment)
   const flags = [...(config.hairpinMode ? ['hairpin', 'on'] : []), ...(config.portIsolation ? ['isolated', 'on'] : [])]
@@ -187,16 +208,14 @@ function connect(call: BridgeCall, netns: string, macs: Macs): readonly Operatio
     mtu: config.mtu,
     master: link,
   })
+  const born = ['address', bridgeMac(call, undefined), ...size, 'type', 'bridge', ...filtering(config)]
   return [
-    ...(isThere
-      ? []
-      : [ensureLink({ link }, ['address', bridgeMac(call), ...size, 'type', 'bridge', ...filtering(config)])]),
-    ...(isThere ? [] : [refuseRouterAdvertisements({ link })]),
-    isThere ? { ...pair, meaning: { ...pair.meaning, unsupported: noBridge(link) } } : pair,
+    ...(before ? fixAddress(call, before) : [ensureLink({ link }, born), refuseRouterAdvertisements({ link })]),
+    pair,
     ...(flags.length > 0
       ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
       : []),
-    ...(isThere && filtersVlans(config)
+    ...(before && filtersVlans(config)
       ? [setLink({ link }, ['type', 'bridge', ...filtering(config)], `make ${link} look at VLAN tags`)]
       : []),
     ...(config.promiscMode ? [setLink({ link }, ['promisc', 'on'], `make ${link} promiscuous`)] : []),
@@ -204,17 +223,14 @@ function connect(call: BridgeCall, netns: string, macs: Macs): readonly Operatio
   ]
 }
 
-/** A bond, say, takes the port too, but is no bridge. In a dry run the bridge may not be there. */
+/** Where there is a link of the name it must be a bridge: a bond, say, takes the port too. */
 function requireBridge(link: ObservedLink | undefined, name: string): ObservedLink | undefined {
   const kind = link?.linkinfo?.info_kind ?? 'plain link'
   if (!link || kind === 'bridge') return link
-  const { code, says, fix } = noBridge(name)
-  throw new CniError(code, says, { problems: [{ path: 'bridge', value: kind, expected: 'a bridge' }], fix })
-}
-
-function noBridge(link: string) {
-  const fix = `give the network another bridge name, or remove the link ${link}`
-  return { code: codes.nameTaken, says: `"${link}" already exists but is not a bridge`, fix }
+  throw new CniError(codes.nameTaken, `"${name}" already exists but is not a bridge`, {
+    problems: [{ path: 'bridge', value: kind, expected: 'a bridge' }],
+    fix: `give the network another bridge name, or remove the link ${name}`,
+  })
 }
 
 /** The port gets its VLANs and its guard before it is up, and is up before the container's end: first packets find the way. */

@@ -36,6 +36,26 @@ export function observeLink({ run, kernel }: Eyes, link: string, netns?: string)
   return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show', 'dev', link], 'links')?.[0]
 }
 
+/** The same of the host where the link may well be absent: then no process is started. */
+export function observeIfThere(eyes: Eyes, link: string): ObservedLink | undefined {
+  const seen = eyes.kernel?.look(link) ?? 'unknown'
+  if (seen !== 'unknown') return seen
+  return hostHasLink(eyes, link) ? observeLink(eyes, link) : undefined
+}
+
+/**
+ * True where a link of the host has its MAC address from somebody who set it (NET_ADDR_SET in linux/netdevice.h); only sysfs tells. It may be
+ * another namespace's that is mounted, and has to know the link by its number, too.
+ */
+export function hasFixedAddress({ files }: Eyes, { ifname, ifindex }: ObservedLink): boolean {
+  const tells = (file: string, text: string) => files.read(`/sys/class/net/${ifname}/${file}`) === `${text}\n`
+  try {
+    return tells('addr_assign_type', '3') && tells('ifindex', String(ifindex))
+  } catch {
+    return false
+  }
+}
+
 /** Every link of a namespace with its addresses. */
 export function observeLinks({ run }: Eyes, netns?: string): readonly ObservedLink[] {
   return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show'], 'links') ?? []
