@@ -12,8 +12,8 @@ export interface Lan {
 }
 
 /**
- * An interface on a network that others share: it takes nothing from routers and has no IPv6 unless asked to. Without
- * IPAM it only comes up, for whoever gives it its addresses.
+ * An interface on a network that others share: it takes nothing from routers, and has no IPv6 unless that is asked for, or something that is
+ * needs it. Without IPAM it only comes up, for whoever gives it its addresses.
  */
 export function configureLan(
   { ifName, netns, acceptRA = false, keepIPv6 }: Lan,
@@ -21,12 +21,13 @@ export function configureLan(
   more: Readonly<Record<string, string>> = {},
 ): readonly Operation[] {
   const conf = `net/ipv6/conf/${ifName}`
-  const isIPv4 = ips.length > 0 && !ips.some(({ address }) => address.includes(':'))
+  const isIPv4 = ips.length > 0 && !ips.some(({ address }) => isIPv6(address))
+  const isWanted = acceptRA || (isIPv4 && routes.some(({ dst, gw = '' }) => isIPv6(dst) || isIPv6(gw)))
   const settings = {
     [`${conf}/accept_ra`]: acceptRA ? '2' : '0',
     [`${conf}/autoconf`]: acceptRA ? '1' : '0',
-    ...(acceptRA ? { [`${conf}/disable_ipv6`]: '0' } : {}),
-    ...(isIPv4 && !acceptRA && !keepIPv6 ? { [`${conf}/disable_ipv6`]: '1' } : {}),
+    ...(isWanted ? { [`${conf}/disable_ipv6`]: '0' } : {}),
+    ...(isIPv4 && !isWanted && !keepIPv6 ? { [`${conf}/disable_ipv6`]: '1' } : {}),
   }
   const at = { link: ifName, netns }
   const all = { ...settings, ...more }
@@ -46,4 +47,10 @@ export function withDirectRoutes({ ips, routes }: Pick<Result, 'ips' | 'routes'>
     return own.length > 0 && !own.some(({ gateway }) => gateway) && !routes.some((route) => isOfFamily(route.dst))
   })
   return [...routes, ...direct.map((dst) => ({ dst, priority: lastMetric }))]
+}
+
+// --- internal
+
+function isIPv6(text: string): boolean {
+  return text.includes(':')
 }

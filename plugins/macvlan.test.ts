@@ -143,6 +143,17 @@ describe('ADD', () => {
     expect(plan.split('\n')).toEqual(expect.arrayContaining(expected))
   })
 
+  const routes: [dst: string, gw?: string][] = [['::/0'], ['fd01::/16'], ['::/0', 'fe80::1'], ['fe80::/10']]
+  test.each(routes)('IPv6 is on where the route to %s %s needs it', async (dst, gw) => {
+    const route = gw === undefined ? { dst } : { dst, gw }
+    const ipam = { type: 'static', addresses: [four], routes: [{ dst: '0.0.0.0/0' }, route] }
+    const { plan } = await call('ADD', [four], { ipam })
+    expect(plan.split('\n').filter((line) => line.includes('disable_ipv6'))).toEqual([
+      setting('ipv6/conf/eth0/disable_ipv6', '0'),
+    ])
+    expect(plan).toContain(`ip route prepend ${dst} ${gw === undefined ? '' : `via ${gw} `}dev eth0`)
+  })
+
   test.each([
     [[four], { keepIPv6: true }],
     [[], {}],

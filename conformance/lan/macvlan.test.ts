@@ -147,6 +147,36 @@ describe('the link', () => {
   })
 })
 
+describe('an IPv6 route beside an IPv4 address', () => {
+  const link = ['ip', '-6', '-j', 'addr', 'show', 'dev', 'eth0', 'scope', 'link']
+  const ipamWith = (routes: object[]) => ({ type: 'static', addresses: [{ address: '192.0.2.9/24' }], routes })
+
+  test.for([{ dst: '::/0' }, { dst: 'fd12:3456::/32' }, { dst: '::/0', gw: 'fe80::1' }])(
+    '%j is there',
+    async (route, { host }) => {
+      await host.outside()
+      for (const env of [{}, { PODWIRE_NO_NETLINK: '1' }]) {
+        const container = await host.container()
+        await container.output(['sysctl', '-qw', 'net.ipv6.conf.default.disable_ipv6=1'])
+        resultOf(await runPlugin(host, call('ADD', container, { ipam: ipamWith([route]) }, { env })))
+        const routes = JSON.parse(await container.output(['ip', '-6', '-j', 'route', 'show', 'dev', 'eth0']))
+        const dst = route.dst === '::/0' ? 'default' : route.dst
+        expect(routes).toContainEqual(expect.objectContaining({ dst, ...('gw' in route ? { gateway: route.gw } : {}) }))
+      }
+    },
+  )
+
+  test('what tuning switches on later in the chain is on', async ({ host }) => {
+    await host.outside()
+    const container = await host.container()
+    const network = lanNetwork('macvlan', { ipam: ipamWith([]) })
+    const sysctl = { 'net.ipv6.conf.IFNAME.disable_ipv6': '0', 'net.ipv6.conf.IFNAME.accept_ra': '2' }
+    await join(host, container, { ...network, plugins: [...network.plugins, { type: 'tuning', sysctl }] })
+    expect(JSON.parse(await container.output(link))).toHaveLength(1)
+    expect((await container.output(['sysctl', '-n', 'net.ipv6.conf.eth0.accept_ra'])).trim()).toBe('2')
+  })
+})
+
 describe.each(versions)('version %s', (cniVersion) => {
   test('ADD, CHECK, DEL and DEL again', async ({ host }) => {
     await host.outside()

@@ -106,7 +106,7 @@ export const differences: Difference[] = [
     podwire: /^host: sysctl ipv6\/conf\/br0\.100\/accept_ra 0$/,
   },
   {
-    what: 'IPv6 is off on a LAN interface that IPAM gives only IPv4 addresses',
+    what: 'IPv6 is off on a LAN interface that IPAM gives only IPv4 addresses and routes',
     reason: 'nobody watches an address that nobody asked for; "keepIPv6": true leaves it on',
     cases: /^(macvlan|ipvlan|vlan|dummy)/,
     official: /^container\d: sysctl ipv6\/conf\/eth0\/disable_ipv6 0$/,
