@@ -1,4 +1,5 @@
 import { announcing, settle } from '../shared/net/announce.js'
+import { awaitCarrier } from '../shared/net/carrier.js'
 import { interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
 import { deleteLink, setLink } from '../shared/net/ip.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
@@ -51,14 +52,14 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   const { config, host, environment, version } = call
   const { ifName } = environment
   refuseInexpressible(version, child.addresses !== undefined || hasIpam(call))
-  requireIpam(call)
+  const isForeign = requireIpam(call)
   const netns = requireNetns(environment.netns)
   const above = config.linkInContainer ? netns : undefined
   const master = findMaster(host, child.choice ?? config, above)
   refuseLargeMtu(config.mtu, master, child)
   child.admit?.(master, above)
   host.apply(createLink(call, child, master.ifname, netns))
-  const leased = child.addresses ?? (hasIpam(call) ? leaseFor(call, child, master, netns) : emptyResult)
+  const leased = child.addresses ?? (hasIpam(call) ? leaseFor(call, child, { master, netns, isForeign }) : emptyResult)
   const { ips } = leased
   const routes = child.isRouted ? withDirectRoutes(leased) : leased.routes
   host.apply(configureLan({ ...config, ifName, netns }, { ips, routes }, ips.length > 0 ? announcing(ifName) : {}))
@@ -135,14 +136,23 @@ function childDifferences(call: ChildCall, { kind, attributes }: ChildLink): rea
   ]
 }
 
-/** With conflict detection the link is up while the neighbours are asked, and down before the addresses come. */
-function leaseFor(call: ChildCall, child: ChildLink, master: ObservedLink, netns: string): Result {
+/**
+ * The link is up while another IPAM plugin is asked, or the neighbours are, and down before the addresses come: with them they are
+ * announced. It has a carrier when its master has.
+ */
+function leaseFor(
+  call: ChildCall,
+  child: ChildLink,
+  { master, netns, isForeign }: { master: ObservedLink; netns: string; isForeign: boolean },
+): Result {
   const { config, host, environment } = call
-  if (!config.addressConflictDetection) return lease(call)
+  if (!isForeign && !config.addressConflictDetection) return lease(call)
   const at = { link: environment.ifName, netns }
   host.apply(configureLan({ ...config, ifName: at.link, netns }, emptyResult, announcing(at.link)))
+  if (master.flags.includes('LOWER_UP')) awaitCarrier(host, at)
   const above = { link: master.ifname, netns: config.linkInContainer ? netns : undefined }
-  const leased = leaseFree(call, { child: at, arp: child.kind === 'ipvlan' ? above : at, master })
+  const probe = { child: at, arp: child.kind === 'ipvlan' ? above : at, master }
+  const leased = config.addressConflictDetection ? leaseFree(call, probe) : lease(call)
   host.apply([setLink(at, ['down'], `set ${at.link} down`)])
   return leased
 }

@@ -1,3 +1,4 @@
+import { awaitCarrier } from '../shared/net/carrier.js'
 import {
   addressesOf,
   configureInterface,
@@ -70,16 +71,16 @@ export default definePlugin<BridgeConfiguration>({
   add(call) {
     const { config, host, environment, attachment } = call
     refuseInexpressible(call.version, hasIpam(call))
-    requireIpam(call)
+    const isForeign = requireIpam(call)
     const netns = requireNetns(environment.netns)
-    const reserved = leasesFirst(call) ? lease(call) : undefined
+    const reserved = !isForeign && leasesFirst(call) ? lease(call) : undefined
     const before = requireBridge(observeIfThere(host, config.bridge), config.bridge)
     const macs = chooseMacs(call, reserved)
     writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container })
     host.apply(connect(call, netns, macs, before))
     const bridge = before ?? requireBridge(observeLink(host, config.bridge), config.bridge)
     const open = openPort(call, bridge, macs.container)
-    if (call.ownDelegate === undefined) host.apply(open) // another IPAM plugin may need the wire, as dhcp does
+    if (isForeign) openWire(call, netns, open)
 
     const leased = reserved ?? (hasIpam(call) ? lease(call) : emptyResult)
     const addressed = withGateways(config, leased, 2)
@@ -87,7 +88,7 @@ export default definePlugin<BridgeConfiguration>({
     const masquerading = masqueradeOperations(call, addressed)
     host.apply([
       ...(isGateway(config) ? forwarding(addressed.ips.map(({ address }) => address)) : []),
-      ...(call.ownDelegate === undefined ? [] : open),
+      ...(isForeign ? [] : open),
       ...gatewayAddresses(call, addressed, gateway ?? bridge),
       ...containerOperations(call, netns, addressed),
       ...(reserved ? masquerading : []),
@@ -147,6 +148,15 @@ interface Macs {
 /** Our host-local needs no wire, so it can be asked before there is one; no two attachments have the same address of it. */
 function leasesFirst(call: BridgeCall): boolean {
   return hasIpam(call) && call.ownDelegate?.name === 'host-local'
+}
+
+/** Another IPAM plugin is asked when packets pass from the container to the bridge. */
+function openWire(call: BridgeCall, netns: string, open: readonly Operation[]): void {
+  const { host, environment, attachment } = call
+  const at = { link: environment.ifName, netns }
+  host.apply([...open, ...containerSettings(at, ipSettings(call)), setUp(at)])
+  // The port forwards by the time its own state is up.
+  for (const end of [at, { link: hostVethName(attachment) }]) awaitCarrier(host, end)
 }
 
 /**
@@ -294,10 +304,16 @@ function containerOperations(
       ...(config.disableContainerInterface ? [] : [setUp({ link, netns })]),
     ]
   }
+  return configureInterface({ netns, ifName: link, ips, routes, settings: ipSettings(call) })
+}
+
+/** The settings of an interface with addresses. */
+function ipSettings({ config, environment }: BridgeCall): Readonly<Record<string, string>> {
+  const link = environment.ifName
   const dad: Record<string, string> = config.enabledad ? { enhanced_dad: '1', accept_dad: '1' } : { accept_dad: '0' }
   const settings = Object.entries(dad).map(([key, value]) => [`net/ipv6/conf/${link}/${key}`, value])
   settings.push([`net/ipv4/conf/${link}/arp_notify`, '1'])
-  return configureInterface({ netns, ifName: link, ips, routes, settings: Object.fromEntries(settings) })
+  return Object.fromEntries(settings)
 }
 
 function macOfRecord(attachment: Attachment): string | undefined {

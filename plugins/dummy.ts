@@ -24,13 +24,15 @@ export default definePlugin<DummyConfiguration>({
   add(call) {
     const { config, host, environment, attachment } = call
     const { ifName } = environment
-    requireIpam(call)
+    const isForeign = requireIpam(call)
     const netns = requireNetns(environment.netns)
     const mac = macFrom(`${bootID(host)}/dummy/${attachmentHash(attachment)}`)
     const at = { link: ifName, netns }
     host.apply([addLink(at, ['address', mac, 'type', 'dummy'], `create the dummy interface ${ifName}`)])
+    const lan = { ifName, netns, keepIPv6: config.keepIPv6 }
+    if (isForeign) host.apply(configureLan(lan, emptyResult)) // it is asked about a link that is up
     const leased = lease(call)
-    host.apply(configureLan({ ifName, netns, keepIPv6: config.keepIPv6 }, leased))
+    host.apply(configureLan(lan, leased))
     const ips = leased.ips.map((one) => ({ ...one, interface: 0 }))
     return { ...leased, interfaces: [{ name: ifName, mac, sandbox: netns }], ips }
   },

@@ -1,4 +1,5 @@
 import { announcing, settle } from '../shared/net/announce.js'
+import { awaitCarrier } from '../shared/net/carrier.js'
 import { interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
 import { setUp } from '../shared/net/ip.js'
 import { requireNetns } from '../shared/net/netns.js'
@@ -32,12 +33,15 @@ export default definePlugin<HostDeviceConfiguration>({
   add(call) {
     const { config, host, environment, version } = call
     refuseInexpressible(version, hasIpam(call))
-    requireIpam(call)
+    const isForeign = requireIpam(call)
     const netns = requireNetns(environment.netns)
     const device = findDevice(host, config)
-    const mac = device.dpdk ? undefined : lend(call, device.find(), netns)
+    const link = device.dpdk ? undefined : device.find()
+    if (link) lend(call, link, netns)
+    if (link && isForeign) openWire(call, link, netns)
+    const mac = link?.address
     const leased = hasIpam(call) ? lease(call) : emptyResult
-    if (!device.dpdk) configure(call, leased, netns)
+    if (link) configure(call, leased, netns)
     return {
       interfaces: [{ name: environment.ifName, sandbox: netns, ...(mac === undefined ? {} : { mac }) }],
       ips: leased.ips.map((one) => ({ ...one, interface: 0 })),
@@ -109,12 +113,8 @@ function requireDevice({ config, host }: HostDeviceCall): void {
   }
 }
 
-/** Moves the device, with what it was on record. @returns its MAC address */
-function lend(
-  { host, environment, attachment }: HostDeviceCall,
-  link: ObservedLink,
-  netns: string,
-): string | undefined {
+/** Moves the device, with what it was on record. */
+function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedLink, netns: string): void {
   const { ifName } = environment
   if (observeLink(host, ifName, netns)) {
     throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
@@ -124,7 +124,13 @@ function lend(
   const moved = describe(link, netns)
   writeRecord<Moved>(host, recordKind, attachment, moved)
   host.apply(moveIn(host, moved, { attachment, ifName }))
-  return link.address
+}
+
+/** Another IPAM plugin is asked when the device can send. One that was up without a carrier has none here either. */
+function openWire({ config, host, environment }: HostDeviceCall, { flags }: ObservedLink, netns: string): void {
+  const at = { link: environment.ifName, netns }
+  host.apply(configureLan({ ...config, ifName: at.link, netns }, emptyResult))
+  if (!flags.includes('UP') || flags.includes('LOWER_UP')) awaitCarrier(host, at)
 }
 
 function describe({ ifname, address, ifalias, flags }: ObservedLink, netns: string): Moved {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -7,7 +7,11 @@ import { link, type Row, show } from '../shared/testing/golden.js'
 // Where ipam.type leads to this very program, static answers within the process, as in the one binary.
 const CNI_PATH = mkdtempSync(join(tmpdir(), 'macvlan-'))
 symlinkSync(process.execPath, join(CNI_PATH, 'static'))
-afterAll(() => rmSync(CNI_PATH, { recursive: true }))
+const foreign = mkdtempSync(join(tmpdir(), 'foreign-'))
+writeFileSync(join(foreign, 'other'), '')
+afterAll(() => {
+  for (const folder of [CNI_PATH, foreign]) rmSync(folder, { recursive: true })
+})
 
 const four = { address: '10.1.2.3/24', gateway: '10.1.2.1' }
 const six = { address: 'fd00::9/64', gateway: 'fd00::1' }
@@ -152,6 +156,23 @@ describe('ADD', () => {
       setting('ipv6/conf/eth0/disable_ipv6', '0'),
     ])
     expect(plan).toContain(`ip route prepend ${dst} ${gw === undefined ? '' : `via ${gw} `}dev eth0`)
+  })
+
+  test('another IPAM plugin is asked when the link is up, and the addresses are announced at its next coming up', async () => {
+    const { plan } = await call('ADD', [], { ipam: { type: 'other' } }, { env: { CNI_PATH: foreign } })
+    expect(plan.trim().split('\n')).toEqual([
+      birth(`address ${mac}`),
+      ...quiet,
+      ...announcing,
+      'container# ip link set dev eth0 up',
+      `# CNI_COMMAND=ADD ${foreign}/other`,
+      'container# ip link set dev eth0 down',
+      ...quiet,
+      setting('ipv6/conf/eth0/disable_ipv6', '1'),
+      ...announcing,
+      'container# ip addr add 192.0.2.2/24 brd + dev eth0',
+      'container# ip link set dev eth0 up',
+    ])
   })
 
   test.each([

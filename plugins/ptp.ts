@@ -1,5 +1,6 @@
+import { awaitCarrier } from '../shared/net/carrier.js'
 import { addressesOf, dnsOf, interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
-import { addVethPair, forwarding } from '../shared/net/ip.js'
+import { type At, addVethPair, forwarding, refuseRouterAdvertisements, setUp } from '../shared/net/ip.js'
 import { masquerade, masqueradeDifferences, masqueradeNeeds } from '../shared/net/masquerade.js'
 import { hostVethName } from '../shared/net/names.js'
 import { requireNetns } from '../shared/net/netns.js'
@@ -26,24 +27,27 @@ export default definePlugin<PtpConfiguration>({
   add(call) {
     const { config, host, environment, attachment } = call
     const netns = requireNetns(environment.netns)
-    requireIpam(call)
+    const isForeign = requireIpam(call)
+    const link = hostVethName(attachment)
+    const at = { link: environment.ifName, netns }
+    const macs = { host: hostEndMac(attachment), container: containerEndMac(host, attachment) }
+    const pair = addVethPair({
+      host: link,
+      hostMac: macs.host,
+      container: environment.ifName,
+      containerMac: macs.container,
+      netns,
+      mtu: config.mtu,
+    })
+    if (isForeign) openWire(call, pair, [{ link }, at])
     const leased = lease(call)
     const ips = withGateways(leased)
-    const link = hostVethName(attachment)
-    const macs = { host: hostEndMac(attachment), container: containerEndMac(host, attachment) }
-    writeRecord(host, 'ptp', attachment, {})
+    if (!isForeign) writeRecord(host, 'ptp', attachment, {})
     host.apply([
       ...forwarding(ips.map(({ address }) => address)),
-      addVethPair({
-        host: link,
-        hostMac: macs.host,
-        container: environment.ifName,
-        containerMac: macs.container,
-        netns,
-        mtu: config.mtu,
-      }),
+      ...(isForeign ? [] : [pair]),
       ...hostEnd(link, ips),
-      ...containerEnd({ link: environment.ifName, netns }, ips, leased.routes),
+      ...containerEnd(at, ips, leased.routes),
     ])
     // Only now is it certain that no other container has the address: a rule of that one would be taken for a leftover.
     host.apply(masqueradeIf(call, ips))
@@ -82,6 +86,13 @@ export default definePlugin<PtpConfiguration>({
 })
 
 // --- internal
+
+/** Another IPAM plugin is asked when packets pass between the two ends. */
+function openWire({ host, attachment }: PtpCall, pair: Operation, ends: readonly At[]): void {
+  writeRecord(host, 'ptp', attachment, {})
+  host.apply([pair, ...ends.flatMap((end) => [refuseRouterAdvertisements(end), setUp(end)])])
+  for (const end of ends) awaitCarrier(host, end)
+}
 
 function masqueradeIf({ config, host, attachment }: PtpCall, ips: Result['ips']): readonly Operation[] {
   if (!config.ipMasq) return []

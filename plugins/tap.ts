@@ -41,12 +41,14 @@ export default definePlugin<TapConfiguration>({
     const { config, host, environment, version } = call
     const { ifName } = environment
     refuseInexpressible(version, hasIpam(call))
-    requireIpam(call)
+    const isForeign = requireIpam(call)
     const netns = requireNetns(environment.netns)
     const at = { link: ifName, netns }
     requireBridge(call, netns)
     const mac = chooseMac(call)
     host.apply([create(at, config), setUpAs(at, mac, config)])
+    // Up is all it can be for another IPAM plugin: a carrier comes with the program that attaches.
+    if (isForeign) host.apply(configureLan({ ...config, ifName, netns }, emptyResult))
     const { ips, routes } = hasIpam(call) ? lease(call) : emptyResult
     // Nobody can be asked before a program attaches: the kernel announces the addresses when one does.
     const announced = { [`net/ipv4/conf/${ifName}/arp_notify`]: '1', [`net/ipv6/conf/${ifName}/ndisc_notify`]: '1' }

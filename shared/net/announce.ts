@@ -31,14 +31,19 @@ export function settle(host: Host, at: At): void {
 /** Those of an interface's IPv6 addresses that a neighbour has already. Without a carrier nobody can be asked. */
 export function addressesTaken(host: Host, { link, netns }: At): readonly string[] {
   const end = performance.now() + deadlineMilliseconds
-  for (let pause = detectionMilliseconds; ; pause = 30) {
+  for (let milliseconds = detectionMilliseconds; ; milliseconds = 30) {
     const { addr_info = [], flags = [] } = observeLink(host, link, netns) ?? {}
     const failed = addr_info.filter(({ dadfailed }) => dadfailed).map(({ local = '' }) => local)
     const isWaiting = addr_info.some(({ tentative, dadfailed }) => tentative && !dadfailed)
     if (!isWaiting || !flags.includes('LOWER_UP')) return failed
     if (performance.now() > end) throw stillTentative(link)
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pause)
+    pause(milliseconds)
   }
+}
+
+/** Does nothing for a while. */
+export function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
 }
 
 // --- internal

@@ -14,10 +14,11 @@ export function hasIpam({ config }: Pick<Call, 'config'>): boolean {
 
 /**
  * Refuses an IPAM plugin that is not there or is none, before anything is touched.
+ * @returns true where another program hands out the addresses: it may need the link for that, as dhcp does; ours never do
  * @throws code 107, or 7 for a type that is no file name, no IPAM plugin, or leads back here
  */
-export function requireIpam(call: Call): void {
-  if (hasIpam(call)) findIpam(call)
+export function requireIpam(call: Call): boolean {
+  return hasIpam(call) && findIpam(call).own === undefined
 }
 
 /**
