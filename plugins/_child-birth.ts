@@ -29,12 +29,13 @@ export function createLink(
   const born = (link: string) => ({
     ...explained(addLink({ link }, [...words, 'netns', netns, ...type], why), child),
     undo: [deleteLink({ link, netns })],
+    shownBy: { link, netns, exists: true },
   })
   if (!hostHasLink(host, ifName)) return [born(ifName)]
   refuseTakenName(observeLink(host, ifName, netns), ifName)
   const link = temporaryName(attachment)
   const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)
-  return [born(link), { ...rename, undo: [deleteLink(at)] }]
+  return [born(link), { ...rename, undo: [deleteLink(at)], shownBy: { ...at, exists: true } }]
 }
 
 /** What makes a child of its kind this one, as `ip link add` takes it. */

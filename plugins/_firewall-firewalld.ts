@@ -18,17 +18,20 @@ export function runsFirewalld(host: Host): boolean {
 export function addSources(host: Host, zone: string, addresses: readonly string[]): void {
   for (const source of addresses.map(sourceOf)) {
     host.change(`busctl call ${firewalld.service} addSource ss ${zone} ${source}`, () => {
-      const { status, stderr } = requireAnswer(host, 'addSource', [zone, source])
+      const outcome = requireAnswer(host, 'addSource', [zone, source])
+      const { status, stderr } = outcome
       if (status !== 0 && stderr.includes('ZONE_ALREADY_SET')) return
+      if (status === 0 || isUnclear(outcome)) {
+        host.journal.note(() => {
+          try {
+            removeSource(host, zone, source)
+            return []
+          } catch (thrown) {
+            return [asCniError(thrown)]
+          }
+        })
+      }
       if (status !== 0) throw failed(`failed to add the address ${source} to ${zone} zone`, stderr)
-      host.journal.note(() => {
-        try {
-          removeSource(host, zone, source)
-          return []
-        } catch (thrown) {
-          return [asCniError(thrown)]
-        }
-      })
     })
   }
 }
@@ -128,6 +131,12 @@ function requireAnswer(host: Host, method: string, words: readonly string[]): Ou
   throw new CniError(codes.toolMissing, 'cannot speak to firewalld: neither "busctl" nor "dbus-send" is installed', {
     fix: 'install systemd or dbus-bin, or set the backend to "nftables"',
   })
+}
+
+/** True when firewalld may have done what it was asked although its answer is not known: the tool was ended, or did not wait for it. */
+function isUnclear({ status, stderr, failure }: Outcome): boolean {
+  if (failure !== undefined) return false
+  return status !== 1 || stderr.trim() === '' || ['timed out', 'NoReply'].some((words) => stderr.includes(words))
 }
 
 function removeSource(host: Host, zone: string, source: string): void {

@@ -24,6 +24,11 @@ export function release(host: Host, thing: string, attachment: Attachment): void
   host.change(`no longer hold ${thing}`, () => remove(thing, attachmentHash(attachment)))
 }
 
+/** True where the attachment holds a thing already. */
+export function holds(thing: string, attachment: Attachment): boolean {
+  return namesIn(directoryOf(thing)).includes(attachmentHash(attachment))
+}
+
 /** How many others hold a thing. */
 export function othersHolding(thing: string, attachment: Attachment): number {
   const own = attachmentHash(attachment)

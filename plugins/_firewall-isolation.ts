@@ -12,9 +12,9 @@ import {
 import { hasIPv6 } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import { type Operation, quoted } from '../shared/plan/operation.js'
-import type { Problem } from '../shared/protocol/errors.js'
+import { asCniError, type CniError, codes, type Problem } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
-import { exclusively, hold, othersHolding, release } from './_firewall-holders.js'
+import { exclusively, hold, holds, othersHolding, release } from './_firewall-holders.js'
 import type { Family } from './_firewall-obstacles.js'
 import type { IngressPolicy } from './_firewall-rules.js'
 
@@ -32,7 +32,9 @@ export interface Isolation {
  */
 export function isolate(host: Host, attachment: Attachment, isolation: Isolation): void {
   exclusively(host, () => {
+    const isNew = !holds(thingOf(isolation), attachment)
     hold(host, thingOf(isolation), attachment)
+    if (isNew && !host.dryRun) host.journal.note(() => takeBack(() => unisolate(host, attachment, isolation)))
     host.apply([
       ...policed(host, isolation.bridge, strictest(isolation, attachment)),
       ...portElements(attachment, isolation),
@@ -87,6 +89,17 @@ const bridges = 'firewall_bridges'
 const within = 'firewall_within'
 const ports = 'firewall_isolated_ports'
 
+/** Without nft nothing can have been made. */
+function takeBack(body: () => void): readonly CniError[] {
+  try {
+    body()
+    return []
+  } catch (thrown) {
+    const error = asCniError(thrown)
+    return error.code === codes.toolMissing ? [] : [error]
+  }
+}
+
 function strictest({ bridge, policy }: Isolation, attachment: Attachment): IngressPolicy {
   return othersWant(bridge, attachment) === 'isolated' ? 'isolated' : policy
 }
@@ -103,7 +116,7 @@ function withinElement(family: NftFamily, bridge: string): Element {
   return { family, collection: within, key: [quoted(bridge), '.', quoted(bridge)] }
 }
 
-/** The bridge under a policy. It is shared, so no undo: nothing of an ADD comes after it that could fail. */
+/** The bridge under a policy. It is shared: what takes it back counts who else wants it (`isolate`). */
 function policed(host: Host, bridge: string, policy: IngressPolicy): readonly Operation[] {
   const why = `keep ${bridge} apart from other bridges`
   const verdict = policy === 'isolated' ? ['drop'] : ['return']

@@ -42,6 +42,7 @@ export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation
     {
       ...setLink({ link: device }, ['netns', netns, 'name', passing], `move ${device} into the container`),
       undo: [back],
+      shownBy: { link: passing, netns, exists: true },
     },
     {
       ...setLink({ link: passing, netns }, ['name', ifName], `rename ${device} to ${ifName}`),
@@ -49,6 +50,7 @@ export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation
         setLink({ link: ifName, netns }, ['down'], `set ${ifName} down`),
         setLink({ link: ifName, netns }, ['name', passing], `rename ${ifName}`),
       ],
+      shownBy: { link: ifName, netns, exists: true },
       meaning: {
         exists: {
           code: codes.nameTaken,

@@ -105,6 +105,7 @@ function create({ link, netns }: Required<At>, config: TapConfiguration): Operat
   return {
     ...(selinuxContext === '' ? plain : { ...plain, tool: 'runcon', argv: [selinuxContext, 'ip', ...words] }),
     undo: [deleteLink({ link, netns })],
+    shownBy: { link, netns, exists: true },
     meaning: {
       absent: { code: codes.featureMissing, fix: 'load the kernel module tun, and see that /dev/net/tun is there' },
       exists: {

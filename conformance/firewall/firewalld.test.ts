@@ -5,7 +5,7 @@ import type { Host } from '../harness/host.js'
 import { runPlugin } from '../harness/plugin.js'
 import { ping } from '../harness/traffic.js'
 import { type FakeFirewalld, fakeFirewalld } from './bus.js'
-import { firewalled, join, onlyFirewall } from './networks.js'
+import { fakeTools, firewalled, join, onlyFirewall } from './networks.js'
 
 /** A host with firewalld on its bus; `body` speaks to it. */
 async function withFirewalld(
@@ -74,6 +74,22 @@ describe('firewalld', () => {
       await member.chain.del()
     })
   })
+
+  test.for(['exit 255', 'kill -9 $$', 'exit 1'])(
+    'a source that was added by a client that ended without an answer (%s) is taken back',
+    async (ending, { host }) => {
+      await withFirewalld(host, async (firewalld) => {
+        const network = firewalled({ backend: 'firewalld' })
+        const member = await join(host, network)
+        await member.chain.del()
+        const script = `/usr/bin/\${0##*/} "$@" || exit; case "$*" in *addSource*) ${ending} ;; esac`
+        await fakeTools(host, { busctl: script, 'dbus-send': script })
+        await expect(onlyFirewall(host, member, network).add()).rejects.toThrow(/failed to add the address/)
+        expect(firewalld.calls.filter((call) => call.startsWith('addSource')).length).toBeGreaterThan(0)
+        expect(sourcesOf(firewalld)).toEqual([])
+      })
+    },
+  )
 
   test('CHECK believes a "no", which the official plugin does not', async ({ host }) => {
     await withFirewalld(host, async (firewalld) => {

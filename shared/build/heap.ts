@@ -47,7 +47,10 @@ function native(binding: string, name: string): Native {
 }
 
 /** Bindings as they are asked for. What Node has loaded once must not be loaded again. */
-const loaded: Record<string, unknown> = { contextify: internalBinding('contextify') }
+const loaded: Record<string, unknown> = {
+  contextify: internalBinding('contextify'),
+  process_methods: { _kill: native('process_methods', '_kill') },
+}
 let load: (name: string) => unknown
 
 function binding(name: string): unknown {

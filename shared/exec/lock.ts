@@ -48,7 +48,7 @@ function open(path: string, flags: number): number {
 
 function acquire(fd: number, path: string, seconds: number, run: Run): void {
   const argv = ['flock', '-x', '-w', String(seconds), '-E', String(HELD), '3'] as const
-  const { status, signal, stderr, failure } = run({ argv, fds: [fd] })
+  const { status, signal, stderr, failure } = run({ argv, fds: [fd], seconds: seconds + 5 })
   if (status === 0) return
   if (status === HELD) {
     throw new CniError(codes.tryAgainLater, `another process has held the lock ${path} for more than ${seconds} s`, {

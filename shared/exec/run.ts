@@ -13,6 +13,8 @@ export interface Command {
   readonly parts?: readonly Pick<Command, 'argv' | 'stdin'>[]
   /** The child's whole environment; absent means the small fixed one that tools get. */
   readonly env?: Readonly<Record<string, string>>
+  /** How long it may take: then it is killed with all that it started. Absent: as long as tools get, and a program with its own `env` any time. */
+  readonly seconds?: number
 }
 
 /** What became of a process. `failure` is an errno name (ENOENT, EACCES, ...) when it could not be started at all. */
@@ -22,12 +24,20 @@ export interface Outcome {
   readonly stdout: string
   readonly stderr: string
   readonly failure?: string
+  /** It was killed because it ran for too long or printed too much; stderr begins with the sentence that says so. */
+  readonly exceeded?: boolean
   /** What came out of each of `pipes`; empty for those it read. */
   readonly extra?: readonly string[]
 }
 
 /** The one seam below everything: tests put a fake here, production the runner below. */
 export type Run = (command: Command) => Outcome
+
+/**
+ * How long a tool may take, in seconds: far more than a busy machine needs, and less than a runtime waits. Behind one that took longer, as
+ * another such one will, those of the same call get less, so that the call ends.
+ */
+const patience = { first: 30, next: 3 } as const
 
 const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
@@ -38,7 +48,14 @@ const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin
 export function createRunner(options: { callerPath?: string; trace?: Trace | undefined } = {}): Run {
   const PATH = searchPath(options.callerPath)
   const toolEnvironment = { PATH, LC_ALL: 'C' }
-  const run: Run = (command) => spawnProcess({ env: toolEnvironment, ...command }, PATH)
+  let seconds: number = patience.first
+  const run: Run = (command) => {
+    // How long another plugin may take is the runtime's to say: one may wait for a server.
+    if (command.env) return spawnProcess({ ...command, env: command.env }, PATH)
+    const outcome = spawnProcess({ seconds, ...command, env: toolEnvironment }, PATH)
+    if (outcome.exceeded) seconds = patience.next
+    return outcome
+  }
   const { trace } = options
   return trace === undefined ? run : (command) => traced(run, trace, command)
 }

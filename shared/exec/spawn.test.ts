@@ -1,4 +1,4 @@
-import { mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
 import { createRunner, pasteable } from './run.js'
@@ -81,4 +81,46 @@ test('a command prints so that a shell reads it back', () => {
   for (const word of ['', 'a b', "it's", '$x', '*', 'a;b', '!=', '"q"']) {
     expect(run({ argv: ['sh', '-c', `printf %s ${pasteable({ argv: [word] })}`] }).stdout).toBe(word)
   }
+})
+
+/** Whether any process still has these words. */
+function runs(words: string): boolean {
+  return readdirSync('/proc').some((pid) => {
+    try {
+      return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').join(' ').trim() === words
+    } catch {
+      return false
+    }
+  })
+}
+
+test('a process that takes too long is killed with all it started, and what it printed is kept', () => {
+  const script = 'echo out; echo err >&2; sleep 1234.5 & sleep 1234.5'
+  const outcome = run({ argv: ['sh', '-c', script], seconds: 0.3 })
+  expect(outcome).toMatchObject({ status: null, signal: 'SIGKILL', exceeded: true, stdout: 'out\n' })
+  expect(outcome.stderr).toBe('ended by force, because it ran for more than 0.3 s\nerr\n')
+  expect(runs('sleep 1234.5')).toBe(false)
+})
+
+test('behind a tool that took too long the next ones of the call get 3 s, others their own time', () => {
+  const impatient = createRunner()
+  expect(impatient({ argv: ['sleep', '100'], seconds: 0.1 }).exceeded).toBe(true)
+  const { exceeded, stderr } = impatient({ argv: ['sleep', '100'] })
+  expect({ exceeded, stderr }).toEqual({ exceeded: true, stderr: 'ended by force, because it ran for more than 3 s\n' })
+  expect(impatient({ argv: ['sleep', '3.2'], seconds: 10 }).status).toBe(0)
+  expect(impatient({ argv: ['sleep', '3.2'], env: { PATH: '/bin' } }).status).toBe(0)
+}, 30_000)
+
+test('a process that prints without end is killed, on whatever stream', () => {
+  for (const stream of ['', ' >&2', ' >&3']) {
+    const outcome = run({ argv: ['sh', '-c', `yes${stream}`], pipes: [null] })
+    expect(outcome).toMatchObject({ status: null, exceeded: true })
+    expect(outcome.stderr).toContain('ended by force, because it printed more than 64 MiB\n')
+    expect(outcome.stderr.length).toBeLessThan(100_000)
+  }
+})
+
+test('what a tool killed from outside had started is killed too', () => {
+  expect(run({ argv: ['sh', '-c', 'sleep 1235.5 >/dev/null 2>&1 & kill -9 $$'] }).signal).toBe('SIGKILL')
+  expect(runs('sleep 1235.5')).toBe(false)
 })

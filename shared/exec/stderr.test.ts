@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { failedBatchLine, firstLine, reasonOf, wrongArgument } from './stderr.js'
+import { excerpt, failedBatchLine, firstLine, reasonOf } from './stderr.js'
 
 /** What the tools have said, with the versions that said it. */
 const said: [string, ReturnType<typeof reasonOf>, string][] = [
@@ -40,10 +40,10 @@ test('the failing line of a batch', () => {
   expect(failedBatchLine('nsenter: cannot open x')).toBeUndefined()
 })
 
-test('the word that could not be read', () => {
-  expect(wrongArgument('Error: argument "-1" is wrong: "mtu" value is invalid\n')).toBe('-1')
-  expect(wrongArgument('Error: argument "999" is wrong: invalid "scope" value\n\n')).toBe('999')
-  expect(wrongArgument('RTNETLINK answers: File exists\n')).toBeUndefined()
+test('of a tool gone mad only the beginning is told', () => {
+  expect(excerpt(' short\n')).toBe('short')
+  expect(excerpt('x'.repeat(10_000))).toBe(`${'x'.repeat(4000)}... (10000 characters)`)
+  expect(firstLine('x'.repeat(10_000))).toHaveLength(500 + '... (10000 characters)'.length)
 })
 
 test('the first line that says something, without the prefix of netlink errors', () => {

@@ -15,7 +15,13 @@ export function reasonOf(stderr: string): Reason {
 /** The first line that says something, for the end of "cannot ...: ". */
 export function firstLine(stderr: string): string {
   const line = stderr.split('\n').find((one) => one.trim() !== '') ?? ''
-  return line.replace('RTNETLINK answers: ', '').trim()
+  return excerpt(line.replace('RTNETLINK answers: ', '').trim(), 500)
+}
+
+/** A tool's words as far as a person may want to read them: one that has gone mad prints megabytes. */
+export function excerpt(text: string, most = 4000): string {
+  const trimmed = text.trim()
+  return trimmed.length > most ? `${trimmed.slice(0, most)}... (${trimmed.length} characters)` : trimmed
 }
 
 /** The number of the failing line (from 1) of an `ip`, `bridge` or `tc` batch, or undefined. */
@@ -25,11 +31,6 @@ export function failedBatchLine(stderr: string): number | undefined {
   if (at < 0) return undefined
   const line = Number.parseInt(stderr.slice(at + marker.length), 10)
   return Number.isNaN(line) ? undefined : line
-}
-
-/** The word that ip, bridge or tc could not read; it ends a batch at once, and the line's number is not told. */
-export function wrongArgument(stderr: string): string | undefined {
-  return /^Error: argument "(.*)" is wrong/m.exec(stderr)?.[1]
 }
 
 // --- internal

@@ -48,3 +48,28 @@ test('large inputs and outputs do not block each other', () => {
   const outcomes = runTogether(run, parts, false)
   expect(outcomes.map((one) => one?.stderr.length)).toEqual([300_000, 300_000, 300_000])
 })
+
+test('a command killed by a signal, and one that ends with the word for a missing program, are told apart', () => {
+  const outcomes = runTogether(run, [print('kill -9 $$'), print('exit 127'), print('true')], true)
+  expect(outcomes).toMatchObject([{ status: null, signal: 'signal 9' }, { status: 127, signal: null }, { status: 0 }])
+  expect(outcomes[1]?.failure).toBeUndefined()
+})
+
+test('when the shell does not get to its end, what it did not tell of may have run; what it did tell of counts', () => {
+  const parts = [print('exit 0'), print('echo mine >&2; kill -9 $PPID; sleep 1'), print('true')]
+  const outcomes = runTogether(run, parts, false)
+  expect(outcomes).toMatchObject([{ status: 0 }, { signal: 'SIGKILL', stderr: 'mine\n' }, { signal: 'SIGKILL' }])
+})
+
+test('what was not reached behind a failure was not tried, however the shell ended', () => {
+  const slow: Part = { ...print('sleep 0.2'), beside: true }
+  // The first ends by itself, and tells.
+  const [beside, first, behind] = runTogether(run, [slow, print('kill -9 $PPID'), print('true')], false)
+  expect([beside?.signal, first?.signal, behind?.signal]).toEqual([null, 'SIGKILL', 'SIGKILL'])
+  expect(runTogether(run, [print('exit 1'), print('kill -9 $PPID')], false)[1]).toBeUndefined()
+})
+
+test('a shell that cannot be started has tried nothing', () => {
+  const failing = () => ({ status: null, signal: null, stdout: '', stderr: '', failure: 'EAGAIN' })
+  expect(runTogether(failing, [print('true'), print('true')], false)).toMatchObject([{ failure: 'EAGAIN' }])
+})

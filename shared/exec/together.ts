@@ -12,25 +12,35 @@ export const mostParts = 3
  * Runs several commands by one process of ours: forking Node costs more than all the shell does (bench/RESULTS.md). The shell's
  * text is made of numbers alone; every word and every input reaches it as data. Without `keepGoing` the first
  * failure ends the sequence.
- * @returns an outcome for each part, undefined for those not tried
+ * @returns an outcome for each part, undefined for those not tried. When the shell itself does not get to its end (killed, no more
+ * processes to be had), those of which it did not tell have its own outcome: they may have run
  */
 export function runTogether(run: Run, parts: readonly Part[], keepGoing: boolean): readonly (Outcome | undefined)[] {
   const words = parts.flatMap(({ argv }) => argv)
   const argv: [string, ...string[]] = ['sh', '-c', script(parts, keepGoing), 'sh', ...words]
   const pipes = parts.flatMap(({ stdin = '' }) => [stdin, null])
   const { stdout, extra = [], ...whole } = run({ argv, pipes, parts })
+  if (whole.failure !== undefined) return [{ ...whole, stdout }]
   const lines = stdout.split('\n').filter((line) => line !== '')
   const statuses = new Map(lines.map((line) => line.split(' ').map(Number) as [number, number]))
-  if (stdout === '') return [whole.status === 0 ? undefined : { ...whole, stdout }]
-  return parts.map((_, index) => {
+  const failed = parts.findIndex(({ beside }, index) => !beside && (statuses.get(index) ?? 0) !== 0)
+  return parts.map(({ beside = false }, index) => {
     const status = statuses.get(index)
-    if (status === undefined) return undefined
     const stderr = extra[index * 2 + 1] ?? ''
-    return { status, signal: null, stdout: '', stderr, ...(status === 127 ? { failure: 'ENOENT' } : {}) }
+    if (status !== undefined) return { ...endOf(status, stderr), stdout: '', stderr }
+    const isTried = beside || keepGoing || failed < 0 || index < failed
+    return isTried && whole.status !== 0 ? { ...whole, stdout: '', stderr: whole.stderr + stderr } : undefined
   })
 }
 
 // --- internal
+
+/** How a command ended, by the status a shell gives it. A tool may end with 127 of itself: the shell's words tell. */
+function endOf(status: number, stderr: string): Pick<Outcome, 'status' | 'signal' | 'failure'> {
+  if (status === 127 && stderr.includes('not found')) return { status, signal: null, failure: 'ENOENT' }
+  const signal = status - 128
+  return signal > 0 && signal <= 64 ? { status: null, signal: `signal ${signal}` } : { status, signal: null }
+}
 
 /** For example: { "$1" "$2" "$3" <&3 >&4 2>&4; echo "0 $?"; } & "$4" "$5" <&5 >&6 2>&6; s=$?; echo "1 $s"; [ $s = 0 ] || { wait; exit; }; wait */
 function script(parts: readonly Part[], keepGoing: boolean): string {

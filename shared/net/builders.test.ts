@@ -103,7 +103,7 @@ const rows: Record<string, [Operation | readonly Operation[], string]> = {
   'nft.deleteElement': [nft.deleteElement(element, 'x'), "nft 'delete element ip podwire m { 10.1.0.2 }'\n"],
   'tc.limitRate': [
     tc.limitRate('v', { rate: 1_000_000, burst: 10_000, limit: 35_000 }),
-    'tc qdisc replace dev v root handle 1: tbf rate 8000000bit burst 10000 limit 35000\nundo: tc qdisc del dev v root\n',
+    'tc qdisc replace dev v root handle 1: tbf rate 8000000bit burst 10000 limit 35000\nundo: tc qdisc del dev v root handle 1:\n',
   ],
   'tc.unlimitRate': [tc.unlimitRate('v'), 'tc qdisc del dev v root\n'],
   'tc.redirectIngress': [

@@ -13,6 +13,7 @@ export function addLink({ link, netns }: At, words: readonly string[], why = `cr
   return {
     ...ip(netns, ['link', 'add', 'name', link, ...words], why),
     undo: [deleteLink({ link, netns })],
+    shownBy: { link, netns, exists: true },
     meaning: {
       exists: {
         code: codes.nameTaken,
@@ -58,7 +59,8 @@ export function setUp({ link, netns }: At): Operation {
 }
 
 export function deleteLink({ link, netns }: At): Operation {
-  return { ...ip(netns, ['link', 'del', 'dev', link], `remove ${link}`), tolerate: ['absent'] }
+  const operation = ip(netns, ['link', 'del', 'dev', link], `remove ${link}`)
+  return { ...operation, tolerate: ['absent'], shownBy: { link, netns, exists: false } }
 }
 
 /** An address with its prefix length; `extra` as `nodad`, `noprefixroute`. It goes when its link goes. */

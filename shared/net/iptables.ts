@@ -1,5 +1,5 @@
 import type { Run } from '../exec/run.js'
-import { reasonOf } from '../exec/stderr.js'
+import { excerpt, reasonOf } from '../exec/stderr.js'
 import type { Operation } from '../plan/operation.js'
 import { CniError, codes } from '../protocol/errors.js'
 import { nftFamily } from './nft.js'
@@ -58,7 +58,7 @@ export function readRules(run: Run, tool: IptablesTool, table: string): SavedRul
   if (outcome.failure === 'ENOENT') return undefined
   if (outcome.status !== 0) {
     throw new CniError(codes.operationFailed, `cannot read the ${table} table of ${tool}`, {
-      details: `stderr: ${outcome.stderr.trim()}`,
+      details: `stderr: ${excerpt(outcome.stderr)}`,
     })
   }
   const lines = outcome.stdout.split('\n').filter((line) => line.startsWith('-A ') || line.startsWith(':'))

@@ -1,7 +1,8 @@
 import type { Run } from '../exec/run.js'
-import { reasonOf } from '../exec/stderr.js'
+import { excerpt, reasonOf } from '../exec/stderr.js'
 import { type Operation, quoted } from '../plan/operation.js'
 import { CniError, codes } from '../protocol/errors.js'
+import { parseAnswer, unreadableAnswer } from './answer.js'
 
 /**
  * Everything podwire makes in nftables lies in tables of this name, one a family: `ip` and `ip6` rather than `inet`, so that a
@@ -100,7 +101,9 @@ export function listElements(
 
 /** What `nft -j` answers to a question; nothing where the thing asked about, or nft, or nf_tables is absent. */
 export function askNft(run: Run, words: readonly string[]): readonly Record<string, unknown>[] {
-  return JSON.parse(nftText(run, ['-j', ...words]) || '{"nftables":[]}').nftables
+  const answer = parseAnswer(nftText(run, ['-j', ...words]), '{"nftables":[]}', 'nftables') as { nftables?: unknown }
+  if (!Array.isArray(answer?.nftables)) throw unreadableAnswer('nftables', JSON.stringify(answer))
+  return answer.nftables
 }
 
 /** The text nft answers; none where the thing asked about, or nft, or nf_tables is absent. */
@@ -111,7 +114,7 @@ export function nftText(run: Run, words: readonly string[]): string {
   const reason = reasonOf(outcome.stderr)
   if (reason === 'absent' || reason === 'unsupported') return ''
   throw new CniError(codes.operationFailed, `cannot ask "nft ${words.join(' ')}"`, {
-    details: `stderr: ${outcome.stderr.trim()}`,
+    details: `stderr: ${excerpt(outcome.stderr)}`,
   })
 }
 

@@ -1,10 +1,11 @@
 import { shapes } from 'podwire:shapes'
 import type { Files } from '../exec/files.js'
 import type { Outcome, Run } from '../exec/run.js'
-import { firstLine, reasonOf } from '../exec/stderr.js'
+import { excerpt, firstLine, reasonOf } from '../exec/stderr.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { accept } from '../protocol/accept.js'
 import { CniError, codes } from '../protocol/errors.js'
+import { parseAnswer } from './answer.js'
 import type {
   NumberedRoute,
   ObservedFilter,
@@ -31,7 +32,7 @@ export interface Routing {
 
 /** One link with its addresses and kind, or undefined when there is none of that name. */
 export function observeLink({ run, kernel }: Eyes, link: string, netns?: string): ObservedLink | undefined {
-  const seen = kernel?.look(link, netns) ?? 'unknown'
+  const seen = kernel ? kernel.look(link, netns) : 'unknown'
   if (seen !== 'unknown') return seen
   return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show', 'dev', link], 'links')?.[0]
 }
@@ -147,7 +148,7 @@ function queryTool<T>(run: Run, words: readonly string[], shape: string): T | un
 }
 
 function readAnswer<T>(text: string, shape: string): T {
-  const { value, problems } = accept(JSON.parse(text.trim() || '[]'), shapes[`observe.${shape}`] as never)
+  const { value, problems } = accept(parseAnswer(text, '[]', shape), shapes[`observe.${shape}`] as never)
   if (problems.length === 0) return value as T
   throw new CniError(codes.operationFailed, `cannot read an answer about ${shape}`, { problems })
 }
@@ -159,6 +160,6 @@ function lookError(words: readonly string[], outcome: Outcome): CniError {
     })
   }
   return new CniError(codes.operationFailed, `cannot ask "${words.join(' ')}": ${firstLine(outcome.stderr)}`, {
-    details: `stderr: ${outcome.stderr.trim()}`,
+    details: `stderr: ${excerpt(outcome.stderr)}`,
   })
 }

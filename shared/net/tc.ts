@@ -27,7 +27,8 @@ export function limitRate(link: string, { rate, burst, limit }: TokenBucket): Op
   ]
   return {
     ...tc(['qdisc', 'replace', 'dev', link, ...words], `limit the rate of ${link}`),
-    undo: [unlimitRate(link)],
+    // By its handle: where there was no time to set it, another's limit stays.
+    undo: [{ ...unlimitRate(link), argv: ['qdisc', 'del', 'dev', link, 'root', 'handle', '1:'] }],
   }
 }
 

@@ -1,27 +1,34 @@
 import { mostParts, runTogether } from '../exec/together.js'
-import type { CniError } from '../protocol/errors.js'
+import { CniError } from '../protocol/errors.js'
 import { familyOption } from './batch.js'
 import type { Operation } from './operation.js'
-import { isTolerated, operationError, type Report } from './refusal.js'
+import { isTolerated, operationError, type Report, unclearError } from './refusal.js'
 import { mostSettings } from './settings.js'
 import { type Hands, handlingOf } from './tools.js'
+import { asPossible, mayHaveRun, repeated, takenNames } from './unclear.js'
 
 export type { Hands }
 
 /**
  * Runs a plan in order, by asking the kernel where that is known (kernel.ts), else in as few processes as its neighbours allow, and
- * stops at the first refusal that the operation does not tolerate. `done` hears of each operation that ran, at once: what the
- * caller will undo. nft runs beside its neighbours: rules and links are made without looking at each other.
- * @throws CniError naming the operation, with the command and the tool's stderr
+ * stops at the first refusal that the operation does not tolerate, and at a tool that ends without saying what it did. `done` hears of
+ * each operation that ran, or may have, at once: what the caller will undo. nft runs beside its neighbours: rules and links are made
+ * without looking at each other.
+ * @throws CniError naming the operation, with the command and the tool's stderr, or all that a tool was given
  */
 export function apply(plan: readonly Operation[], hands: Hands, done: (operation: Operation) => void): void {
   for (let rest = plan; rest.length > 0; ) {
     rest = rest.slice(hands.kernel?.run(rest, done))
     if (rest.length === 0) return
-    const reports = runNext(rest, hands, false)
-    for (const { ran } of reports) ran.forEach(done)
-    const fatal = reports.flatMap(({ refused }) => refused).find((one) => !isTolerated(one))
-    if (fatal) throw operationError(fatal)
+    const groups = leadingGroups(rest)
+    const taken = takenNames(groups.flat(), hands)
+    const reports = runNext(groups, hands, false)
+    for (const { ran, unclear = [] } of reports) {
+      ran.forEach(done)
+      const possible = unclear.flatMap(({ operations }) => operations)
+      for (const one of possible) if (mayHaveRun(one, taken, hands)) done(asPossible(one))
+    }
+    throwFirst(reports)
     rest = withoutSettled(rest, reports)
   }
 }
@@ -35,7 +42,9 @@ export function sweep(plan: readonly Operation[], hands: Hands): readonly CniErr
   while (rest.length > 0) {
     rest = rest.slice(hands.kernel?.run(rest, () => undefined))
     if (rest.length === 0) break
-    const reports = runNext(rest, hands, true)
+    const reports = runNext(leadingGroups(rest), hands, true).map((report) =>
+      repeated(report, hands, (operation) => runNext([[operation]], hands, true)[0] as Report),
+    )
     const refused = reports.flatMap((report) => report.refused)
     failures.push(...refused.filter((one) => !isTolerated(one)).map(operationError))
     rest = withoutSettled(rest, reports)
@@ -45,9 +54,8 @@ export function sweep(plan: readonly Operation[], hands: Hands): readonly CniErr
 
 // --- internal
 
-/** Runs the first groups of a plan, several by one process where their tools take part in that. */
-function runNext(plan: readonly Operation[], hands: Hands, keepGoing: boolean): readonly Report[] {
-  const groups = leadingGroups(plan)
+/** Runs groups, several by one process where their tools take part in that. */
+function runNext(groups: readonly (readonly Operation[])[], hands: Hands, keepGoing: boolean): readonly Report[] {
   const [first] = groups as [readonly Operation[]]
   const handling = handlingOf(first)
   if ('run' in handling) return [handling.run(first, hands, keepGoing)]
@@ -91,6 +99,20 @@ function firstGroup(plan: readonly Operation[]): readonly Operation[] {
   if (group.length > mostSettings) return group.slice(0, mostSettings)
   const batch = plan.slice(group.length).findIndex((one) => one.tool !== 'ip' || differs(one))
   return batch < 0 ? plan : plan.slice(0, group.length + batch)
+}
+
+/** One error for what was refused and not tolerated, and for what is unclear: nft, beside the others, may have failed as they did. */
+function throwFirst(reports: readonly Report[]): void {
+  const errors = reports.flatMap(({ refused, unclear = [] }) => [
+    ...refused.filter((one) => !isTolerated(one)).map(operationError),
+    ...unclear.map(unclearError),
+  ])
+  const [first, ...others] = errors
+  if (!first) return
+  const more = others.flatMap(({ message, details }) => [message, details])
+  throw more.length === 0
+    ? first
+    : new CniError(first.code, first.message, { details: [first.details, ...more].join('\n') })
 }
 
 /** What is left to do. @throws when a process settled nothing: it would go on for ever */

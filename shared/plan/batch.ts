@@ -1,8 +1,8 @@
 import type { Outcome } from '../exec/run.js'
-import { failedBatchLine, wrongArgument } from '../exec/stderr.js'
+import { failedBatchLine, reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import type { Operation } from './operation.js'
-import { type Refusal, type Report, refusal } from './refusal.js'
+import { neverRan, type Refusal, type Report, refusal, unclear } from './refusal.js'
 import { batchLine } from './render.js'
 import type { Hands } from './tools.js'
 
@@ -37,36 +37,36 @@ export function text(group: readonly Operation[]): string {
 /** The report of a batch that stops at its first refused line. */
 export function firstFailure(group: readonly Operation[], outcome: Outcome): Report {
   if (outcome.status === 0) return { ran: group, refused: [] }
+  const index = refusedIndex(group, outcome)
+  const operation = index === undefined ? undefined : group[index]
+  return operation ? { ran: group.slice(0, index), refused: [refusal(operation, outcome)] } : unclear(group, outcome)
+}
+
+/** The operation a batch ended at; undefined when the tool does not say, as for a word it cannot read, or names a line it was not given. */
+function refusedIndex(group: readonly Operation[], outcome: Outcome): number | undefined {
+  if (neverRan(outcome)) return 0
+  if (outcome.signal !== null) return undefined
   const line = failedBatchLine(outcome.stderr)
-  const index = line === undefined ? unreadable(group, outcome.stderr) : line - 1
-  const operation = group[index] ?? (group[0] as Operation)
-  return { ran: group.slice(0, index), refused: [refusal(operation, outcome)] }
+  if (line !== undefined) return line - 1
+  return group.length === 1 && reasonOf(outcome.stderr) !== 'other' ? 0 : undefined
 }
 
-/** What stood before a line that the tool could not even read has run. */
-function unreadable(group: readonly Operation[], stderr: string): number {
-  const word = wrongArgument(stderr)
-  return word === undefined
-    ? 0
-    : Math.max(
-        group.findIndex(({ argv }) => argv.includes(word)),
-        0,
-      )
-}
-
-/** `-force` reports each failing line as its own "Command failed -:N" behind the reason. */
+/** `-force` reports each failing line as its own "Command failed -:N" behind the reason; whoever ends otherwise was not at the end. */
 export function everyFailure(group: readonly Operation[], outcome: Outcome): Report {
   if (outcome.status === 0) return { ran: group, refused: [] }
+  if (neverRan(outcome)) return { ran: [], refused: group.map((operation) => refusal(operation, outcome)) }
+  if (group.length === 1) return firstFailure(group, outcome)
   const refused: Refusal[] = []
   let stderr = ''
   for (const line of outcome.stderr.split('\n')) {
     stderr += `${line}\n`
     const number = failedBatchLine(line)
-    const operation = number === undefined ? undefined : group[number - 1]
-    if (!operation) continue
+    if (number === undefined) continue
+    const operation = group[number - 1]
+    if (!operation) return unclear(group, outcome)
     refused.push(refusal(operation, { ...outcome, stderr }))
     stderr = ''
   }
-  if (refused.length === 0) refused.push(...group.map((operation) => refusal(operation, outcome)))
+  if (outcome.signal !== null || refused.length === 0 || stderr.trim() !== '') return unclear(group, outcome)
   return { ran: group.filter((one) => !refused.some(({ operation }) => operation === one)), refused }
 }

@@ -30,6 +30,8 @@ export interface Operation {
   readonly tolerate?: readonly Reason[]
   /** What takes it back, in order; absent when nothing should (shared objects, things that vanish with another). */
   readonly undo?: readonly Operation[]
+  /** The link whose being there, or being gone, shows that it ran, where its tool does not say (unclear.ts). */
+  readonly shownBy?: { readonly link: string; readonly netns?: string | undefined; readonly exists: boolean }
   /** nft only: declarations the operation relies on. Sent first only when the kernel says they are absent. */
   readonly needs?: readonly Operation[]
   /** nft only: what must go first when the kernel says it exists: the leftover of an owner that is gone. */

@@ -3,12 +3,12 @@ import { reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import { batch, everyFailure, firstFailure, text, within } from './batch.js'
 import type { Operation } from './operation.js'
-import { type Report, refusal } from './refusal.js'
+import { neverRan, type Report, refusal, together, unclear } from './refusal.js'
 import { unquoted } from './render.js'
 import type { Hands } from './tools.js'
 
-/** Settings one shell can take: its exit status names the one that was refused. */
-export const mostSettings = 100
+/** Settings one shell can take: its exit status names the one that was refused, and from 126 on means something else. */
+export const mostSettings = 26
 
 /** Settings of a namespace: a shell that writes them there and then becomes the `ip -batch` behind them. */
 export function settingsPart(group: readonly Operation[]): Part {
@@ -23,11 +23,14 @@ export function readSettings(group: readonly Operation[], outcome: Outcome, hand
   const settings = settingsOf(group)
   const behind = group.slice(settings.length)
   if (keepGoing && group.length > 1) return settingsOneByOne(settings, behind, hands)
+  // A shell that did not find `ip` at its end has written the settings.
+  if (neverRan(outcome) && !outcome.stderr.includes('exec: '))
+    return { ran: [], refused: [refusal(settings[0] as Operation, outcome)] }
   const index = (outcome.status ?? 0) - firstSettingStatus
   const setting = settings[index]
   if (setting) return { ran: settings.slice(0, index), refused: [refusal(setting, outcome)] }
-  const { ran, refused } = firstFailure(behind.length > 0 ? behind : settings, outcome)
-  return { ran: [...settings, ...ran], refused }
+  const report = neverRan(outcome) ? unclear(behind, outcome) : firstFailure(behind, outcome)
+  return report.unclear ? unclear(group, outcome) : { ...report, ran: [...settings, ...report.ran] }
 }
 
 /** A setting of the host: a write of its file, where it differs. */
@@ -72,7 +75,7 @@ exec ip -batch -`
 function settingsOneByOne(settings: readonly Operation[], behind: readonly Operation[], hands: Hands): Report {
   const reports = settings.map((one) => readSettings([one], hands.run(settingsPart([one])), hands, false))
   if (behind.length > 0) reports.push(everyFailure(behind, hands.run(batch.part(behind, true))))
-  return { ran: reports.flatMap(({ ran }) => ran), refused: reports.flatMap(({ refused }) => refused) }
+  return together(reports)
 }
 
 /** "key=value" of an operation; in quotes where the value has spaces. */

@@ -1,10 +1,11 @@
 import type { Files } from '../exec/files.js'
 import type { Outcome, Run } from '../exec/run.js'
+import { reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { batch, within } from './batch.js'
 import type { Operation, Tool } from './operation.js'
-import { type Report, refusal } from './refusal.js'
+import { neverRan, type Report, refusal, unclear } from './refusal.js'
 import { readSettings, settingsPart, writeSysctl } from './settings.js'
 import { readTransaction, runRestore, transaction } from './transaction.js'
 
@@ -50,5 +51,6 @@ function runSingle(group: readonly Operation[], { run }: Hands): Report {
   const [operation] = group as [Operation]
   const outcome = run({ argv: within(operation.netns, operation.tool, ...operation.argv) })
   if (outcome.status === 0) return { ran: [operation], refused: [] }
-  return { ran: [], refused: [refusal(operation, outcome)] }
+  const isRefused = neverRan(outcome) || (outcome.signal === null && reasonOf(outcome.stderr) !== 'other')
+  return isRefused ? { ran: [], refused: [refusal(operation, outcome)] } : unclear(group, outcome)
 }

@@ -3,7 +3,7 @@ import { reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import { text, within } from './batch.js'
 import type { Operation } from './operation.js'
-import { type Refusal, type Report, refusal } from './refusal.js'
+import { neverRan, type Report, refusal, together, unclear } from './refusal.js'
 import { batchLine } from './render.js'
 import type { Hands } from './tools.js'
 
@@ -22,26 +22,25 @@ export function readTransaction(group: readonly Operation[], first: Outcome, han
   let outcome = first
   for (const [reason, key] of remedies) {
     const before = distinct(group.flatMap((operation) => operation[key] ?? []))
-    if (outcome.status === 0 || before.length === 0 || reasonOf(outcome.stderr) !== reason) continue
+    if (!isRefused(outcome, refusedByNft) || before.length === 0 || reasonOf(outcome.stderr) !== reason) continue
     lines = [...before, ...lines]
     outcome = hands.run(transaction(lines))
   }
   if (outcome.status === 0) return { ran: group, refused: [] }
+  if (!isRefused(outcome, refusedByNft)) return unclear(group, outcome)
   if (!keepGoing || group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome)] }
   return inHalves(group, (half) => readTransaction(half, hands.run(transaction(half)), hands, true))
 }
 
 /** iptables: neighbours of one table are one transaction. */
 export function runRestore(group: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
-  const ran: Operation[] = []
-  const refused: Refusal[] = []
+  const reports: Report[] = []
   for (const part of tables(group)) {
     const report = restoreTable(part, hands, keepGoing)
-    ran.push(...report.ran)
-    refused.push(...report.refused)
-    if (refused.length > 0 && !keepGoing) break
+    reports.push(report)
+    if (report.ran.length < part.length && !keepGoing) break
   }
-  return { ran, refused }
+  return together(reports)
 }
 
 /** iptables-restore takes a table's lines as one transaction; a sweep that fails is split as for nft. */
@@ -51,6 +50,7 @@ function restoreTable(part: readonly Operation[], hands: Hands, keepGoing: boole
   const stdin = [`*${argv[1]}`, ...rules, 'COMMIT', ''].join('\n')
   const outcome = hands.run({ argv: within(netns, `${tool}-restore`, '--noflush', '--wait'), stdin })
   if (outcome.status === 0) return { ran: part, refused: [] }
+  if (!isRefused(outcome, refusedByRestore)) return unclear(part, outcome)
   if (keepGoing && part.length > 1) return inHalves(part, (half) => restoreTable(half, hands, true))
   return { ran: [], refused: [refusal(part[0] as Operation, outcome)] }
 }
@@ -63,14 +63,26 @@ const remedies = [
   ['exists', 'displaces'],
 ] as const
 
+/** Words and exit statuses with which a tool says that it refused a transaction; whoever ends otherwise may have committed it. */
+interface RefusalForm {
+  readonly word: string
+  readonly highest: number
+}
+const refusedByNft: RefusalForm = { word: 'Error: ', highest: 1 }
+const refusedByRestore: RefusalForm = { word: '-restore', highest: 4 }
+
+function isRefused(outcome: Outcome, { word, highest }: RefusalForm): boolean {
+  const { status, stderr } = outcome
+  return neverRan(outcome) || (status !== null && status > 0 && status <= highest && stderr.includes(word))
+}
+
 function distinct(operations: readonly Operation[]): readonly Operation[] {
   return [...new Map(operations.map((one) => [batchLine(one), one])).values()]
 }
 
 function inHalves(group: readonly Operation[], runHalf: (half: readonly Operation[]) => Report): Report {
   const middle = group.length >> 1
-  const [left, right] = [runHalf(group.slice(0, middle)), runHalf(group.slice(middle))]
-  return { ran: [...left.ran, ...right.ran], refused: [...left.refused, ...right.refused] }
+  return together([runHalf(group.slice(0, middle)), runHalf(group.slice(middle))])
 }
 
 /** Neighbours of one table; every iptables operation begins with `-t TABLE`. */
