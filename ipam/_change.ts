@@ -1,6 +1,7 @@
 import { type Address, formatAddress } from '../shared/net/address.js'
+import { errnoOf } from '../shared/plan/state.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
-import { errnoOf, type LeaseFiles, syncDirectory, unless, writeDurably } from './_files.js'
+import { type LeaseFiles, syncDirectory, unless, writeDraft } from './_files.js'
 import { type Lease, leaseText, type Owner } from './_lease.js'
 import { draftName, type LeaseView, lastReservedName, type Place, stampOf } from './_view.js'
 
@@ -57,26 +58,27 @@ function nameOf({ address }: Fresh): string {
 }
 
 /** Links one synced file to every name; false as soon as a name is taken. Whatever stops it, nothing stays linked. */
-function give({ directory, files }: Place, owner: Owner, fresh: readonly Fresh[]): boolean {
+function give(place: Place, owner: Owner, fresh: readonly Fresh[]): boolean {
   if (fresh.length === 0) return true
+  const { directory, files } = place
   const draft = `${directory}/${draftName}`
   const made: string[] = []
   try {
-    writeDurably(files, draft, leaseText(owner))
+    writeDraft(files, draft, leaseText(owner), { isDurable: true })
     for (const one of fresh) {
       const path = `${directory}/${nameOf(one)}`
       if (!linked(files, draft, path)) {
-        takeBack(files, [...made, draft])
+        takeBack(files, [...made, draft, cursorOf(draft)])
         return false
       }
       made.push(path)
-      files.renameSync(cursorDraft(files, draft, one), `${directory}/${lastReservedName(one.set)}`)
+      moveCursor(place, draft, one)
     }
     files.unlinkSync(draft)
     syncDirectory(files, directory)
     return true
   } catch (thrown) {
-    takeBack(files, [...made, draft], thrown)
+    takeBack(files, [...made, draft, cursorOf(draft)], thrown)
     throw thrown
   }
 }
@@ -89,16 +91,14 @@ function linked(files: LeaseFiles, draft: string, path: string): boolean {
   return done ?? false
 }
 
-/** A file that holds just the address, to be renamed over the one that remembers the set's last. */
-function cursorDraft(files: LeaseFiles, draft: string, fresh: Fresh): string {
-  const path = `${draft}.last`
-  const fd = files.openSync(path, 'w', 0o600)
-  try {
-    files.writeSync(fd, nameOf(fresh))
-  } finally {
-    files.closeSync(fd)
-  }
-  return path
+function cursorOf(draft: string): string {
+  return `${draft}.last`
+}
+
+/** Replaces the file that remembers the set's last address. Lost, it only makes the search begin anew. */
+function moveCursor({ directory, files }: Place, draft: string, fresh: Fresh): void {
+  writeDraft(files, cursorOf(draft), nameOf(fresh), { isDurable: false })
+  files.renameSync(cursorOf(draft), `${directory}/${lastReservedName(fresh.set)}`)
 }
 
 /** Removes every file that it can, then throws if any is left. @throws code 109 */

@@ -1,45 +1,11 @@
-import {
-  closeSync,
-  fsyncSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  symlinkSync,
-  unlinkSync,
-  utimesSync,
-  writeSync,
-} from 'node:fs'
+import { linkSync, readFileSync, symlinkSync, utimesSync } from 'node:fs'
+import { errnoOf, readState, systemStateFiles, Unusable, writeNew } from '../shared/plan/state.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 
 /** The system calls the lease store makes, in one place: tests break each of them at every turn. */
-export const systemLeaseFiles = {
-  closeSync,
-  fsyncSync,
-  linkSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  readlinkSync,
-  renameSync,
-  symlinkSync,
-  unlinkSync,
-  utimesSync,
-  writeSync,
-}
+export const systemLeaseFiles = { ...systemStateFiles, linkSync, readFileSync, symlinkSync, utimesSync }
 
 export type LeaseFiles = typeof systemLeaseFiles
-
-/** The errno name of a system call's error (ENOENT, ...). */
-export function errnoOf(thrown: unknown): string | undefined {
-  return (thrown as NodeJS.ErrnoException | undefined)?.code
-}
 
 /** What `body` returns, or undefined when the file system answers with one of the errno names. */
 export function unless<T>(errnos: readonly string[], body: () => T): T | undefined {
@@ -64,15 +30,20 @@ export function reaching<T>(what: string, body: () => T): T {
   }
 }
 
-/** Writes a new file whose content has reached the disk when this returns; a leftover of that name is replaced. */
-export function writeDurably(files: LeaseFiles, path: string, text: string): void {
+/** Writes a draft under the lock, as writeNew does; a leftover of that name is replaced. */
+export function writeDraft(files: LeaseFiles, path: string, text: string, options: { isDurable: boolean }): void {
   unless(['ENOENT'], () => files.unlinkSync(path))
-  const fd = files.openSync(path, 'wx', 0o600)
+  writeNew(files, path, text, options)
+}
+
+/** The text of a file beside the leases; undefined where there is none, or none that can be used, which is only told of. */
+export function readBeside(files: LeaseFiles, path: string, warn: (text: string) => void): string | undefined {
   try {
-    files.writeSync(fd, text)
-    files.fsyncSync(fd)
-  } finally {
-    files.closeSync(fd)
+    return readState(files, path)
+  } catch (thrown) {
+    if (!(thrown instanceof Unusable)) throw thrown
+    warn(`host-local: ${path} ${thrown.message}: it is skipped`)
+    return undefined
   }
 }
 

@@ -35,6 +35,8 @@ export interface Index {
 const UNKNOWN = '-'
 const MARK = '=seal'
 const UNLISTED = '*'
+/** What reading a link's target says where something else lies in its place: only the lease files tell then. */
+const unreadable = ['EINVAL', 'ENOTDIR', 'ELOOP', 'EACCES']
 /** Bytes of a link's target: one page, and its end. */
 const LONGEST = 4095
 
@@ -42,7 +44,8 @@ const LONGEST = 4095
 export function openIndex(options: { files: LeaseFiles; leases: string; state: string; epoch: Epoch }): Index {
   const { files, leases, state, epoch } = options
   const pathOf = (owner: Owner) => `${state}/${keyOf(owner)}`
-  const readLink = (path: string) => unless(['ENOENT', 'EINVAL', 'ENOTDIR'], () => files.readlinkSync(path))
+  const readLink = (path: string) =>
+    unless(['ENOENT'], () => unless(unreadable, () => files.readlinkSync(path)) ?? UNLISTED)
   const read = (owner: Owner) => parseRecord(readLink(pathOf(owner)))
   const write = (owner: Owner, record: IndexRecord) => replaceLink(files, state, pathOf(owner), printRecord(record))
 

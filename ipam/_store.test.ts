@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { formatAddress, parseAddress } from '../shared/net/address.js'
 import { CniError } from '../shared/protocol/errors.js'
+import { lateDisk, restored } from '../shared/testing/power.js'
 import { acquire } from './_acquire.js'
 import { type Epoch, epochOf } from './_epoch.js'
 import { type LeaseFiles, systemLeaseFiles } from './_files.js'
@@ -343,8 +344,8 @@ describe('cost', () => {
     expect(costs[1]).toEqual(costs[0])
     expect(costs[0]?.[0]).toMatchObject({ linkSync: 2, fsyncSync: 2 })
     expect(costs[0]?.[0]).not.toHaveProperty('readdirSync')
-    expect(costs[0]?.[2]).toMatchObject({ readFileSync: 2, unlinkSync: 3 })
-    expect(costs[0]?.[3]).not.toHaveProperty('readFileSync')
+    expect(costs[0]?.[2]).toMatchObject({ readSync: 2, unlinkSync: 3 })
+    expect(costs[0]?.[3]).not.toHaveProperty('readSync')
   })
 
   test('a long run of taken addresses costs one listing, not a look at each', () => {
@@ -360,7 +361,7 @@ describe('cost', () => {
     })
     expect(costs['readdirSync']).toBe(1)
     expect(costs['lstatSync']).toBeLessThan(1100)
-    expect(costs['readFileSync']).toBe(1)
+    expect(costs['readSync']).toBe(1)
   })
 })
 
@@ -376,6 +377,40 @@ test('the content is on disk before a lease has its name, and the name before AD
   const files = { ...systemLeaseFiles, fsyncSync: noted('fsyncSync'), linkSync: noted('linkSync') }
   add('c1 eth0', dual, store({ files }))
   expect(calls).toEqual(['fsyncSync', 'linkSync', 'linkSync', 'fsyncSync'])
+})
+
+test('whenever the power goes, a lease is whole or absent, and one that was given is there', () => {
+  add('kept eth0', dual)
+  const { files, after, now } = lateDisk(systemLeaseFiles, directory)
+  add('new eth0', dual, store({ files }))
+  expect(after.length).toBeGreaterThan(10)
+  for (const remains of after) {
+    for (const [name, text] of Object.entries(remains)) {
+      if (parseAddress(name)) expect(['kept\r\neth0', 'new\r\neth0'], name).toContain(text)
+    }
+    rmSync(directory, { recursive: true })
+    restored(remains, directory)
+    // The next boot reads all, and gives what the container asks for again.
+    add('new eth0', dual, store({ epoch: boot2 }))
+    expect(Object.values(onDisk()).sort()).toEqual(['kept', 'kept', 'new', 'new'].map((one) => `${one}\r\neth0`))
+  }
+  for (const remains of now()) expect(Object.values(remains).filter((text) => text === 'new\r\neth0')).toHaveLength(2)
+})
+
+test.each([
+  ['after some bytes', (fd: number, bytes: Buffer) => systemLeaseFiles.writeSync(fd, bytes, 0, 3)],
+  ['at once', () => 0],
+])('a disk that is full %s is told of, and no part of a lease stays', (_, first) => {
+  add('kept eth0', dual)
+  const before = onDisk()
+  let calls = 0
+  const writeSync = ((...args: [number, Buffer]) => {
+    if (calls++ === 0) return first(...args)
+    throw Object.assign(new Error('EFBIG: file too large'), { code: 'EFBIG' })
+  }) as unknown as LeaseFiles['writeSync']
+  expect(() => add('new eth0', dual, store({ files: { ...systemLeaseFiles, writeSync } }))).toThrow(CniError)
+  expect(onDisk()).toEqual(before)
+  expect(readdirSync(directory).filter((name) => name.startsWith('.'))).toEqual([])
 })
 
 /** Breaks the n-th system call: with an error once (`fault`), or for ever after, as when the process is killed there. */

@@ -6,10 +6,11 @@
 // others leaves; reading all leases, which the index asks for after any foreign change, removes them. Free addresses
 // are found by looking at names, never into files, and past a bound in one listing of the directory.
 
+import { errnoOf } from '../shared/plan/state.js'
 import type { Writing } from '../shared/plan/writable.js'
 import { changesOf, type Leases, type Updates } from './_change.js'
 import type { Epoch } from './_epoch.js'
-import { errnoOf, type LeaseFiles, reaching } from './_files.js'
+import { type LeaseFiles, reaching } from './_files.js'
 import { openIndex } from './_index.js'
 import { type LeaseView, type Place, readAll, viewOf } from './_view.js'
 
@@ -39,7 +40,7 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
   const directory = `${dataDir}/${network}`
   const state = `${dataDir}/.podwire/${network}`
   const index = openIndex({ files, leases: directory, state, epoch })
-  const place: Place = { directory, files, index, epoch }
+  const place: Place = { directory, files, index, epoch, warn }
 
   /** The index may fail, the leases may not: left unsealed, it makes the next change read them all. */
   const tend = (body: () => void): boolean => {
@@ -82,7 +83,12 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
     look: (body) => reaching(`read the leases in ${directory}`, () => body(viewOf(place, undefined))),
     change: (body) =>
       reaching(`change the leases in ${directory}`, () => {
-        if (!files.lstatSync(directory, { throwIfNoEntry: false })) return undefined
+        const status = files.lstatSync(directory, { throwIfNoEntry: false })
+        if (!status) return undefined
+        if (!status.isDirectory() && !status.isSymbolicLink()) {
+          warn(`host-local: ${directory} is no directory: no lease is in it`)
+          return undefined
+        }
         return lock(`${directory}/lock`, () => underLock(body))
       }),
   }

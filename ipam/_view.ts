@@ -1,6 +1,6 @@
 import { type Address, formatAddress, parseAddress } from '../shared/net/address.js'
 import type { Epoch } from './_epoch.js'
-import { type LeaseFiles, unless } from './_files.js'
+import { type LeaseFiles, readBeside, unless } from './_files.js'
 import type { Index } from './_index.js'
 import { type Lease, type Owner, ownerOf, sameOwner } from './_lease.js'
 
@@ -25,6 +25,7 @@ export interface Place {
   readonly files: LeaseFiles
   readonly index: Index
   readonly epoch: Epoch
+  readonly warn: (text: string) => void
 }
 
 /** Names looked at one by one before the directory is listed instead: about 2 ms. */
@@ -32,7 +33,7 @@ const PROBES = 1024
 
 /** @param found all leases, where they had to be read already because the index is not current */
 export function viewOf(place: Place, found: readonly Lease[] | undefined): LeaseView {
-  const { directory, files, index, epoch } = place
+  const { directory, files, index, epoch, warn } = place
   const all = () => found ?? readAll(place)
   return {
     all,
@@ -44,7 +45,7 @@ export function viewOf(place: Place, found: readonly Lease[] | undefined): Lease
     },
     prober: () => prober(place),
     lastReserved: (set) => {
-      const text = unless(['ENOENT'], () => files.readFileSync(`${directory}/${lastReservedName(set)}`, 'latin1'))
+      const text = readBeside(files, `${directory}/${lastReservedName(set)}`, warn)
       return text === undefined ? undefined : parseAddress(text)
     },
     isDead: ({ owner, file }) => {
@@ -60,13 +61,13 @@ export function viewOf(place: Place, found: readonly Lease[] | undefined): Lease
  * Reads every lease: files whose name is an address; sub-directories and other names are somebody else's.
  * @param options.heal removes files that name no owner, and drafts; only under the lock, or their writer may be at work
  */
-export function readAll({ directory, files }: Place, { heal = false } = {}): readonly Lease[] {
+export function readAll({ directory, files, warn }: Place, { heal = false } = {}): readonly Lease[] {
   const leases: Lease[] = []
   for (const file of unless(['ENOENT', 'ENOTDIR'], () => files.readdirSync(directory)) ?? []) {
     if (heal && file.startsWith(draftName)) unless(['ENOENT'], () => files.unlinkSync(`${directory}/${file}`))
     const address = parseAddress(file)
     if (address === undefined) continue
-    const text = unless(['ENOENT', 'EISDIR', 'ELOOP'], () => files.readFileSync(`${directory}/${file}`, 'utf8'))
+    const text = readBeside(files, `${directory}/${file}`, warn)
     if (text === undefined) continue
     const owner = ownerOf(text)
     if (owner) leases.push({ file, address, owner })
@@ -96,14 +97,14 @@ function withoutInterface({ containerID }: Owner): Owner {
 
 /** The leases the index names for the owner, each believed only if its file says the same. */
 function indexed(place: Place, owner: Owner): readonly Lease[] {
-  const { directory, files, index } = place
+  const { directory, files, index, warn } = place
   for (const key of [owner, withoutInterface(owner)]) {
     const leases: Lease[] = []
     const record = index.read(key)
     if (record?.unlisted) leases.push(...readAll(place).filter((lease) => sameOwner(lease.owner, key)))
     for (const file of record?.stamps.keys() ?? []) {
       const address = parseAddress(file)
-      const text = unless(['ENOENT', 'EISDIR'], () => files.readFileSync(`${directory}/${file}`, 'utf8'))
+      const text = address && readBeside(files, `${directory}/${file}`, warn)
       if (address && text !== undefined && sameOwner(ownerOf(text), key)) leases.push({ file, address, owner: key })
     }
     if (leases.length > 0) return leases

@@ -52,16 +52,16 @@ export function findHostEnd(
  */
 export function ifbName(host: Host, attachment: Attachment): string {
   const name = officialName('bwp', attachment, 15)
-  if (!hostHasLink(host, name) || !isAnothers(name, attachment)) return name
+  if (!hostHasLink(host, name) || !isAnothers(host, name, attachment)) return name
   return `bwp${attachmentHash(attachment).slice(0, 12)}`
 }
 
 /** What takes the limits of an attachment away, of what is still there; without a record what the official plugin made. */
 export function liftLimits(host: Host, attachment: Attachment): readonly Operation[] {
   const isThere = (link: string) => hostHasLink(host, link)
-  const record = readRecord<Limited>(recordKind, attachment)?.data
+  const record = readRecord<Limited>(host, recordKind, attachment)?.data
   const ifb = record ? record.ifb : officialName('bwp', attachment, 15)
-  const isOwn = ifb !== undefined && isThere(ifb) && (record !== undefined || !isAnothers(ifb, attachment))
+  const isOwn = ifb !== undefined && isThere(ifb) && (record !== undefined || !isAnothers(host, ifb, attachment))
   return [
     ...(record && isThere(record.link) ? [unlimitRate(record.link), restoreIngress(record.link)] : []),
     ...(isOwn ? [deleteLink({ link: ifb })] : []),
@@ -70,8 +70,8 @@ export function liftLimits(host: Host, attachment: Attachment): readonly Operati
 
 // --- internal
 
-function isAnothers(ifb: string, attachment: Attachment): boolean {
-  return allRecords<Limited>(recordKind, attachment.network).some(
+function isAnothers(host: Host, ifb: string, attachment: Attachment): boolean {
+  return allRecords<Limited>(host, recordKind, attachment.network).some(
     (entry) => entry.data.ifb === ifb && attachmentHash(entry.attachment) !== attachmentHash(attachment),
   )
 }

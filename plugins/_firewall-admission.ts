@@ -20,16 +20,16 @@ import { admittedMark, type Family } from './_firewall-obstacles.js'
  * The nftables backend: one set of admitted addresses a family, so that neither a packet's path nor an ADD depends on how
  * many containers there are. What such an address sends, and the replies to it, is marked while it is in the forward hook.
  */
-export function admit(attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
+export function admit(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
   return addresses.flatMap((address) => {
     const add = addElement(elementOf(address, attachment), why(address), declarations(nftFamily(address)))
-    return othersHolding(thingOf(address), attachment) === 0 ? [add] : takeOver(add, address)
+    return othersHolding(host, thingOf(address), attachment) === 0 ? [add] : takeOver(add, address)
   })
 }
 
 /** The operations that undo `admit` for the addresses that no other attachment has been given since. */
-export function dismiss(attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
-  return addresses.filter((address) => othersHolding(thingOf(address), attachment) === 0).map(removal)
+export function dismiss(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
+  return addresses.filter((address) => othersHolding(host, thingOf(address), attachment) === 0).map(removal)
 }
 
 /** The admitted addresses that carry the owner's name, for a DEL without a record. */

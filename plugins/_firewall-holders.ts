@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, rmdirSync, rmSync, writeFileSync } from 'node:fs'
-import { withLock } from '../shared/exec/lock.js'
+import { constants, rmdirSync } from 'node:fs'
+import { withOwnLock } from '../shared/exec/lock.js'
 import { attachmentHash } from '../shared/net/names.js'
 import type { Host } from '../shared/plan/host.js'
+import { errnoOf, systemStateFiles as files, messageOf, namesIn, stateRoot, whyUnusable } from '../shared/plan/state.js'
 import type { Writing } from '../shared/plan/writable.js'
 import { asCniError, CniError, codes } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
@@ -21,94 +22,102 @@ export function holdForOfficialSuite(host: Host, thing: string): void {
 }
 
 export function release(host: Host, thing: string, attachment: Attachment): void {
-  host.change(`no longer hold ${thing}`, () => remove(thing, attachmentHash(attachment)))
+  host.change(`no longer hold ${thing}`, () => remove(host, thing, attachmentHash(attachment)))
 }
 
 /** True where the attachment holds a thing already. */
-export function holds(thing: string, attachment: Attachment): boolean {
-  return namesIn(directoryOf(thing)).includes(attachmentHash(attachment))
+export function holds(host: Host, thing: string, attachment: Attachment): boolean {
+  return holders(host, thing).includes(attachmentHash(attachment))
 }
 
 /** How many others hold a thing. */
-export function othersHolding(thing: string, attachment: Attachment): number {
+export function othersHolding(host: Host, thing: string, attachment: Attachment): number {
   const own = attachmentHash(attachment)
-  return namesIn(directoryOf(thing)).filter((name) => name !== own).length
+  return holders(host, thing).filter((name) => name !== own).length
 }
 
 /** Holds the lock of everything that is looked at first and changed then; in a dry run nothing changes. */
 export function exclusively(host: Host, body: () => void): void {
-  if (host.dryRun) body()
-  else {
-    makeDirectory(root)
-    withLock(`${root}/lock`, body, { host })
-  }
+  withOwnLock(host, `${folder}/lock`, body)
 }
 
-const root = '/run/podwire/firewall-holders'
+const folder = 'firewall-holders'
 
 /** What an ADD writes that holds a thing. */
-export const holderWriting: Writing = { directory: root }
+export const holderWriting: Writing = { directory: `${stateRoot}/${folder}` }
 
 // --- internal
 
 function directoryOf(thing: string): string {
-  return `${root}/${thing}`
+  return `${stateRoot}/${folder}/${thing}`
+}
+
+/** What is no directory has no names, which is only told of. */
+function holders(host: Host, thing: string): readonly string[] {
+  const directory = directoryOf(thing)
+  try {
+    return namesIn(files, directory)
+  } catch (thrown) {
+    host.warn(`firewall: ${directory} ${whyUnusable(thrown)}: it is skipped`)
+    return []
+  }
 }
 
 function put(host: Host, thing: string, name: string): void {
   host.change(`hold ${thing}`, () => {
-    const directory = directoryOf(thing)
-    if (namesIn(directory).includes(name)) return
+    if (holders(host, thing).includes(name)) return
     host.journal.note(() => {
       try {
-        remove(thing, name)
+        remove(host, thing, name)
         return []
       } catch (thrown) {
         return [asCniError(thrown)]
       }
     })
-    writeEmpty(directory, name)
+    writeEmpty(directoryOf(thing), name)
   })
 }
 
-/** Another holder's release may take the empty directory away between our two calls: then both are made again. */
-function writeEmpty(directory: string, name: string, attempts = 10): void {
-  makeDirectory(directory)
-  try {
-    writeFileSync(`${directory}/${name}`, '', { mode: 0o600 })
-  } catch (thrown) {
-    const { code, message } = thrown as NodeJS.ErrnoException
-    if (code !== 'ENOENT' || attempts === 0) {
-      throw new CniError(codes.ioFailure, `cannot write ${directory}/${name}`, { details: message })
+/** Another holder's release may take the empty directory away between our calls: then all is made again. */
+function writeEmpty(directory: string, name: string): void {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_NOFOLLOW | constants.O_NONBLOCK
+  for (let attempt = 1; ; attempt++) {
+    try {
+      files.closeSync(files.openSync(`${directory}/${name}`, flags, 0o600))
+      return
+    } catch (thrown) {
+      if (errnoOf(thrown) !== 'ENOENT' || attempt === attempts) throw unwritable(`${directory}/${name}`, thrown)
+      makeDirectory(directory)
     }
-    writeEmpty(directory, name, attempts - 1)
   }
 }
 
-function remove(thing: string, name: string): void {
+const attempts = 10
+
+function remove(host: Host, thing: string, name: string): void {
   const directory = directoryOf(thing)
-  rmSync(`${directory}/${name}`, { force: true })
-  try {
-    rmdirSync(directory)
-  } catch (thrown) {
-    const { code } = thrown as NodeJS.ErrnoException
-    if (code !== 'ENOTEMPTY' && code !== 'ENOENT') throw thrown
+  const tolerated = ['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EISDIR']
+  for (const [way, path] of [
+    [files.unlinkSync, `${directory}/${name}`],
+    [rmdirSync, directory],
+  ] as const) {
+    try {
+      way(path)
+    } catch (thrown) {
+      if (!tolerated.includes(errnoOf(thrown) ?? '')) throw thrown
+      if (errnoOf(thrown) === 'EISDIR') host.warn(`firewall: ${path} is a directory: it is skipped`)
+    }
   }
 }
 
 function makeDirectory(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    files.mkdirSync(directory, { recursive: true, mode: 0o700 })
   } catch (thrown) {
-    throw new CniError(codes.ioFailure, `cannot make ${directory}`, { details: (thrown as Error).message })
+    throw unwritable(directory, thrown)
   }
 }
 
-function namesIn(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory)
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return []
-    throw thrown
-  }
+function unwritable(path: string, thrown: unknown): CniError {
+  return new CniError(codes.ioFailure, `cannot write ${path}`, { details: messageOf(thrown), cause: thrown })
 }

@@ -49,10 +49,10 @@ export function installRules(host: Host, attachment: Attachment, wanted: Wanted,
 /** Takes away what `installRules` made and nobody else wants; the shared chains stay, as the official plugin leaves them. */
 export function removeRules(host: Host, attachment: Attachment, { addresses, isolation }: Wanted): void {
   exclusively(host, () => {
-    const free = addresses.filter((address) => othersHolding(addressThing(address), attachment) === 0)
+    const free = addresses.filter((address) => othersHolding(host, addressThing(address), attachment) === 0)
     const plan = toolsFor(addresses).flatMap((tool) => {
       const own = free.filter((address) => iptablesTool(address) === tool).flatMap(addressRules)
-      const shared = isolation ? unwantedRules(isolation, attachment) : []
+      const shared = isolation ? unwantedRules(host, isolation, attachment) : []
       const saved = savedRules(host.run, tool, 'filter')
       return [...own, ...shared].filter((rule) => hasRule(saved, rule)).map((rule) => removeRule(tool, rule))
     })
@@ -103,7 +103,7 @@ function isolationRules(
 ): readonly Operation[] {
   const missing = bridgeRules(saved, tool, isolation)
   const thing = thingOf(isolation)
-  if (missing.length === 0 && othersHolding(thing, attachment) === 0) holdForOfficialSuite(host, thing)
+  if (missing.length === 0 && othersHolding(host, thing, attachment) === 0) holdForOfficialSuite(host, thing)
   return [...missingStages(saved, tool), ...missing]
 }
 
@@ -112,10 +112,14 @@ function bridgeRules(saved: SavedRules, tool: Tool, { bridge, policy }: Isolatio
 }
 
 /** A policy's rules go with the last attachment that wants it, the entry rule with the last that wants any. */
-function unwantedRules({ bridge, policy }: Isolation, attachment: Attachment): readonly (readonly string[])[] {
-  const isWanted = (one: IngressPolicy) => othersHolding(thingOf({ bridge, policy: one }), attachment) > 0
+function unwantedRules(
+  host: Host,
+  { bridge, policy }: Isolation,
+  attachment: Attachment,
+): readonly (readonly string[])[] {
+  const isWanted = (one: IngressPolicy) => othersHolding(host, thingOf({ bridge, policy: one }), attachment) > 0
   return [
     ...(isWanted(policy) ? [] : policyRules(bridge, policy)),
-    ...(othersWant(bridge, attachment) ? [] : [entryRule(bridge)]),
+    ...(othersWant(host, bridge, attachment) ? [] : [entryRule(bridge)]),
   ]
 }

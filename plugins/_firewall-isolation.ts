@@ -32,11 +32,11 @@ export interface Isolation {
  */
 export function isolate(host: Host, attachment: Attachment, isolation: Isolation): void {
   exclusively(host, () => {
-    const isNew = !holds(thingOf(isolation), attachment)
+    const isNew = !holds(host, thingOf(isolation), attachment)
     hold(host, thingOf(isolation), attachment)
     if (isNew && !host.dryRun) host.journal.note(() => takeBack(() => unisolate(host, attachment, isolation)))
     host.apply([
-      ...policed(host, isolation.bridge, strictest(isolation, attachment)),
+      ...policed(host, isolation.bridge, strictest(host, isolation, attachment)),
       ...portElements(attachment, isolation),
     ])
   })
@@ -45,7 +45,7 @@ export function isolate(host: Host, attachment: Attachment, isolation: Isolation
 /** Takes an attachment's wish back: the bridge keeps what the others on it want. */
 export function unisolate(host: Host, attachment: Attachment, isolation: Isolation): void {
   exclusively(host, () => {
-    const wanted = othersWant(isolation.bridge, attachment)
+    const wanted = othersWant(host, isolation.bridge, attachment)
     const plan = wanted ? policed(host, isolation.bridge, wanted) : unpoliced(host, isolation.bridge)
     host.sweep([...plan, ...portRemovals(isolation.port)])
     release(host, thingOf(isolation), attachment)
@@ -58,8 +58,8 @@ export function thingOf({ bridge, policy }: Isolation): string {
 }
 
 /** The strictest policy that others want of a bridge. */
-export function othersWant(bridge: string, attachment: Attachment): IngressPolicy | undefined {
-  return strictestFirst.find((policy) => othersHolding(thingOf({ bridge, policy }), attachment) > 0)
+export function othersWant(host: Host, bridge: string, attachment: Attachment): IngressPolicy | undefined {
+  return strictestFirst.find((policy) => othersHolding(host, thingOf({ bridge, policy }), attachment) > 0)
 }
 
 /** The guarded ports that carry the owner's name, for a DEL without a record. */
@@ -100,8 +100,8 @@ function takeBack(body: () => void): readonly CniError[] {
   }
 }
 
-function strictest({ bridge, policy }: Isolation, attachment: Attachment): IngressPolicy {
-  return othersWant(bridge, attachment) === 'isolated' ? 'isolated' : policy
+function strictest(host: Host, { bridge, policy }: Isolation, attachment: Attachment): IngressPolicy {
+  return othersWant(host, bridge, attachment) === 'isolated' ? 'isolated' : policy
 }
 
 function families(host: Host): readonly Family[] {

@@ -1,15 +1,14 @@
-import { withLock } from '../shared/exec/lock.js'
+import { withOwnLock } from '../shared/exec/lock.js'
 import { contains, parseAddress, parseCidr } from '../shared/net/address.js'
 import { sha512 } from '../shared/net/hash.js'
 import { deleteLink, ensureLink, ip, refuseRouterAdvertisements, setUp, sysctl } from '../shared/net/ip.js'
-import { macFrom } from '../shared/net/names.js'
+import { attachmentHash, macFrom } from '../shared/net/names.js'
 import { bootID, hostHasLink, type ObservedLink, observeLink, observeRoutes } from '../shared/net/observe.js'
 import { attemptAll, type Host } from '../shared/plan/host.js'
 import type { Needs } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
 import {
   readRecord,
-  recordsDirectory,
   recordsOfAllNetworks,
   recordWritings,
   removeRecord,
@@ -31,6 +30,7 @@ export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<
   const shim = shimName(master.ifname)
   const mac = macFrom(`${bootID(host)}/${shim}`)
   locked(host, () => {
+    const before = readRecord<Access>(host, kind, attachment)?.data
     const made = ensureShim(host, shim, { mac, master })
     host.journal.note(() => undoing(() => locked(host, () => removeUnused(host, shim))))
     writeRecord<Access>(host, kind, attachment, { shim, addresses })
@@ -44,17 +44,22 @@ export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<
         ]
       }),
     ])
+    if (before) withdrawFormer(host, attachment, before, { shim, addresses })
   })
 }
 
 /** Takes back what an ADD granted, and the shim with the last of them. */
 export function revokeHostAccess(host: Host, attachment: Attachment): void {
-  const record = readRecord<Access>(kind, attachment)
-  if (!record) return
-  const { shim, addresses } = record.data
+  const record = readRecord<Access>(host, kind, attachment)
+  if (!record) {
+    // What lies in its place goes, too.
+    removeRecord(host, kind, attachment)
+    return
+  }
+  const { shim } = record.data
   locked(host, () =>
     attemptAll(
-      () => host.sweep(addresses.map((address) => deleteHostRoute(shim, address))),
+      () => host.sweep(ownRoutes(host, attachment, record.data)),
       () => removeRecord(host, kind, attachment),
       () => removeUnused(host, shim),
     ),
@@ -63,7 +68,7 @@ export function revokeHostAccess(host: Host, attachment: Attachment): void {
 
 /** Takes back what was granted to attachments of the network that are not valid any more. */
 export function collectHostAccess({ host, config, validAttachments }: Call): void {
-  const stale = validAttachments ? staleRecords<Access>(kind, config.name, validAttachments) : []
+  const stale = validAttachments ? staleRecords<Access>(host, kind, config.name, validAttachments) : []
   attemptAll(
     ...stale.map(
       ({ attachment }) =>
@@ -84,7 +89,8 @@ export function hostAccessDifferences({ host, attachment }: Call, master: Observ
   if (!observeLink(host, shim))
     return [{ path: 'hostAccess', value: 'no shim', expected: `the link ${shim} on the host` }]
   const routed = new Set(observeRoutes(host).flatMap(({ dst, dev }) => (dev === shim ? [dst] : [])))
-  const missing = readRecord<Access>(kind, attachment)?.data.addresses.filter((address) => !routed.has(address)) ?? []
+  const missing =
+    readRecord<Access>(host, kind, attachment)?.data.addresses.filter((address) => !routed.has(address)) ?? []
   return missing.map((address) => ({ path: `routes on ${shim}`, value: 'none', expected: `a route to ${address}` }))
 }
 
@@ -163,8 +169,25 @@ function neighbour(entry: { own: string; mac: string; ifName: string; netns: str
 
 /** Attachments share the shim: who looks whether he is the last must not be overtaken by the next. */
 function locked(host: Host, body: () => void): void {
-  if (host.dryRun) body()
-  else withLock(`${recordsDirectory()}/${kind}.lock`, body, { host })
+  withOwnLock(host, `${kind}.lock`, body)
+}
+
+/** The routes to an attachment's addresses, without those that somebody else has been given since: they lead to another container. */
+function ownRoutes(host: Host, attachment: Attachment, { shim, addresses }: Access): readonly Operation[] {
+  const own = attachmentHash(attachment)
+  const others = recordsOfAllNetworks<Access>(host, kind).filter(
+    (one) => attachmentHash(one.attachment) !== own && one.data.shim === shim,
+  )
+  const taken = new Set(others.flatMap(({ data }) => data.addresses))
+  return addresses.filter((address) => !taken.has(address)).map((address) => deleteHostRoute(shim, address))
+}
+
+/** An ADD that follows no DEL: what the container of before had goes, where it is not the same. */
+function withdrawFormer(host: Host, attachment: Attachment, before: Access, now: Access): void {
+  const isKept = (address: string) => before.shim === now.shim && now.addresses.includes(address)
+  const gone = before.addresses.filter((address) => !isKept(address))
+  if (gone.length > 0) host.sweep(ownRoutes(host, attachment, { shim: before.shim, addresses: gone }))
+  if (before.shim !== now.shim) removeUnused(host, before.shim)
 }
 
 function undoing(body: () => void): readonly CniError[] {
@@ -177,6 +200,6 @@ function undoing(body: () => void): readonly CniError[] {
 }
 
 function removeUnused(host: Host, shim: string): void {
-  const isUsed = recordsOfAllNetworks<Access>(kind).some(({ data }) => data.shim === shim)
+  const isUsed = recordsOfAllNetworks<Access>(host, kind).some(({ data }) => data.shim === shim)
   if (!isUsed && hostHasLink(host, shim)) host.sweep([deleteLink({ link: shim })])
 }

@@ -1,6 +1,6 @@
 import { ip, setLink, setUp } from '../shared/net/ip.js'
 import { attachmentHash } from '../shared/net/names.js'
-import { livingNetns } from '../shared/net/netns.js'
+import { compareNetns, livingNetns, type Netns } from '../shared/net/netns.js'
 import { hostHasLink, type ObservedLink, observeLinks } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import { type Operation, quoted } from '../shared/plan/operation.js'
@@ -15,7 +15,6 @@ export interface Moved {
   readonly mac?: string
   readonly alias?: string
   readonly up: boolean
-  readonly netns: string
 }
 
 export const recordKind = 'host-device'
@@ -26,8 +25,8 @@ export const recordKind = 'host-device'
  * other links nor the container's can be in its way, and udev never sees the new name.
  */
 export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation[] {
-  const { device, netns } = moved
-  const { ifName } = to
+  const { device } = moved
+  const { ifName, netns } = to
   const passing = passingName(to.attachment)
   const back = ip(
     netns,
@@ -67,8 +66,9 @@ export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation
  * @throws code 103 when the host has another link of its name, and everything stays where it is; a later DEL does it
  */
 export function giveBack(host: Host, attachment: Attachment, given: string): void {
-  const record = readRecord<Moved>(recordKind, attachment)?.data
-  const netns = livingNetns(given) ?? (record ? livingNetns(record.netns) : undefined)
+  const entry = readRecord<Moved>(host, recordKind, attachment)
+  const record = entry?.data
+  const netns = namespaceOf(host, entry?.netns, given)
   const inside = netns === undefined ? undefined : findInside(host, { attachment, record, netns })
   if (inside && netns !== undefined) {
     moveOut(host, { ...inside, netns, up: record?.up ?? false, alias: record?.alias })
@@ -77,8 +77,19 @@ export function giveBack(host: Host, attachment: Attachment, given: string): voi
 
 // --- internal
 
+/**
+ * The namespace a device is in: the given one, else that on record. One that is known to be another has never had the device; where that
+ * cannot be told, the device's own marks in it decide.
+ */
+function namespaceOf(host: Host, recorded: Netns | undefined, given: string): string | undefined {
+  return [given, recorded?.path ?? '']
+    .map(livingNetns)
+    .find((path) => path !== undefined && (!recorded || compareNetns(host, recorded, path) !== 'other'))
+}
+
 interface Target {
   readonly attachment: Attachment
+  readonly netns: string
   readonly ifName: string
 }
 
@@ -161,8 +172,9 @@ function restoreStranded(host: Host, record: Moved, attachment: Attachment): voi
   host.apply([...(isRenamed ? rename : []), ...asBefore(record)])
 }
 
+/** The alias last: until then it tells a next DEL that something is left to do. */
 function asBefore({ device, up, alias = '' }: { device: string; up: boolean; alias?: string | undefined }) {
-  return [setAlias(device, alias), ...(up ? [setUp({ link: device })] : [])]
+  return [...(up ? [setUp({ link: device })] : []), setAlias(device, alias)]
 }
 
 function occupied(device: string, ifName: string): CniError {

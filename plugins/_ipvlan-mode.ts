@@ -1,5 +1,5 @@
 import { attachmentHash } from '../shared/net/names.js'
-import { livingNetns } from '../shared/net/netns.js'
+import { compareNetns, livingNetns, type Netns, netnsAt } from '../shared/net/netns.js'
 import { type Eyes, type ObservedLink, observeLink, observeLinks } from '../shared/net/observe.js'
 import type { Needs } from '../shared/plan/needs.js'
 import {
@@ -21,7 +21,8 @@ import type { Call } from '../shared/protocol/plugin.js'
 export function claimMode(call: Call, mode: string, master: ObservedLink, container?: string): void {
   const { host, environment, attachment } = call
   if (container === undefined) {
-    writeRecord<Child>(host, kind, attachment, { master: master.ifindex, mode, netns: environment.netns })
+    const child = { master: master.ifindex, mode }
+    writeRecord<Child>(host, kind, attachment, child, { netns: netnsAt(host, environment.netns) })
   }
   const others = container === undefined ? childrenOfHost(call, master) : childrenIn(host, container, master)
   const other = others.find((one) => one.mode !== mode)
@@ -47,7 +48,7 @@ export function releaseMode({ host, attachment }: Call): void {
 
 /** Forgets what attachments of the network had that are not valid any more. */
 export function collectModes({ host, config, validAttachments }: Call): void {
-  const stale = validAttachments ? staleRecords<Child>(kind, config.name, validAttachments) : []
+  const stale = validAttachments ? staleRecords<Child>(host, kind, config.name, validAttachments) : []
   for (const { attachment } of stale) removeRecord(host, kind, attachment)
 }
 
@@ -59,7 +60,6 @@ const kind = 'ipvlan'
 interface Child {
   readonly master: number
   readonly mode: string
-  readonly netns: string
 }
 
 interface Other {
@@ -70,8 +70,8 @@ interface Other {
 /** Those noted, and those beside the master, which the kernel shows in /sys: no process where there are none. */
 function childrenOfHost({ host, attachment }: Call, master: ObservedLink): readonly Other[] {
   const own = attachmentHash(attachment)
-  const noted = recordsOfAllNetworks<Child>(kind).filter(
-    (one) => one.data.master === master.ifindex && attachmentHash(one.attachment) !== own && isAlive(one.data.netns),
+  const noted = recordsOfAllNetworks<Child>(host, kind).filter(
+    (one) => one.data.master === master.ifindex && attachmentHash(one.attachment) !== own && isAlive(host, one.netns),
   )
   const prefix = 'upper_'
   const above = entries(host, `/sys/class/net/${master.ifname}`).filter((name) => name.startsWith(prefix))
@@ -103,9 +103,10 @@ function entries({ files }: Eyes, directory: string): readonly string[] {
 }
 
 /** A path that leads to something else by now has outlived its namespace, too. */
-function isAlive(netns: string): boolean {
+function isAlive(host: Call['host'], netns: Netns | undefined): boolean {
+  if (netns === undefined || compareNetns(host, netns, netns.path) === 'other') return false
   try {
-    return livingNetns(netns) !== undefined
+    return livingNetns(netns.path) !== undefined
   } catch (thrown) {
     if (thrown instanceof CniError) return false
     throw thrown

@@ -1,16 +1,15 @@
-import { statSync } from 'node:fs'
-import { withLock } from '../shared/exec/lock.js'
+import { withOwnLock } from '../shared/exec/lock.js'
 import { attachmentHash } from '../shared/net/names.js'
+import { compareNetns, type Netns, netnsAt } from '../shared/net/netns.js'
 import { ruleTables } from '../shared/net/nft.js'
 import { listChains } from '../shared/net/nft-chains.js'
-import { bootID } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import {
   allRecords,
   type Entry,
   readRecord,
-  recordsDirectory,
   recordsOfAllNetworks,
+  removeEverywhere,
   removeRecord,
   writeRecord,
 } from '../shared/plan/records.js'
@@ -20,28 +19,21 @@ import { isSpecial } from './_portmap-elements.js'
 import { refuseOfficial } from './_portmap-held.js'
 import { publishChains, unpublishChains } from './_portmap-iptables.js'
 import { publish, unpublish, unpublishByOwner } from './_portmap-nftables.js'
-import { mountsOf, networkOf, openFiles, processIDs } from './_portmap-processes.js'
+import { holderOf } from './_portmap-processes.js'
 import { type Backend, nameOf, type Port, type Publication, portText, sharedPort } from './_portmap-publication.js'
 
-/** What is known of an attachment's published ports: enough to remove them, and to tell whether their owner is dead. */
+/** What is known of an attachment's published ports, enough to remove them; its record tells whether their owner is dead. */
 export interface Published {
   readonly backend: Backend
   readonly publications: readonly Publication[]
-  readonly netns: { readonly path: string; readonly inode: number }
-  readonly boot: string
   /** iptables: the mark that asks for masquerade. */
   readonly mark?: { readonly bit: number } | { readonly chain: string }
   /** Other interfaces of the same container that wait for the same ports. */
   readonly heirs?: readonly Attachment[]
 }
 
-/** What a record says about the owner, taken now. */
-export function ownerState(host: Host, netns: string): Pick<Published, 'netns' | 'boot'> {
-  return { netns: { path: netns, inode: statSync(netns).ino }, boot: bootID(host) }
-}
-
-export function publishedBy(attachment: Attachment): Published | undefined {
-  return readRecord<Published>(kind, attachment)?.data
+export function publishedBy(host: Host, attachment: Attachment): Published | undefined {
+  return readRecord<Published>(host, kind, attachment)?.data
 }
 
 /**
@@ -50,13 +42,14 @@ export function publishedBy(attachment: Attachment): Published | undefined {
  * @returns what became of it: some of it may be waiting
  * @throws code 106 naming the holder of a port
  */
-export function claim(host: Host, attachment: Attachment, wanted: Published): Published {
-  writeRecord(host, kind, attachment, wanted)
+export function claim(host: Host, attachment: Attachment, wanted: Published, path: string): Published {
+  const netns = netnsAt(host, path)
+  writeRecord(host, kind, attachment, wanted, { netns })
   if (wanted.backend === 'iptables' || wanted.publications.some(isSpecial))
-    return claimSpecial(host, attachment, wanted)
+    return claimSpecial(host, attachment, wanted, netns)
   settleSpecial(host, attachment, wanted)
   const made = make(host, attachment, wanted)
-  if (specialHolders(attachment, made).length > 0) locked(host, () => settleSpecial(host, attachment, made))
+  if (specialHolders(host, attachment, made).length > 0) locked(host, () => settleSpecial(host, attachment, made))
   return made
 }
 
@@ -64,6 +57,12 @@ export function claim(host: Host, attachment: Attachment, wanted: Published): Pu
 export function release(host: Host, attachment: Attachment, published: Published): void {
   withdraw(host, attachment, published)
   for (const heir of published.heirs ?? []) inherit(host, heir)
+}
+
+/** Removes what lies in the place of an attachment's records and is none. */
+export function forgetUnknown(host: Host, attachment: Attachment): void {
+  removeEverywhere(host, specialKind, attachment)
+  removeRecord(host, kind, attachment)
 }
 
 // --- internal
@@ -95,13 +94,15 @@ function specialFolders({ backend, publications }: Published): readonly string[]
 
 /** Runs `body` while no other process claims what the kernel alone cannot decide about. */
 function locked<T>(host: Host, body: () => T): T {
-  return host.dryRun ? body() : withLock(`${recordsDirectory()}/portmap.lock`, body, { host })
+  return withOwnLock(host, 'portmap.lock', body)
 }
 
-function claimSpecial(host: Host, attachment: Attachment, wanted: Published): Published {
+function claimSpecial(host: Host, attachment: Attachment, wanted: Published, netns: Netns): Published {
   return locked(host, () => {
     settleSpecial(host, attachment, wanted)
-    for (const folder of specialFolders(wanted)) writeRecord(host, specialKind, attachment, wanted, folder)
+    for (const folder of specialFolders(wanted)) {
+      writeRecord(host, specialKind, attachment, wanted, { folder, netns })
+    }
     if (wanted.backend === 'nftables') return make(host, attachment, wanted)
     const settled = settle(host, attachment, wanted)
     publishChains(host, attachment, settled)
@@ -136,8 +137,8 @@ function create(host: Host, attachment: Attachment, wanted: Published): Publishe
 /** Looks who has what we want: evicts the dead, waits for our own container. @throws code 106 naming one that lives */
 function settle(host: Host, attachment: Attachment, wanted: Published): Published {
   let { publications } = wanted
-  for (const entry of recordsOfAllNetworks<Published>(kind)) {
-    if (attachmentHash(entry.attachment) === attachmentHash(attachment) || isContender(entry)) continue
+  for (const entry of recordsOfAllNetworks<Published>(host, kind)) {
+    if (attachmentHash(entry.attachment) === attachmentHash(attachment) || isContender(host, entry)) continue
     const disputed = publications.filter(
       (one) => !one.waiting && entry.data.publications.some((its) => collide(one, its)),
     )
@@ -153,9 +154,9 @@ function settle(host: Host, attachment: Attachment, wanted: Published): Publishe
 }
 
 /** Waits for the lock, or has been refused, and has nothing in the kernel: who gave way to it would leave the port to nobody. */
-function isContender({ attachment, data }: Entry<Published>): boolean {
+function isContender(host: Host, { attachment, data }: Entry<Published>): boolean {
   const [folder] = specialFolders(data)
-  return folder !== undefined && !readRecord(specialKind, attachment, folder)
+  return folder !== undefined && !readRecord(host, specialKind, attachment, folder)
 }
 
 function collide(one: Publication, its: Publication): boolean {
@@ -164,11 +165,11 @@ function collide(one: Publication, its: Publication): boolean {
 }
 
 function settleSpecial(host: Host, attachment: Attachment, wanted: Published): void {
-  for (const entry of specialHolders(attachment, wanted)) evict(host, entry, wanted.publications)
+  for (const entry of specialHolders(host, attachment, wanted)) evict(host, entry, wanted.publications)
 }
 
-function specialHolders(attachment: Attachment, { publications }: Published): readonly Entry<Published>[] {
-  const near = foldersOf(publications).flatMap((folder) => allRecords<Published>(specialKind, folder))
+function specialHolders(host: Host, attachment: Attachment, { publications }: Published): readonly Entry<Published>[] {
+  const near = foldersOf(publications).flatMap((folder) => allRecords<Published>(host, specialKind, folder))
   const others = new Map(near.map((entry) => [attachmentHash(entry.attachment), entry]))
   return [...others.values()].filter(
     ({ attachment: other, data }) =>
@@ -183,8 +184,8 @@ function waitFor(host: Host, attachment: Attachment, { attachment: holder, data 
 }
 
 /** Removes what a dead container left. @throws code 106 when it is not provably dead */
-function evict(host: Host, { attachment, data }: Entry<Published>, disputed: readonly Publication[]): void {
-  if (!isDead(host, data)) throw taken(attachment, data, disputed)
+function evict(host: Host, { attachment, data, netns }: Entry<Published>, disputed: readonly Publication[]): void {
+  if (!isDead(host, netns)) throw taken(attachment, data, disputed)
   host.warn(`portmap: took over what ${nameOf(attachment)} published: its network namespace is gone`)
   withdraw(host, attachment, data)
 }
@@ -209,7 +210,7 @@ function unpublishOwn(host: Host, attachment: Attachment, made: readonly Publica
 
 /** Publishes what an interface of the same container has waited for. */
 function inherit(host: Host, heir: Attachment): void {
-  const published = publishedBy(heir)
+  const published = publishedBy(host, heir)
   if (!published?.publications.some(({ waiting }) => waiting)) return
   const publications = published.publications.map(({ waiting: _, ...one }) => one)
   const waited = {
@@ -222,16 +223,13 @@ function inherit(host: Host, heir: Attachment): void {
 }
 
 /**
- * True when the owner's network namespace is provably gone: nothing at its path is it any more, in the boot that
- * made the record, and no process, mount or open file of any process holds it.
+ * True when the owner's network namespace is provably gone: nothing at its path is it any more, in the boot that made the record, and no
+ * process, mount or open file of any process holds it. Of those that have its number one is enough to look at: it is one namespace's.
  */
-function isDead(host: Host, { netns: { path, inode }, boot }: Published): boolean {
-  if (boot !== bootID(host)) return true
-  if (statSync(path, { throwIfNoEntry: false })?.ino === inode) return false
-  const name = `net:[${inode}]`
-  const holds = (pid: string) =>
-    networkOf(pid) === name || mountsOf(pid).includes(name) || openFiles(pid).includes(name)
-  return !processIDs().some(holds)
+function isDead(host: Host, netns: Netns | undefined): boolean {
+  if (!netns || compareNetns(host, netns, netns.path) !== 'other') return false
+  const holder = holderOf(`net:[${netns.inode}]`)
+  return holder === undefined || compareNetns(host, netns, holder) === 'other'
 }
 
 function hasCode(thrown: unknown, code: number): boolean {

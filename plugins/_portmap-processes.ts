@@ -13,6 +13,20 @@ export function openFiles(pid: string): readonly string[] {
   return ifThere(() => readdirSync(directory), []).map((fd) => ifThere(() => readlinkSync(`${directory}/${fd}`), ''))
 }
 
+/** A path that leads to the network namespace that is called "net:[123]" while any process is in it, has it open or sees it mounted. */
+export function holderOf(name: string): string | undefined {
+  for (const pid of processIDs()) {
+    if (networkOf(pid) === name) return `/proc/${pid}/ns/net`
+    const [mount] = mountsOf(pid).includes(name) ? mountPoints(pid, name) : []
+    if (mount !== undefined) return `/proc/${pid}/root${mount}`
+    const directory = `/proc/${pid}/fd`
+    const fds = ifThere(() => readdirSync(directory), [])
+    const open = fds.find((fd) => ifThere(() => readlinkSync(`${directory}/${fd}`), '') === name)
+    if (open !== undefined) return `${directory}/${open}`
+  }
+  return undefined
+}
+
 /** Its network namespace, as "net:[123]". */
 export function networkOf(pid: string): string {
   return ifThere(() => readlinkSync(`/proc/${pid}/ns/net`), '')
@@ -60,6 +74,20 @@ export function holdersOf(inodes: ReadonlySet<string>): ReadonlyMap<string, read
 }
 
 // --- internal
+
+/** Where a process sees a namespace mounted: the fourth word of a line is what of a file system, the fifth where. */
+function mountPoints(pid: string, name: string): readonly string[] {
+  const lines = mountsOf(pid)
+    .split('\n')
+    .map((line) => line.split(' '))
+  return lines.flatMap(([, , , root, point = '']) => (root === name ? [unescaped(point)] : []))
+}
+
+/** White space and backslashes are three octal digits there. */
+function unescaped(point: string): string {
+  const [first = '', ...rest] = point.split('\\')
+  return first + rest.map((part) => String.fromCharCode(Number.parseInt(part.slice(0, 3), 8)) + part.slice(3)).join('')
+}
 
 /** What `look` finds, or `otherwise` when it is not there or not for us to see. */
 export function ifThere<T>(look: () => T, otherwise: T): T {

@@ -29,7 +29,6 @@ export interface Put {
 
 /** What an attachment's steering consists of: all that DEL needs to undo it, and CHECK to find it again. */
 export interface Steering {
-  readonly netns: string
   readonly rules: readonly SourceRule[]
   readonly put: readonly Put[]
   /** Routes that left the main table, those over a gateway first. */
@@ -39,16 +38,11 @@ export interface Steering {
 /** What the addresses of one interface need, given how its namespace routes now. */
 export function planSteering(
   routing: Routing,
-  {
-    netns,
-    ifName,
-    ips,
-    config,
-  }: { netns: string; ifName: string; ips: readonly IpConfiguration[]; config: SbrConfiguration },
+  { ifName, ips, config }: { ifName: string; ips: readonly IpConfiguration[]; config: SbrConfiguration },
 ): Steering {
   const { table } = config
   if (table !== undefined) {
-    return { netns, rules: ips.map(({ address }) => ({ from: bare(address), table })), put: [], taken: [] }
+    return { rules: ips.map(({ address }) => ({ from: bare(address), table })), put: [], taken: [] }
   }
   const tables = freeTables(tablesInUse(routing), { first: firstTable, count: ips.length })
   const own = routing.routes.filter((route) => tableOf(route) === mainTable && leavesBy(route, ifName))
@@ -58,7 +52,6 @@ export function planSteering(
     isLinkLocal(route) || (config.addSourceHints && isLinkScoped(route) && !hints.some(isTo(destinationOf(route))))
   const moved = own.filter((route) => shares.some(({ copied }) => copied.includes(route)) && !stays(route))
   return {
-    netns,
     rules: shares.map(({ rule }) => rule),
     put: [...shares.flatMap(({ put }) => put), ...hints],
     taken: [...moved.filter(hasGateway), ...moved.filter((route) => !hasGateway(route))].map(wordsOf),
@@ -66,7 +59,7 @@ export function planSteering(
 }
 
 /** The plan, so ordered that each route finds the way to its gateway, in its table or still in main. */
-export function steer({ netns, rules, put, taken }: Steering): readonly Operation[] {
+export function steer(netns: string, { rules, put, taken }: Steering): readonly Operation[] {
   const isHint = ({ table }: Put) => table === mainTable
   return [
     ...rules.map((rule) => addSourceRule(netns, rule)),
@@ -76,12 +69,12 @@ export function steer({ netns, rules, put, taken }: Steering): readonly Operatio
   ]
 }
 
-export function unsteerRules({ netns, rules }: Steering): readonly Operation[] {
+export function unsteerRules(netns: string, { rules }: Steering): readonly Operation[] {
   return rules.map((rule) => deleteSourceRule(netns, rule))
 }
 
 /** The routes as they were before: those without a gateway first, for the others need them. Without the interface none. */
-export function unsteerRoutes({ netns, put, taken }: Steering): readonly Operation[] {
+export function unsteerRoutes(netns: string, { put, taken }: Steering): readonly Operation[] {
   return [
     ...put.toReversed().map((one) => takeRoute({ netns, ...one })),
     ...taken.toReversed().map((words) => ({ ...putRoute({ netns, words }), tolerate: ['exists', 'absent'] as const })),

@@ -1,4 +1,3 @@
-import { statSync } from 'node:fs'
 import { type ObservedLink, observeLink } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
@@ -8,7 +7,9 @@ import { type Setting, singleSpaced } from './_tuning-sysctls.js'
 /** What is there now. */
 export interface Present {
   /** Undefined when there is no such link. */
-  readonly link?: Required<Attributes> & { readonly identity: string }
+  readonly link?: Required<Attributes>
+  /** The same as it was seen. */
+  readonly observed?: ObservedLink
   /** path -> value; what cannot be read is not in it. */
   readonly sysctls: ReadonlyMap<string, string>
 }
@@ -19,7 +20,7 @@ export function look(host: Host, netns: string, ifName: string, settings: readon
   const read = paths.length === 0 ? new Map() : (host.kernel?.settings(netns, paths) ?? grepped(host, netns, paths))
   const sysctls = new Map([...read].map(([path, text]) => [path, singleSpaced(text.split('\n')[0] ?? '')]))
   const link = observeLink(host, ifName, netns)
-  return { ...(link ? { link: describe(link, netns) } : {}), sysctls }
+  return { ...(link ? { link: describe(link), observed: link } : {}), sysctls }
 }
 
 // --- internal
@@ -41,14 +42,12 @@ function grepped({ run }: Host, netns: string, paths: readonly string[]): Readon
   )
 }
 
-/** A container's link that is made anew has another peer, and so another identity, even if its name is the same. */
-function describe(link: ObservedLink, netns: string): Required<Attributes> & { readonly identity: string } {
+function describe(link: ObservedLink): Required<Attributes> {
   return {
     mac: link.address ?? '',
     promisc: link.flags.includes('PROMISC'),
     mtu: link.mtu,
     allmulti: link.flags.includes('ALLMULTI'),
     txQLen: link.txqlen ?? 0,
-    identity: `${statSync(netns).ino}/${link.ifindex}/${link.link_index ?? 0}`,
   }
 }

@@ -89,6 +89,11 @@ export function singleSpaced(value: string): string {
     .trim()
 }
 
+/** Whether an ADD can have noted that value of the setting at a path below /proc/sys. */
+export function isRestorable(path: string, value: unknown): boolean {
+  return pathOf(path, '') === path && typeof value === 'string' && isPrintable(value)
+}
+
 // --- internal
 
 const allowlistFile = '/etc/cni/tuning/allowlist.conf'

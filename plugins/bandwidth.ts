@@ -63,7 +63,7 @@ export default definePlugin<BandwidthConfiguration>({
 
   gc({ config, host, validAttachments }) {
     if (validAttachments === undefined) return
-    const stale = staleRecords(recordKind, config.name, validAttachments)
+    const stale = staleRecords(host, recordKind, config.name, validAttachments)
     attemptAll(
       ...stale.map(
         ({ attachment }) =>
@@ -113,7 +113,7 @@ function differences(call: BandwidthCall): readonly Problem[] {
   const end = hostEnd(call).ifname
   const problems = ingress ? [...limitDifferences(call, end, ingress)] : []
   if (!egress) return problems
-  const ifb = readRecord<Limited>(recordKind, attachment)?.data.ifb ?? ifbName(host, attachment)
+  const ifb = readRecord<Limited>(host, recordKind, attachment)?.data.ifb ?? ifbName(host, attachment)
   problems.push(...limitDifferences(call, ifb, egress))
   const targets = observeRedirects(host, end)
   if (targets.includes(ifb)) return problems

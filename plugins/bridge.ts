@@ -21,6 +21,7 @@ import {
 } from '../shared/net/observe.js'
 import { features, linkOf } from '../shared/net/probe.js'
 import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../shared/net/veth.js'
+import type { Host } from '../shared/plan/host.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { readRecord, recordWritings, writeRecord } from '../shared/plan/records.js'
@@ -111,7 +112,7 @@ export default definePlugin<BridgeConfiguration>({
 
   del(call) {
     const { config, host } = call
-    detachVeth(call, 'bridge', (one) => (config.macspoofchk ? unguard(host, one, macOfRecord(one)) : []))
+    detachVeth(call, 'bridge', (one) => (config.macspoofchk ? unguard(host, one, macOfRecord(host, one)) : []))
   },
 
   status(call) {
@@ -129,7 +130,7 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   gc(call) {
-    collectVeths(call, 'bridge', (one) => unguard(call.host, one, macOfRecord(one)))
+    collectVeths(call, 'bridge', (one) => unguard(call.host, one, macOfRecord(call.host, one)))
   },
 })
 
@@ -316,8 +317,8 @@ function ipSettings({ config, environment }: BridgeCall): Readonly<Record<string
   return Object.fromEntries(settings)
 }
 
-function macOfRecord(attachment: Attachment): string | undefined {
-  return readRecord<Made>('bridge', attachment)?.data.mac
+function macOfRecord(host: Host, attachment: Attachment): string | undefined {
+  return readRecord<Made>(host, 'bridge', attachment)?.data.mac
 }
 
 function differences(call: BridgeCall): readonly Problem[] {

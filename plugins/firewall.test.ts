@@ -241,7 +241,9 @@ describe('DEL', () => {
     }
     const asked = row({}, answers, { verb: 'DEL' })
     expect((await show(asked)).plan).toBe(`nft 'delete element ip podwire firewall_addresses { 10.1.2.3 }'
+# no longer hold address-10.1.2.3
 iptables -t filter -D CNI-FORWARD -s 10.1.2.3/32 -j ACCEPT
+# forget /run/podwire/firewall/net/dd6ccc806f763e1c
 `)
   })
 })

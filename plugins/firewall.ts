@@ -48,14 +48,14 @@ export default definePlugin<FirewallConfiguration>({
   },
 
   check(call) {
-    const record = readRecord<Made>('firewall', call.attachment)?.data
+    const record = readRecord<Made>(call.host, 'firewall', call.attachment)?.data
     const made = record ?? wantedOf(call, call.prevResult ?? emptyResult)
     throwDifferences(backends[made.backend].differences(call, made))
   },
 
   del(call) {
-    const { attachment } = call
-    const record = readRecord<Made>('firewall', attachment)?.data
+    const { host, attachment } = call
+    const record = readRecord<Made>(host, 'firewall', attachment)?.data
     if (record) remove(call, attachment, record)
     else removeUnrecorded(call)
   },
@@ -71,9 +71,9 @@ export default definePlugin<FirewallConfiguration>({
   },
 
   gc(call) {
-    const { config, validAttachments } = call
+    const { config, host, validAttachments } = call
     if (validAttachments === undefined) return
-    const stale = staleRecords<Made>('firewall', config.name, validAttachments)
+    const stale = staleRecords<Made>(host, 'firewall', config.name, validAttachments)
     attemptAll(
       ...stale.map(
         ({ attachment, data }) =>
@@ -107,13 +107,13 @@ const backends: Record<
 > = {
   nftables: {
     add({ host, attachment, config }, { addresses, isolation }) {
-      host.apply(admit(attachment, addresses))
+      host.apply(admit(host, attachment, addresses))
       passObstacles(host, listChains(host), familiesOf(addresses), adminChain(config))
       if (isolation) isolate(host, attachment, isolation)
     },
     remove({ host }, attachment, { addresses, isolation }) {
       attemptAll(
-        () => host.sweep(dismiss(attachment, addresses)),
+        () => host.sweep(dismiss(host, attachment, addresses)),
         () => isolation && unisolate(host, attachment, isolation),
       )
     },
@@ -183,10 +183,14 @@ function remove(call: FirewallCall, attachment: Attachment, made: Made): void {
 function removeUnrecorded(call: FirewallCall): void {
   const { host, attachment, config } = call
   const named = addressesOf(call.prevResult ?? emptyResult)
+  const admitted = admittedAddresses(host, attachment)
   attemptAll(
-    () => host.sweep([...dismiss(attachment, admittedAddresses(host, attachment)), ...portsOf(host, attachment)]),
+    () => host.sweep([...dismiss(host, attachment, admitted), ...portsOf(host, attachment)]),
+    ...[...new Set([...admitted, ...named])].map((address) => () => release(host, thingOf(address), attachment)),
     () => removeRules(host, attachment, { addresses: named }),
     () => removeSources(host, config.firewalldZone || 'trusted', named),
+    // What lies there and is none.
+    () => removeRecord(host, 'firewall', attachment),
   )
 }
 

@@ -2,7 +2,7 @@ import { announcing, settle } from '../shared/net/announce.js'
 import { awaitCarrier } from '../shared/net/carrier.js'
 import { interfaceDifferences, throwDifferences } from '../shared/net/interface.js'
 import { setUp } from '../shared/net/ip.js'
-import { requireNetns } from '../shared/net/netns.js'
+import { netnsAt, requireNetns } from '../shared/net/netns.js'
 import { type ObservedLink, observeLink } from '../shared/net/observe.js'
 import { attemptAll } from '../shared/plan/host.js'
 import { requireForAdd } from '../shared/plan/needs.js'
@@ -78,10 +78,11 @@ export default definePlugin<HostDeviceConfiguration>({
 
   gc(call) {
     const { config, host, validAttachments } = call
-    const stale = validAttachments === undefined ? [] : staleRecords<Moved>(recordKind, config.name, validAttachments)
+    const stale =
+      validAttachments === undefined ? [] : staleRecords<Moved>(host, recordKind, config.name, validAttachments)
     attemptAll(
-      ...stale.map(({ attachment, data }) => () => {
-        giveBack(host, attachment, data.netns)
+      ...stale.map(({ attachment, netns }) => () => {
+        giveBack(host, attachment, netns?.path ?? '')
         removeRecord(host, recordKind, attachment)
       }),
       () => collectLeases(call),
@@ -103,7 +104,7 @@ function requireDevice({ config, host }: HostDeviceCall): void {
   try {
     found.find()
   } catch (thrown) {
-    const lent = recordsOfAllNetworks<Moved>(recordKind).find(
+    const lent = recordsOfAllNetworks<Moved>(host, recordKind).find(
       ({ attachment, data }) => attachment.network === config.name || data.device === device || data.mac === hwaddr,
     )
     if (!lent) throw thrown
@@ -121,9 +122,9 @@ function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedL
       fix: 'remove or rename the interface that is there; a DEL of the attachment does',
     })
   }
-  const moved = describe(link, netns)
-  writeRecord<Moved>(host, recordKind, attachment, moved)
-  host.apply(moveIn(host, moved, { attachment, ifName }))
+  const moved = describe(link)
+  writeRecord<Moved>(host, recordKind, attachment, moved, { netns: netnsAt(host, netns) })
+  host.apply(moveIn(host, moved, { attachment, ifName, netns }))
 }
 
 /** Another IPAM plugin is asked when the device can send. One that was up without a carrier has none here either. */
@@ -133,11 +134,10 @@ function openWire({ config, host, environment }: HostDeviceCall, { flags }: Obse
   if (!flags.includes('UP') || flags.includes('LOWER_UP')) awaitCarrier(host, at)
 }
 
-function describe({ ifname, address, ifalias, flags }: ObservedLink, netns: string): Moved {
+function describe({ ifname, address, ifalias, flags }: ObservedLink): Moved {
   return {
     device: ifname,
     up: flags.includes('UP'),
-    netns,
     ...(address === undefined ? {} : { mac: address }),
     ...(ifalias === undefined || !isPlain(ifalias) ? {} : { alias: ifalias }),
   }

@@ -12,7 +12,7 @@ import { recordWritings, staleRecords } from '../shared/plan/records.js'
 import type { Problem } from '../shared/protocol/errors.js'
 import { type Attachment, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult } from '../shared/protocol/result.js'
-import { claim, ownerState, type Published, publishedBy, release } from './_portmap-claim.js'
+import { claim, forgetUnknown, type Published, publishedBy, release } from './_portmap-claim.js'
 import { forgetOldFlows } from './_portmap-flows.js'
 import { chainProblems, staleChains, unpublishChains } from './_portmap-iptables.js'
 import { besideListeners } from './_portmap-listeners.js'
@@ -37,7 +37,7 @@ export default definePlugin<PortmapConfiguration>({
 
   add(call) {
     const { host, attachment } = call
-    const before = publishedBy(attachment)
+    const before = publishedBy(host, attachment)
     if (before) release(host, attachment, before)
     const publications = publicationsOf(call)
     if (publications.length > 0) publishAll(call, publications)
@@ -50,7 +50,7 @@ export default definePlugin<PortmapConfiguration>({
 
   del(call) {
     const { host, attachment } = call
-    const published = publishedBy(attachment)
+    const published = publishedBy(host, attachment)
     attemptAll(
       () => (published ? release(host, attachment, published) : releaseUnknown(host, attachment, addressesOf(call))),
       () => forgetOldFlows(host, 'DEL', published?.publications ?? publicationsOf(call)),
@@ -64,7 +64,7 @@ export default definePlugin<PortmapConfiguration>({
 
   gc({ config, host, validAttachments }) {
     if (validAttachments === undefined) return
-    const stale = staleRecords<Published>('portmap', config.name, validAttachments)
+    const stale = staleRecords<Published>(host, 'portmap', config.name, validAttachments)
     attemptAll(
       ...stale.map(({ attachment, data }) => () => {
         release(host, attachment, data)
@@ -82,15 +82,15 @@ function publishAll(call: PortmapCall, publications: readonly Publication[]): vo
   const { config, host, attachment, environment } = call
   const { externalSetMarkChain: chain, markMasqBit: bit } = config
   const mark = chain !== undefined ? { chain } : bit !== undefined ? { bit } : undefined
+  const netns = requireNetns(environment.netns)
   const backend = backendOf(config)
   const wanted = {
     backend,
     publications: besideListeners(host, attachment, { backend, publications }),
-    ...ownerState(host, requireNetns(environment.netns)),
     ...(mark ? { mark } : {}),
   }
   warnOfLoopback6(host, publications)
-  const made = claim(host, attachment, wanted).publications
+  const made = claim(host, attachment, wanted, netns).publications
   for (const publication of made) letLoopbackOut(host, publication)
   forgetOldFlows(host, 'ADD', made)
 }
@@ -119,6 +119,7 @@ function releaseUnknown(host: Host, attachment: Attachment, addresses: readonly 
         ...officialRules(host, attachment, { tables, addresses }),
       ]),
     () => unpublishChains(host, attachment),
+    () => forgetUnknown(host, attachment),
   )
 }
 
@@ -137,7 +138,7 @@ function differences(call: PortmapCall): readonly Problem[] {
   const { host, attachment } = call
   const wanted = publicationsOf(call)
   if (wanted.length === 0) return []
-  const published = publishedBy(attachment)
+  const published = publishedBy(host, attachment)
   if (!published) {
     const expected = 'the ports of runtimeConfig.portMappings published by an ADD'
     return [{ path: 'portmap', value: 'nothing', expected, fix: 'ADD the attachment' }]

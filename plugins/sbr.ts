@@ -1,7 +1,7 @@
-import { withLock } from '../shared/exec/lock.js'
+import { aloneIn } from '../shared/exec/lock.js'
 import { parseAddress } from '../shared/net/address.js'
 import { throwDifferences } from '../shared/net/interface.js'
-import { livingNetns, requireNetns } from '../shared/net/netns.js'
+import { compareNetns, livingNetns, netnsAt, requireNetns } from '../shared/net/netns.js'
 import { type ObservedLink, observeLink, observeRouting, type Routing } from '../shared/net/observe.js'
 import { features } from '../shared/net/probe.js'
 import { deleteSourceRule, destinationOf, reservedTables, type SourceRule, tableOf } from '../shared/net/routing.js'
@@ -36,11 +36,11 @@ export default definePlugin<SbrConfiguration>({
     const netns = requireNetns(environment.netns)
     alone(host, netns, () => {
       undo(host, attachment, netns)
-      requireLink(observeLink(host, ifName, netns), ifName)
+      const link = requireLink(observeLink(host, ifName, netns), ifName)
       const routing = config.table === undefined ? observeRouting(host, netns) : { rules: [], routes: [] }
-      const steering = planSteering(routing, { netns, ifName, ips: ipsOf(call), config })
-      writeRecord<Steering>(host, recordKind, attachment, steering)
-      host.apply(steer(steering))
+      const steering = planSteering(routing, { ifName, ips: ipsOf(call), config })
+      writeRecord<Steering>(host, recordKind, attachment, steering, { netns: netnsAt(host, netns, link) })
+      host.apply(steer(netns, steering))
     })
     return prevResult
   },
@@ -68,8 +68,9 @@ export default definePlugin<SbrConfiguration>({
   gc({ config, host, validAttachments }) {
     if (validAttachments === undefined) return
     attemptAll(
-      ...staleRecords<Steering>(recordKind, config.name, validAttachments).map(({ attachment, data }) => () => {
-        const netns = livingNetns(data.netns)
+      ...staleRecords<Steering>(host, recordKind, config.name, validAttachments).map((entry) => () => {
+        const { attachment } = entry
+        const netns = livingNetns(entry.netns?.path ?? '')
         if (netns !== undefined) alone(host, netns, () => undo(host, attachment, netns))
         removeRecord(host, recordKind, attachment)
       }),
@@ -79,22 +80,23 @@ export default definePlugin<SbrConfiguration>({
 
 // --- internal
 
-/** One at a time in a namespace: free tables are looked for and taken. The official plugin locks the same file. */
+/** One at a time in a namespace: free tables are looked for and taken. The official plugin locks the namespace's file. */
 function alone(host: Host, netns: string, body: () => void): void {
-  withLock(netns, body, { host, existing: true })
+  aloneIn(host, netns, body, { official: true })
 }
 
 /**
- * Undoes what is on record. The rules must go; routes that cannot go back into the main table, because their interface or
- * address is gone, are only told of. @returns false where nothing is on record
+ * Undoes what is on record of this very namespace: to another one it would bring routes that it never had. The rules must go; routes that
+ * cannot go back into the main table, because their interface or address is gone, are only told of.
+ * @returns false where nothing is on record
  */
 function undo(host: Host, attachment: Attachment, netns: string): boolean {
-  const record = readRecord<Steering>(recordKind, attachment)?.data
-  if (!record) return false
-  const steering = { ...record, netns }
-  host.sweep(unsteerRules(steering))
+  const record = readRecord<Steering>(host, recordKind, attachment)
+  const lookInside = () => observeLink(host, attachment.ifName, netns)
+  if (!record || compareNetns(host, record.netns, netns, lookInside) !== 'same') return false
+  host.sweep(unsteerRules(netns, record.data))
   try {
-    host.sweep(unsteerRoutes(steering))
+    host.sweep(unsteerRoutes(netns, record.data))
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown
     host.warn(`sbr: some routes are not back in the main table: ${thrown.message}`)
@@ -134,7 +136,7 @@ function differences(call: SbrCall): readonly Problem[] {
   const { host, environment, attachment, config } = call
   const netns = requireNetns(environment.netns)
   const routing = observeRouting(host, netns)
-  const record = readRecord<Steering>(recordKind, attachment)?.data
+  const record = readRecord<Steering>(host, recordKind, attachment)?.data
   const rules = rulesOf(routing)
   const problems = ipsOf(call).flatMap(({ address }) => {
     const own = rules.filter(({ from }) => from === bare(address))
@@ -169,8 +171,8 @@ function noAddresses(ifName: string): CniError {
   })
 }
 
-function requireLink(link: ObservedLink | undefined, ifName: string): void {
-  if (link) return
+function requireLink(link: ObservedLink | undefined, ifName: string): ObservedLink {
+  if (link) return link
   throw new CniError(codes.operationFailed, `Cannot find network interface ${ifName}: Link not found`, {
     fix: 'call sbr behind the plugin that makes the interface',
   })

@@ -1,7 +1,8 @@
 import { throwDifferences } from '../shared/net/interface.js'
 import { setLink, sysctl } from '../shared/net/ip.js'
-import { livingNetns, requireNetns } from '../shared/net/netns.js'
-import { attemptAll } from '../shared/plan/host.js'
+import { livingNetns, netnsAt, requireNetns } from '../shared/net/netns.js'
+import { observeLink } from '../shared/net/observe.js'
+import { attemptAll, type Host } from '../shared/plan/host.js'
 import { insideTools, requireForAdd } from '../shared/plan/needs.js'
 import { type Operation, quoted } from '../shared/plan/operation.js'
 import { macOf } from '../shared/protocol/checks.js'
@@ -11,6 +12,7 @@ import { emptyResult, type Result } from '../shared/protocol/result.js'
 import { look, type Present } from './_tuning-look.js'
 import {
   type Attributes,
+  areOf,
   fileOf,
   forgetOriginals,
   keepOriginals,
@@ -56,7 +58,10 @@ export default definePlugin<TuningConfiguration>({
     if (isNothing(wanted)) return result
     const present = look(host, netns, environment.ifName, wanted.settings)
     requireLink(wanted, present, call)
-    keepOriginals(host, fileOf(config.dataDir, attachment), originalsOf(wanted, present, call))
+    const file = fileOf(config.dataDir, attachment)
+    const before = readOriginals(host, file)
+    const isSame = before !== undefined && areOf(host, before, netns, () => present.observed)
+    keepOriginals(host, file, originalsOf(wanted, present, call), isSame ? before : undefined)
     host.apply(changes(wanted, present, { link: environment.ifName, netns }))
     return tuned(result, wanted, environment.ifName)
   },
@@ -73,10 +78,11 @@ export default definePlugin<TuningConfiguration>({
 
   del({ host, environment, attachment, config }) {
     const file = fileOf(config.dataDir, attachment)
-    const originals = readOriginals(file)
+    const originals = readOriginals(host, file)
     const netns = livingNetns(environment.netns)
+    const at = { link: environment.ifName, netns: netns ?? '' }
     try {
-      if (originals && netns !== undefined) host.sweep(restore(originals, { link: environment.ifName, netns }))
+      if (originals && netns !== undefined && areThere(host, originals, at)) host.sweep(restore(originals, at))
     } catch (thrown) {
       // The namespace is about to go: a value that cannot be restored must not keep the container from going, too.
       const { message, details } = asCniError(thrown)
@@ -99,12 +105,17 @@ export default definePlugin<TuningConfiguration>({
 
   gc({ host, config, validAttachments }) {
     if (validAttachments === undefined) return
-    const stale = staleFiles(config.dataDir, config.name, validAttachments)
+    const stale = staleFiles(host, config.dataDir, config.name, validAttachments)
     attemptAll(...stale.map((file) => () => forgetOriginals(host, file)))
   },
 })
 
 // --- internal
+
+/** The link is looked at where only it can tell. */
+function areThere(host: Host, originals: Originals, { link, netns }: At): boolean {
+  return areOf(host, originals, netns, () => observeLink(host, link, netns))
+}
 
 interface Wanted {
   readonly attributes: Attributes
@@ -150,17 +161,18 @@ function requireLink({ attributes }: Wanted, { link }: Present, { environment }:
 
 function originalsOf(
   { attributes, settings }: Wanted,
-  { link, sysctls }: Present,
-  { attachment }: TuningCall,
+  { link, observed, sysctls }: Present,
+  { attachment, host, environment }: TuningCall,
 ): Originals {
   const keys = Object.keys(attributes) as (keyof Attributes)[]
   const known = settings.filter(({ path }) => sysctls.has(path))
+  const given = attributes.mac === undefined ? {} : { address: attributes.mac }
   return {
     ...(link ? Object.fromEntries(keys.map((key) => [key, link[key]])) : {}),
     ...(known.length > 0
       ? { sysctl: Object.fromEntries(known.map(({ path }) => [path, sysctls.get(path) ?? ''])) }
       : {}),
-    podwire: { ...attachment, link: link?.identity ?? '' },
+    podwire: { ...attachment, netns: netnsAt(host, environment.netns, observed && { ...observed, ...given }) },
   }
 }
 

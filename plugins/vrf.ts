@@ -1,7 +1,7 @@
-import { withLock } from '../shared/exec/lock.js'
+import { aloneIn } from '../shared/exec/lock.js'
 import { throwDifferences } from '../shared/net/interface.js'
 import { addLink, deleteLink, setUp } from '../shared/net/ip.js'
-import { livingNetns, requireNetns } from '../shared/net/netns.js'
+import { compareNetns, livingNetns, netnsAt, requireNetns } from '../shared/net/netns.js'
 import { type ObservedLink, observeLinks, observeRouting, type Routing } from '../shared/net/observe.js'
 import { features } from '../shared/net/probe.js'
 import { freeTables, tablesInUse } from '../shared/net/routing.js'
@@ -28,7 +28,7 @@ export default definePlugin<VrfConfiguration>({
   add(call) {
     const { host, environment, prevResult = emptyResult } = call
     const netns = requireNetns(environment.netns)
-    alone(host, netns, () => enter(call, netns))
+    aloneIn(host, netns, () => enter(call, netns))
     return prevResult
   },
 
@@ -38,7 +38,7 @@ export default definePlugin<VrfConfiguration>({
 
   del({ config, host, environment, attachment }) {
     const netns = livingNetns(environment.netns)
-    if (netns !== undefined) alone(host, netns, () => exit(host, { attachment, netns, vrf: config.vrfname }))
+    if (netns !== undefined) aloneIn(host, netns, () => exit(host, { attachment, netns, vrf: config.vrfname }))
     removeRecord(host, recordKind, attachment)
   },
 
@@ -50,9 +50,11 @@ export default definePlugin<VrfConfiguration>({
   gc({ config, host, validAttachments }) {
     if (validAttachments === undefined) return
     attemptAll(
-      ...staleRecords<Enclosed>(recordKind, config.name, validAttachments).map(({ attachment, data }) => () => {
-        const netns = livingNetns(data.netns)
-        if (netns !== undefined) alone(host, netns, () => exit(host, { attachment, netns, vrf: data.vrf }))
+      ...staleRecords<Enclosed>(host, recordKind, config.name, validAttachments).map((entry) => () => {
+        const { attachment, data } = entry
+        const netns = livingNetns(entry.netns?.path ?? '')
+        if (netns !== undefined)
+          aloneIn(host, netns, () => exit(host, { attachment, netns, vrf: data.vrf, isKnown: true }))
         removeRecord(host, recordKind, attachment)
       }),
     )
@@ -63,14 +65,19 @@ export default definePlugin<VrfConfiguration>({
 
 /** What GC must know to find the interface, and DEL to leave it as it was. */
 interface Enclosed {
-  readonly netns: string
   readonly vrf: string
   readonly kept: Kept
 }
 
-/** One at a time in a namespace: the first makes the VRF, the last removes it. */
-function alone(host: Host, netns: string, body: () => void): void {
-  withLock(netns, body, { host, existing: true })
+/** What is on record of this very namespace. */
+function recordIn(
+  host: Host,
+  attachment: Attachment,
+  { netns, links }: { netns: string; links: readonly ObservedLink[] },
+): Enclosed | undefined {
+  const record = readRecord<Enclosed>(host, recordKind, attachment)
+  const lookInside = () => links.find(({ ifname }) => ifname === attachment.ifName)
+  return record && compareNetns(host, record.netns, netns, lookInside) === 'same' ? record.data : undefined
 }
 
 function enter({ config, host, environment, attachment }: VrfCall, netns: string): void {
@@ -82,15 +89,23 @@ function enter({ config, host, environment, attachment }: VrfCall, netns: string
   const routing = observeRouting(host, netns)
   const table = existing ?? chooseTable(config, links, routing)
   const isInside = link.master === vrfname
-  const earlier = readRecord<Enclosed>(recordKind, attachment)?.data.kept
+  const earlier = recordIn(host, attachment, { netns, links })?.kept
   // What was interrupted behind the step inside has lost what its record holds.
   const kept = (isInside ? earlier : undefined) ?? keptOf(link, routing)
   const at = { link: ifName, netns }
-  writeRecord<Enclosed>(host, recordKind, attachment, { netns, vrf: vrfname, kept })
+  writeRecord<Enclosed>(host, recordKind, attachment, { vrf: vrfname, kept }, { netns: netnsAt(host, netns, link) })
   host.apply([
     ...(existing === undefined ? create({ link: vrfname, netns }, table) : []),
     ...(isInside ? give(at, inTable(kept, table)) : enclose(at, { vrf: vrfname, table, kept })),
   ])
+}
+
+interface Leaving {
+  readonly attachment: Attachment
+  readonly netns: string
+  readonly vrf: string
+  /** Only what is on record is to be left: nobody says that the namespace is the attachment's. */
+  readonly isKnown?: boolean
 }
 
 function create(at: { link: string; netns: string }, table: number): readonly Operation[] {
@@ -101,9 +116,10 @@ function create(at: { link: string; netns: string }, table: number): readonly Op
  * Leaves the interface as it was before, and no VRF without an interface. A record that is there still means that nobody
  * has given back all yet, wherever the interface is by now. What cannot be given back is only told of.
  */
-function exit(host: Host, { attachment, netns, vrf }: { attachment: Attachment; netns: string; vrf: string }): void {
+function exit(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving): void {
   const links = observeLinks(host, netns)
-  const record = readRecord<Enclosed>(recordKind, attachment)?.data
+  const record = recordIn(host, attachment, { netns, links })
+  if (isKnown && !record) return
   const at = { link: attachment.ifName, netns }
   const isThere = links.some((link) => link.ifname === vrf && tableOfVrf(link) !== undefined)
   const inside = isThere ? links.filter(({ master }) => master === vrf).map(({ ifname }) => ifname) : []

@@ -205,6 +205,43 @@ test('two interfaces of a container at once get tables of their own', async ({ h
   expect(await reaches(client)).toEqual([true, true])
 })
 
+describe('locks', () => {
+  /** Holds the lock of a namespace's file for ever, as anyone on the host can. */
+  async function held(host: Host, { netns }: Container) {
+    const nobody = ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', '--no-new-privs']
+    const holder = host.start([...nobody, 'flock', netns, 'sh', '-c', 'echo held; exec cat'], { keepOpen: true })
+    await new Promise<void>((resolve, reject) => {
+      holder.child.stdout?.once('data', () => resolve())
+      holder.finished.then(({ stderr }) => reject(new Error(`it cannot lock: ${stderr}`)), reject)
+    })
+    return holder
+  }
+
+  test('of the namespace file, which anyone can take, are waited for a second', async ({ host }) => {
+    const { container } = await world(host)
+    const before = await state(host)
+    const holder = await held(host, container)
+    for (const verb of ['ADD', 'DEL'] as const) {
+      const { status, stdout, stderr } = await runPlugin(host, call(verb, container))
+      expect(status, stdout).toBe(0)
+      expect(stderr).toContain(`another process has held the lock ${container.netns} for more than 1 s`)
+    }
+    // vrf, of which the official plugin locks nothing, does not look at it.
+    const vrf = callOf('vrf', 'DEL', container, { vrfname: 'blue', prevResult }, { ifName: 'net1' })
+    succeedSilently(await runPlugin(host, vrf))
+    holder.child.stdin?.end()
+    await holder.finished
+    expect(difference(before, await state(host))).toBe('')
+  })
+
+  test('of ours lie where nobody else looks, and are gone with who took them', async ({ host }) => {
+    const { container } = await world(host)
+    resultOf(await runPlugin(host, call('ADD', container)))
+    expect((await host.output(['stat', '-c', '%a %u', '/run/podwire'])).trim()).toBe('700 0')
+    expect(await host.output(['find', '/run/podwire', '-name', '*lock*'])).toBe('')
+  })
+})
+
 test('behind bridge in a chain: CHECK of both is content', async ({ host }) => {
   const container = await host.container('c1')
   const list = bridgeNetwork()

@@ -2,7 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
-import { type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
+import { isNeeded, type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
 import { listPlugins, type PluginFile } from './plugins.js'
 
 const root = process.cwd()
@@ -33,7 +33,8 @@ async function computedShapes(): Promise<Shapes> {
 }
 
 function virtualModulesPlugin(shapes: Shapes, plugins: PluginFile[]): Plugin {
-  const wanted = Object.entries(shapes).filter(([key]) => key.includes('.') || plugins.some(({ name }) => name === key))
+  const names = plugins.map(({ name }) => name)
+  const wanted = Object.entries(shapes).filter(([key]) => isNeeded(key, names))
   const shapesModule = shapesText(wanted.map(([key, shape]) => [key, JSON.stringify(shape)]))
   return {
     name: 'podwire-virtual-modules',

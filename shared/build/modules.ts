@@ -12,6 +12,21 @@ export interface ModuleTree {
 
 export const virtualPrefix = 'podwire:'
 
+/** The kinds of records that are not called as the plugin that keeps them. */
+const recordKinds: Readonly<Record<string, readonly string[]>> = {
+  bridge: ['masquerade'],
+  ptp: ['masquerade'],
+  macvlan: ['host-access'],
+  portmap: ['portmap-special'],
+}
+
+/** Whether a script with these plugins needs a shape: of records only those they keep. */
+export function isNeeded(key: string, plugins: readonly string[]): boolean {
+  const kind = key.startsWith('state.') ? key.slice('state.'.length) : undefined
+  if (kind === undefined) return key.includes('.') || plugins.includes(key)
+  return kind === 'record' || plugins.some((name) => name === kind || recordKinds[name]?.includes(kind))
+}
+
 /** Schemas of shared code: the module that exports them as `schemas`, the prefix of their shapes' keys, their names. */
 const sharedSchemas = [
   { module: 'shared/protocol/result.schema', prefix: 'result', names: ['A', 'B', 'C'] },
@@ -19,6 +34,25 @@ const sharedSchemas = [
     module: 'shared/net/observe.schema',
     prefix: 'observe',
     names: ['links', 'routes', 'numberedRoutes', 'rules', 'qdiscs', 'filters'],
+  },
+  {
+    module: 'shared/plan/records.schema',
+    prefix: 'state',
+    names: [
+      'record',
+      'bridge',
+      'ptp',
+      'masquerade',
+      'firewall',
+      'portmap',
+      'portmap-special',
+      'bandwidth',
+      'sbr',
+      'vrf',
+      'host-device',
+      'host-access',
+      'ipvlan',
+    ],
   },
 ]
 
@@ -57,7 +91,7 @@ const virtualModules: Record<string, (tree: ModuleTree) => string> = {
       ...plugins.map(({ schema }, index) => `import { schema as schema${index} } from ${location(tree, schema)}`),
     ]
     const ofShared = sharedSchemas.flatMap(({ prefix, names }) =>
-      names.map((name): [string, string] => [`${prefix}.${name}`, `shapeOf(${prefix}.${name})`]),
+      names.map((name): [string, string] => [`${prefix}.${name}`, `shapeOf(${prefix}[${JSON.stringify(name)}])`]),
     )
     const ofPlugins = plugins.map(({ name }, index): [string, string] => [name, `shapeOf(schema${index})`])
     return [...imports, shapesText([...ofShared, ...ofPlugins])].join('\n')

@@ -1,8 +1,9 @@
 import { openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
+import { readState, systemStateFiles } from '../plan/state.js'
 
-/** The small files the kernel answers with and takes settings by (/proc, /sys): the seam tests replace. */
+/** The small files the kernel answers with and takes settings by (/proc, /sys), and those of people: the seam tests replace. */
 export interface Files {
-  /** @throws the system's error (ENOENT, EACCES, ...) */
+  /** @throws the system's error (ENOENT, EACCES, ...), or what makes a person's file unusable */
   readonly read: (path: string) => string
   /** Overwrites in place, without creating. @throws the system's error */
   readonly write: (path: string, text: string) => void
@@ -16,7 +17,8 @@ export interface Files {
 export function createFiles(): Files {
   const shortcuts = new Map<string, string>()
   return {
-    read: (path) => byShortcut(shortcuts, path, (one) => readFileSync(one, 'latin1')),
+    read: (path) =>
+      isKernels(path) ? byShortcut(shortcuts, path, (one) => readFileSync(one, 'latin1')) : readText(path),
     write: (path, text) => byShortcut(shortcuts, path, (one) => writeFileSync(one, text, { flag: 'r+' })),
     list: (path) => readdirSync(path).sort(),
     readLink: (path) => readlinkSync(path),
@@ -24,6 +26,16 @@ export function createFiles(): Files {
 }
 
 // --- internal
+
+function isKernels(path: string): boolean {
+  return path.startsWith('/proc/') || path.startsWith('/sys/')
+}
+
+function readText(path: string): string {
+  const text = readState(systemStateFiles, path, { follows: true })
+  if (text !== undefined) return text
+  throw Object.assign(new Error(`ENOENT: no such file or directory, open '${path}'`), { code: 'ENOENT' })
+}
 
 /** Folders whose names the kernel has once for each network namespace: with a thousand of them finding ours takes a millisecond. */
 const crowded = ['/proc/sys/net/ipv4/', '/proc/sys/net/ipv6/']

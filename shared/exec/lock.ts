@@ -1,5 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, statSync } from 'node:fs'
+import { closeSync, constants, fstatSync, mkdirSync, openSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
 import type { Kernel } from '../kernel/kernel.js'
+import type { Host } from '../plan/host.js'
+import { errnoOf, messageOf, stateRoot } from '../plan/state.js'
 import { CniError, codes } from '../protocol/errors.js'
 import type { Run } from './run.js'
 import { firstLine } from './stderr.js'
@@ -12,20 +14,35 @@ const HELD = 75
  * host-local does, so that both exclude each other). The lock belongs to the open file that the `flock` tool inherits
  * from us: it outlives the tool, and the kernel drops it when we close the file or die. Where nobody holds it, no tool is needed.
  * @param options.seconds how long to wait for another holder
- * @param options.existing the file is one of somebody else's, such as a network namespace: it is neither made nor written
  * @throws code 11 at the deadline, 5 when the file cannot be opened, 100 or 101 when flock fails
  */
 export function withLock<T>(path: string, body: () => T, options: LockOptions): T {
-  const { host, seconds = 60, existing = false } = options
-  for (;;) {
-    const fd = open(path, existing ? constants.O_RDONLY : constants.O_RDWR | constants.O_CREAT)
-    try {
-      if (!host.kernel?.tryLock(fd)) acquire(fd, path, seconds, host.run)
-      if (isStill(path, fd)) return body()
-    } finally {
-      closeSync(fd)
-    }
-  }
+  return holding(path, body, { ...options, open: () => openOwn(path, { mode: 0o750 }) })
+}
+
+/**
+ * Runs `body` alone among the processes of podwire that want the lock of that name. It lies where nobody else can take it. In a dry run
+ * nothing changes, so nothing is locked.
+ * @throws as withLock
+ */
+export function withOwnLock<T>(host: Host, name: string, body: () => T): T {
+  if (host.dryRun) return body()
+  const path = `${stateRoot}/${name}`
+  return holding(path, body, { host, open: () => openOwn(path, ours) })
+}
+
+/**
+ * Runs `body` alone in a network namespace. The lock is ours, and goes with the last who wants it. Where a plugin of the official suite
+ * locks the namespace's own file, as `official` says, that is waited for a second and no longer: anyone who may read the file, the container
+ * too, can keep that lock.
+ * @throws as withLock
+ */
+export function aloneIn<T>(host: Host, netns: string, body: () => T, { official = false } = {}): T {
+  if (host.dryRun) return body()
+  const { dev, ino } = statSync(netns)
+  const path = `${stateRoot}/netns-${dev}-${ino}.lock`
+  const inside = official ? () => besideOfficial(host, netns, body) : body
+  return holding(path, inside, { host, open: () => openOwn(path, ours), isTemporary: true })
 }
 
 // --- internal
@@ -33,17 +50,109 @@ export function withLock<T>(path: string, body: () => T, options: LockOptions): 
 interface LockOptions {
   readonly host: { readonly run: Run; readonly kernel?: Pick<Kernel, 'tryLock'> | undefined }
   readonly seconds?: number
-  readonly existing?: boolean
+}
+
+function holding<T>(
+  path: string,
+  body: () => T,
+  options: LockOptions & { open: () => number; isTemporary?: boolean },
+): T {
+  const { host, seconds = 60, open, isTemporary = false } = options
+  for (;;) {
+    const fd = open()
+    try {
+      take(fd, path, seconds, host)
+      if (!isStill(path, fd)) continue
+      try {
+        return body()
+      } finally {
+        // Who waits for it sees that it is gone, and makes another.
+        if (isTemporary) remove(path)
+      }
+    } finally {
+      closeSync(fd)
+    }
+  }
+}
+
+function besideOfficial<T>(host: Host, netns: string, body: () => T): T {
+  let fd: number | undefined
+  try {
+    fd = open(netns, constants.O_RDONLY)
+    take(fd, netns, 1, host)
+  } catch (thrown) {
+    if (!(thrown instanceof CniError)) throw thrown
+    host.warn(`podwire: going on without the lock that the official plugin takes: ${thrown.message}`)
+  }
+  try {
+    return body()
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+  }
 }
 
 /** Ours is opened for writing: NFS refuses an exclusive lock on a file opened for reading. */
-function open(path: string, flags: number): number {
+function open(path: string, flags: number, mode?: number): number {
   try {
-    return openSync(path, flags, 0o750)
+    return openSync(path, flags | constants.O_NONBLOCK, mode)
   } catch (thrown) {
-    const details = (thrown as Error).message
+    const details = messageOf(thrown)
     throw new CniError(codes.ioFailure, `cannot open the lock file ${path}`, { details, cause: thrown })
   }
+}
+
+/** A lock file holds nothing, so what else lies in its place is cleared away, never followed. */
+function openOwn(path: string, { mode, makesFolder = false }: { mode: number; makesFolder?: boolean }): number {
+  const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW
+  for (let attempt = 1; ; attempt++) {
+    try {
+      const fd = open(path, flags, mode)
+      if (fstatSync(fd).isFile() || attempt === attempts) return fd
+      closeSync(fd)
+      remove(path)
+    } catch (thrown) {
+      if (attempt === attempts || !(thrown instanceof CniError)) throw thrown
+      const errno = errnoOf(thrown.cause) ?? ''
+      if (errno === 'ENOENT' && makesFolder) makeFolder(path)
+      else if (inPlace.includes(errno)) remove(path)
+      else throw thrown
+    }
+  }
+}
+
+/** What opening says of a symbolic link, a directory and a socket. */
+const inPlace = ['ELOOP', 'EISDIR', 'ENXIO']
+
+/** A lock that nobody else is to take. */
+const ours = { mode: 0o600, makesFolder: true }
+
+/** How often a lock of ours is opened: to make its directory, to clear its place, once more. */
+const attempts = 3
+
+function makeFolder(path: string): void {
+  const folder = path.slice(0, path.lastIndexOf('/'))
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (thrown) {
+    throw new CniError(codes.ioFailure, `cannot make ${folder}`, { details: messageOf(thrown), cause: thrown })
+  }
+}
+
+/** What cannot be removed shows when the lock is opened next. */
+function remove(path: string): void {
+  for (const way of [unlinkSync, rmdirSync]) {
+    try {
+      way(path)
+      return
+    } catch (thrown) {
+      if (errnoOf(thrown) === undefined) throw thrown
+    }
+  }
+}
+
+/** Waits for a lock on an open file. @throws code 11 at the deadline, 100 or 101 when flock fails */
+function take(fd: number, path: string, seconds: number, { run, kernel }: LockOptions['host']): void {
+  if (!kernel?.tryLock(fd)) acquire(fd, path, seconds, run)
 }
 
 function acquire(fd: number, path: string, seconds: number, run: Run): void {

@@ -10,7 +10,7 @@ import { changeElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
 import { type Ask, hasLink, indexOf, linkTo, look, type Unknown } from './look.js'
-import { ask, ENODEV, openRoutingSocket, openSocket, protocol } from './netlink.js'
+import { ask, cookieOf, ENODEV, openRoutingSocket, openSocket, protocol } from './netlink.js'
 import { settingNow, writeValue } from './settings.js'
 import { type ListeningSocket, listeningSockets } from './sockets.js'
 
@@ -40,6 +40,8 @@ export interface Kernel {
   }) => readonly ListeningSocket[] | undefined
   /** Every chain of nftables; undefined where the kernel cannot say. */
   readonly chains: () => readonly ListedChain[] | undefined
+  /** What a network namespace alone has, in this boot; undefined where the kernel does not tell, or it cannot be entered. */
+  readonly cookie: (netns: string) => string | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
   readonly tryLock: (fd: number) => boolean
   /**
@@ -108,6 +110,7 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
       const found = libc()
       return found && askOnce(found, protocol.netfilter, listedChains)
     },
+    cookie: (netns) => roomOf(netns)?.cookie(),
     tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
     aside: (body) => {
       const found = libc()
@@ -139,6 +142,7 @@ function neighbours(plan: readonly Operation[], at: number): readonly Operation[
 /** A network namespace at hand. */
 interface Room {
   readonly ask: Ask
+  readonly cookie: () => string | undefined
   /** Undefined when the namespace cannot be entered. */
   readonly enter: <T>(body: () => T) => T | undefined
   /** To be used inside. */
@@ -155,6 +159,7 @@ function openRoom(libc: Libc | undefined, netns: string | undefined): Room | und
   if (socket === undefined) return undefined
   return {
     enter,
+    cookie: () => cookieOf(libc, socket),
     files: createFiles(),
     ask: (request) => ask(libc, socket, request),
     listening: (family, transport) =>

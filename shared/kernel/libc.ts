@@ -4,6 +4,8 @@ import { internalBinding } from '../exec/binding.js'
 interface Functions {
   readonly socket: (domain: number, type: number, protocol: number) => number
   readonly setsockopt: (fd: number, level: number, name: number, value: bigint, bytes: number) => number
+  /** `bytes` holds how many `data` has, and gets how many there were. */
+  readonly getsockopt: (fd: number, level: number, name: number, data: bigint, bytes: bigint) => number
   readonly send: (fd: number, data: bigint, bytes: bigint, flags: number) => bigint
   readonly setns: (fd: number, kind: number) => number
   readonly unshare: (kinds: number) => number
@@ -41,6 +43,7 @@ interface ForeignFunctions {
 const signatures: Record<keyof Functions, object> = {
   socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },
   setsockopt: { arguments: ['int32', 'int32', 'int32', 'pointer', 'uint32'], return: 'int32' },
+  getsockopt: { arguments: ['int32', 'int32', 'int32', 'pointer', 'pointer'], return: 'int32' },
   send: { arguments: ['int32', 'pointer', 'uint64', 'int32'], return: 'int64' },
   setns: { arguments: ['int32', 'int32'], return: 'int32' },
   unshare: { arguments: ['int32'], return: 'int32' },

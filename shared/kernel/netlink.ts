@@ -118,6 +118,14 @@ export function openRoutingSocket(libc: Libc): number | undefined {
   return undefined
 }
 
+/** The number that the kernel gives a socket's network namespace alone, from Linux 5.14 on. */
+export function cookieOf(libc: Libc, fd: number): string | undefined {
+  const [data, length] = [Buffer.alloc(128), Buffer.alloc(128)]
+  length.writeUInt32LE(8)
+  const status = libc.getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, libc.address(data), libc.address(length))
+  return status === 0 ? data.toString('hex', 0, 8) : undefined
+}
+
 /**
  * Sends one request and reads the answer to its end. Undefined when the socket does not work, or the kernel says that what it was listing
  * changed meanwhile.
@@ -162,6 +170,8 @@ const AF_NETLINK = 16
 const SOCK_RAW = 3
 const SOCK_CLOEXEC = 0o2000000
 const SOCK_NONBLOCK = 0o4000
+const SOL_SOCKET = 1
+const SO_NETNS_COOKIE = 71
 const SOL_NETLINK = 270
 const NETLINK_GET_STRICT_CHK = 12
 const NLM_F_REQUEST = 1

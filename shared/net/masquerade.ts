@@ -49,7 +49,7 @@ export function masqueradeNeeds(network: string, backend: MasqueradeBackend = 'n
 
 /** The operations that undo `masquerade`, found by the record, or without one by the owner's name in our rules and the official suite's. */
 export function unmasquerade(host: Host, attachment: Attachment): readonly Operation[] {
-  const record = readRecord<Made>(recordKind, attachment)?.data
+  const record = readRecord<Made>(host, recordKind, attachment)?.data
   if (record?.backend === 'nftables') return record.addresses.map((address) => withoutElement(attachment, address))
   if (record) return removeOfficialChains(host, attachment, record.addresses)
   return [
@@ -60,8 +60,8 @@ export function unmasquerade(host: Host, attachment: Attachment): readonly Opera
 }
 
 /** True where a record says so; an attachment of the official suite has none. */
-export function isMasqueraded(attachment: Attachment): boolean {
-  return readRecord<Made>(recordKind, attachment) !== undefined
+export function isMasqueraded(host: Host, attachment: Attachment): boolean {
+  return readRecord<Made>(host, recordKind, attachment) !== undefined
 }
 
 /** Forgets the record, after the operations of `unmasquerade` have run. */
@@ -71,10 +71,11 @@ export function forgetMasquerade(host: Host, attachment: Attachment): void {
 
 /** The attachments of a network that are masqueraded and no longer valid: for GC. */
 export function staleMasquerades(
+  host: Host,
   network: string,
   valid: readonly { containerID: string; ifname: string }[],
 ): readonly Attachment[] {
-  return staleRecords<Made>(recordKind, network, valid).map(({ attachment }) => attachment)
+  return staleRecords<Made>(host, recordKind, network, valid).map(({ attachment }) => attachment)
 }
 
 /** Removes what subnets shared whose last attachment is gone. */
@@ -88,7 +89,7 @@ export function masqueradeDifferences(
   attachment: Attachment,
   addresses: readonly string[],
 ): readonly Problem[] {
-  const backend = readRecord<Made>(recordKind, attachment)?.data.backend
+  const backend = readRecord<Made>(host, recordKind, attachment)?.data.backend
   const has = (address: string) => {
     if (backend === 'nftables') return hasElement(host.run, elementOf(attachment, address))
     if (backend === 'iptables') return hasOfficialChain(host, attachment, address)

@@ -43,7 +43,7 @@ export function hostEndOf(eyes: Eyes, inside: ObservedLink, { interfaces }: Resu
 export function detachVeth(call: Call, kind: string, more: More = () => []): void {
   const { config, host, environment, attachment } = call
   const netns = livingNetns(environment.netns)
-  const isMasked = config.ipMasq || isMasqueraded(attachment)
+  const isMasked = config.ipMasq || isMasqueraded(host, attachment)
   attemptAll(
     () =>
       host.sweep([
@@ -61,7 +61,7 @@ export function detachVeth(call: Call, kind: string, more: More = () => []): voi
 export function collectVeths(call: Call, kind: string, more: More = () => []): void {
   const { config, host, validAttachments } = call
   attemptAll(
-    ...staleAttachments(kind, config.name, validAttachments).map((attachment) => () => {
+    ...staleAttachments(host, kind, config.name, validAttachments).map((attachment) => () => {
       const link = hostVethName(attachment)
       host.sweep([deleteLink({ link }), ...more(attachment), ...unmasquerade(host, attachment)])
       forgetMasquerade(host, attachment)
@@ -84,9 +84,14 @@ function disconnect({ host, environment, attachment }: Call, netns: string | und
   return netns === undefined ? [] : [deleteLink({ link: environment.ifName, netns })]
 }
 
-function staleAttachments(kind: string, network: string, valid: Call['validAttachments']): readonly Attachment[] {
+function staleAttachments(
+  host: Host,
+  kind: string,
+  network: string,
+  valid: Call['validAttachments'],
+): readonly Attachment[] {
   if (valid === undefined) return []
-  const connected = staleRecords(kind, network, valid).map(({ attachment }) => attachment)
-  const all = [...connected, ...staleMasquerades(network, valid)]
+  const connected = staleRecords(host, kind, network, valid).map(({ attachment }) => attachment)
+  const all = [...connected, ...staleMasquerades(host, network, valid)]
   return [...new Map(all.map((attachment) => [attachmentHash(attachment), attachment])).values()]
 }

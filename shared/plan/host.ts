@@ -1,7 +1,7 @@
 import type { Files } from '../exec/files.js'
 import type { Run } from '../exec/run.js'
 import type { Kernel } from '../kernel/kernel.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { asCniError, CniError, codes } from '../protocol/errors.js'
 import { apply, type Hands, sweep } from './apply.js'
 import { createJournal, type Journal } from './journal.js'
 import type { Operation } from './operation.js'
@@ -70,8 +70,7 @@ export function attemptAll(...things: readonly (() => void)[]): void {
     try {
       thing()
     } catch (thrown) {
-      if (!(thrown instanceof CniError)) throw thrown
-      failures.push(thrown)
+      failures.push(asCniError(thrown))
     }
   }
   throwTogether(failures)

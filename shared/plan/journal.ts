@@ -1,4 +1,4 @@
-import type { CniError } from '../protocol/errors.js'
+import { asCniError, type CniError } from '../protocol/errors.js'
 import { type Hands, sweep } from './apply.js'
 import type { Operation } from './operation.js'
 
@@ -23,19 +23,30 @@ export function createJournal(): Journal {
     },
     rollback: (hands) => {
       const failures: CniError[] = []
-      let pending: Operation[] = []
+      const pending: Operation[] = []
       const flush = () => {
-        failures.push(...sweep(pending, hands))
-        pending = []
+        const plan = pending.splice(0)
+        goingOn(failures, () => sweep(plan, hands))
       }
       for (const entry of entries.splice(0).reverse()) {
         if (typeof entry === 'function') {
           flush()
-          failures.push(...entry())
+          goingOn(failures, entry)
         } else pending.push(...(entry.undo ?? []))
       }
       flush()
       return failures
     },
+  }
+}
+
+// --- internal
+
+/** Whatever one undoing throws, the others follow. */
+function goingOn(failures: CniError[], body: () => readonly CniError[]): void {
+  try {
+    failures.push(...body())
+  } catch (thrown) {
+    failures.push(asCniError(thrown))
   }
 }

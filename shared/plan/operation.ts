@@ -53,14 +53,23 @@ export function quoted(text: string): string {
  * @throws Error: a defect of ours, for names from outside are refused at the edge (protocol/checks.ts)
  */
 export function assertToken(token: string): void {
-  const fault = token.startsWith('"') ? quotedFault(token) : wordFault(token)
+  const fault = faultOf(token)
   if (fault) throw new Error(`unsafe token ${JSON.stringify(token)}: ${fault}`)
+}
+
+/** Whether assertToken takes it: for words that come back from a file. */
+export function isToken(token: string): boolean {
+  return faultOf(token) === undefined
 }
 
 // --- internal
 
 /** Character codes that end a word, or begin something else, in a batch file of ip, nft or iptables-restore. */
 const separators = new Set(['"', "'", '\\', '#', ';', '{', '}', '`'].map((char) => char.charCodeAt(0)))
+
+function faultOf(token: string): string | undefined {
+  return token.startsWith('"') ? quotedFault(token) : wordFault(token)
+}
 
 function wordFault(token: string): string | undefined {
   if (token === '') return 'it is empty'

@@ -1,4 +1,5 @@
 import { parseAddress, parseCidr } from '../net/address.js'
+import { isToken } from '../plan/operation.js'
 import { ifNameFault, isIdentifier } from './environment.js'
 
 /** A predicate on text with the words an error uses for what it wants. */
@@ -59,6 +60,11 @@ export const checks = {
   absolutePath: {
     test: (text) => text.startsWith('/') && !text.includes('\0') && !text.split('/').includes('..'),
     expected: 'an absolute path without ".."',
+  },
+  token: { test: isToken, expected: 'one word of a batch file' },
+  plainText: {
+    test: (text) => text === '' || isToken(`"${text}"`),
+    expected: 'a text without quotes, backslashes and control characters',
   },
 } as const satisfies Record<string, Check>
 
