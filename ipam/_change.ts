@@ -96,9 +96,16 @@ function cursorOf(draft: string): string {
 }
 
 /** Replaces the file that remembers the set's last address. Lost, it only makes the search begin anew. */
-function moveCursor({ directory, files }: Place, draft: string, fresh: Fresh): void {
+function moveCursor({ directory, files, warn }: Place, draft: string, fresh: Fresh): void {
+  const path = `${directory}/${lastReservedName(fresh.set)}`
   writeDraft(files, cursorOf(draft), nameOf(fresh), { isDurable: false })
-  files.renameSync(cursorOf(draft), `${directory}/${lastReservedName(fresh.set)}`)
+  const moved = unless(['EISDIR', 'ENOTEMPTY', 'EEXIST'], () => {
+    files.renameSync(cursorOf(draft), path)
+    return true
+  })
+  if (moved) return
+  files.unlinkSync(cursorOf(draft))
+  warn(`host-local: ${path} is a directory: it is skipped`)
 }
 
 /** Removes every file that it can, then throws if any is left. @throws code 109 */

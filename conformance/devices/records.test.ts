@@ -108,7 +108,9 @@ for (const [plugin, change] of Object.entries(kinds)) {
         const before = await looked(second)
         rewrite(record(host), (text) => {
           const inode = statSync(host.path(second.netns)).ino
+          // The kernel may have used the very number again.
           const withInode = what === 'boot' ? text : text.replace(/("inode":\s?)\d+/, `$1${inode}`)
+          if (what !== 'boot') expect(withInode).toContain(String(inode))
           return what === 'inode'
             ? withInode
             : withInode.replace(/("boot":\s?")[^"]+/, '$15ca1ab1e-0000-4000-8000-000000000000')
@@ -147,9 +149,7 @@ for (const [plugin, change] of Object.entries(kinds)) {
 
 /** Rewrites a file in place. */
 function rewrite(path: string, body: (text: string) => string): void {
-  const [before, after] = [readFileSync(path, 'utf8'), body(readFileSync(path, 'utf8'))]
-  expect(after).not.toBe(before)
-  writeFileSync(path, after)
+  writeFileSync(path, body(readFileSync(path, 'utf8')))
 }
 
 describe.each(ways)('a published port is its owner’s %s', (_, env) => {
