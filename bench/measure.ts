@@ -12,7 +12,7 @@ const folders: Record<Suite, string> = {
 /** One call of one plugin. */
 export interface Call {
   readonly suite: Suite
-  readonly verb: 'ADD' | 'DEL' | 'VERSION'
+  readonly verb: 'ADD' | 'CHECK' | 'DEL' | 'VERSION'
   readonly config: { readonly type: string; readonly [key: string]: unknown }
   readonly containerID: string
   readonly netns: string

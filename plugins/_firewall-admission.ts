@@ -5,10 +5,10 @@ import {
   declareChain,
   deleteElement,
   type Element,
-  hasElement,
   listElements,
   nftFamily,
 } from '../shared/net/nft.js'
+import { missingElements } from '../shared/net/nft-elements.js'
 import type { Host } from '../shared/plan/host.js'
 import type { Operation } from '../shared/plan/operation.js'
 import type { Problem } from '../shared/protocol/errors.js'
@@ -43,11 +43,9 @@ export function admittedAddresses({ run }: Host, attachment: Attachment): readon
 }
 
 /** What CHECK finds missing. */
-export function admissionDifferences({ run }: Host, addresses: readonly string[]): readonly Problem[] {
-  const missing = addresses.filter(
-    (address) => !hasElement(run, { family: nftFamily(address), collection: set, key: [address] }),
-  )
-  return missing.map((address) => ({
+export function admissionDifferences(host: Host, addresses: readonly string[]): readonly Problem[] {
+  const wanted = addresses.map((address) => elementOf(address))
+  return missingElements(host, wanted).map(({ key: [address = ''] }) => ({
     path: `nftables set ${set}`,
     value: 'no element',
     expected: address,

@@ -5,10 +5,10 @@ import {
   declareChain,
   deleteElement,
   type Element,
-  hasElement,
   listElements,
   type NftFamily,
 } from '../shared/net/nft.js'
+import { missingElements } from '../shared/net/nft-elements.js'
 import { hasIPv6 } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import { type Operation, quoted } from '../shared/plan/operation.js'
@@ -73,8 +73,7 @@ export function portsOf({ run }: Host, attachment: Attachment): readonly Operati
 /** What CHECK finds missing. */
 export function isolationDifferences(host: Host, { bridge, policy, port }: Isolation): readonly Problem[] {
   const wanted = [...families(host).map((family) => bridgeElement(family, bridge)), ...portElement(policy, port)]
-  const missing = wanted.filter((element) => !hasElement(host.run, element))
-  return missing.map(({ family, collection, key }) => ({
+  return missingElements(host, wanted).map(({ family, collection, key }) => ({
     path: `nftables set ${family} ${collection}`,
     value: 'no element',
     expected: key.join(' '),

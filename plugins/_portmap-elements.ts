@@ -1,5 +1,5 @@
 import { attachmentHash } from '../shared/net/names.js'
-import { ownTable } from '../shared/net/nft.js'
+import { elementWords, ownTable } from '../shared/net/nft.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
 import type { Port, Publication } from './_portmap-publication.js'
 import { conditionChain, hairpinChain } from './_portmap-tables.js'
@@ -75,30 +75,21 @@ export function exclusions(publication: Publication): readonly (readonly string[
   const value = [publication.family === 'ip' ? '0.0.0.0' : '::', '.', '0']
   const entries = [...keys.values()].map((key) => ({ key, value }))
   const collection = { name: 'portmap_ports', entries }
-  return [elementWords('create', publication, collection), elementWords('delete', publication, collection)]
+  return [commandWords('create', publication, collection), commandWords('delete', publication, collection)]
 }
 
 /** The command for the elements of a collection. */
-export function elementWords(
-  verb: 'create' | 'delete' | 'get',
+export function commandWords(
+  verb: 'create' | 'delete',
   { family }: Publication,
   { name, entries }: Collection,
   comment?: string,
 ): readonly string[] {
   const words = entries.flatMap((entry, index) => [
     ...(index === 0 ? [] : [',']),
-    ...(verb === 'create' ? entryWords(entry, comment) : entry.key),
+    ...(verb === 'create' ? elementWords({ ...entry, ...(comment === undefined ? {} : { comment }) }) : entry.key),
   ])
   return [verb, 'element', family, ownTable, name, '{', ...words, '}']
-}
-
-/** An element as nft takes and shows it. */
-export function entryWords({ key, value }: Entry, comment: string | undefined): readonly string[] {
-  return [
-    ...key,
-    ...(comment === undefined ? [] : ['comment', comment]),
-    ...(value === undefined ? [] : [':', ...value]),
-  ]
 }
 
 // --- internal

@@ -65,9 +65,10 @@ export function chainProblems(
     .flatMap((publication) => {
       const tool = iptablesTool(publication.address)
       const saved = savedRules(host.run, tool, 'nat')
+      const isThere = findIn(saved)
       const rules = [...sharedRules(publication, mark), ...ownRules(attachment, publication, mark)]
       return rules
-        .filter((rule) => !isThere(saved, rule))
+        .filter((rule) => !isThere(rule))
         .map(({ words }) => ({
           path: `${tool} table nat`,
           value: 'no such rule',
@@ -101,7 +102,8 @@ function missingRules(
 ): readonly Operation[] {
   const named = rules.map(({ chain }) => chain).filter((chain) => !builtIn.includes(chain))
   const chains = [...new Set(named)].filter((chain) => !hasChain(saved, chain))
-  const absent = rules.filter((one) => !isThere(saved, one))
+  const isThere = findIn(saved)
+  const absent = rules.filter((one) => !isThere(one))
   return [
     ...chains.map((chain) => iptables(tool, 'nat', ['-N', chain], why)),
     ...absent.map(({ words, first }) => {
@@ -124,12 +126,16 @@ function removal(tool: IptablesTool, attachment: Attachment, own: readonly Rule[
   return remove.map((words) => ({ ...iptables(tool, 'nat', words, `remove the chain ${chain}`), tolerate }))
 }
 
-/** iptables-save writes a rule's words in an order and a form of its own. */
-function isThere(saved: SavedRules, { words }: Rule): boolean {
-  const shown = shownWords(words)
-  return saved.some(
-    ([dash, ...rule]) => dash === '-A' && rule[0] === words[0] && shown.every((one) => rule.includes(one)),
-  )
+/** Whether a rule is there: iptables-save writes its words in an order and a form of its own. Only those for the same ports are compared. */
+function findIn(saved: SavedRules): (rule: Rule) => boolean {
+  const placeOf = (words: readonly string[]) =>
+    [words[0], words.find((_, index) => words[index - 1]?.startsWith('--dport'))].join(' ')
+  const rules = saved.filter(([dash]) => dash === '-A').map(([, ...rule]) => rule)
+  const byPlace = Map.groupBy(rules, placeOf)
+  return ({ words }) => {
+    const shown = shownWords(words)
+    return (byPlace.get(placeOf(shown)) ?? []).some((rule) => shown.every((one) => rule.includes(one)))
+  }
 }
 
 function shownWords(words: readonly string[]): readonly string[] {

@@ -1,10 +1,11 @@
 import { ownerComment } from '../shared/net/names.js'
-import { askNft, nft, ownTable, type RuleTable } from '../shared/net/nft.js'
+import { askNft, elementWords, nft, ownTable, type RuleTable } from '../shared/net/nft.js'
+import { missingElements } from '../shared/net/nft-elements.js'
 import type { Host } from '../shared/plan/host.js'
-import { type Operation, quoted } from '../shared/plan/operation.js'
+import type { Operation } from '../shared/plan/operation.js'
 import { codes, type Problem } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
-import { type Collection, collectionsOf, elementWords, entryWords, exclusions } from './_portmap-elements.js'
+import { collectionsOf, commandWords, exclusions } from './_portmap-elements.js'
 import { type Family, type Publication, portText } from './_portmap-publication.js'
 import { declarations } from './_portmap-tables.js'
 
@@ -18,8 +19,8 @@ import { declarations } from './_portmap-tables.js'
 /** Makes a publication's elements, all or none. Code `portTaken` when a port, or the container's address, is somebody's. */
 export function publish(attachment: Attachment, publication: Publication): readonly Operation[] {
   const needs = declarations(publication)
-  const comment = quoted(ownerComment(attachment))
-  const made = collectionsOf(attachment, publication).map((one) => elementWords('create', publication, one, comment))
+  const comment = ownerComment(attachment)
+  const made = collectionsOf(attachment, publication).map((one) => commandWords('create', publication, one, comment))
   return [...made, ...exclusions(publication)].map((argv, index) => ({
     ...nft(argv, `publish ${summary(publication)}`),
     needs,
@@ -31,7 +32,7 @@ export function publish(attachment: Attachment, publication: Publication): reado
 /** Removes all elements of an attachment at once, and none when it no longer is their owner (code `unknownContainer`). */
 export function unpublish(attachment: Attachment, publications: readonly Publication[]): Operation {
   const commands = publications.flatMap((publication) =>
-    collectionsOf(attachment, publication).map((one) => elementWords('delete', publication, one)),
+    collectionsOf(attachment, publication).map((one) => commandWords('delete', publication, one)),
   )
   const argv = commands.flatMap((words, index) => (index === 0 ? words : [';', ...words]))
   const fix = 'the rules were changed by somebody else'
@@ -62,27 +63,23 @@ export function unpublishByOwner(
 }
 
 /** What CHECK finds missing or changed of an attachment's elements. */
-export function elementProblems({ run }: Host, attachment: Attachment, publication: Publication): readonly Problem[] {
-  const comment = quoted(ownerComment(attachment))
-  const collections = collectionsOf(attachment, publication)
-  const shown = (ofThem: readonly Collection[]) => {
-    const stdin = ofThem.map((one) => `${elementWords('get', publication, one).join(' ')}\n`).join('')
-    const { status, stdout } = run({ argv: ['nft', '-f', '-'], stdin })
-    return status === 0 ? stdout.split(/\s+/).join(' ') : undefined
-  }
-  // nft shows nothing when a single element is missing: then each is asked for by itself.
-  const together = shown(collections)
-  return collections.flatMap((collection) =>
-    collection.entries
-      .map((entry) => ({ entry, words: entryWords(entry, comment).join(' ') }))
-      .filter(({ entry, words }) => !(together ?? shown([{ ...collection, entries: [entry] }]) ?? '').includes(words))
-      .map(({ words }) => ({
-        path: `nftables ${publication.family} ${ownTable} ${collection.name}`,
-        value: 'no such element',
-        expected: words,
-        fix: 'DEL and ADD the attachment: something flushed or changed its rules',
-      })),
+export function elementProblems(
+  host: Host,
+  attachment: Attachment,
+  publications: readonly Publication[],
+): readonly Problem[] {
+  const comment = ownerComment(attachment)
+  const wanted = publications.flatMap((publication) =>
+    collectionsOf(attachment, publication).flatMap(({ name, entries }) =>
+      entries.map((entry) => ({ ...entry, family: publication.family, collection: name, comment })),
+    ),
   )
+  return missingElements(host, wanted).map((element) => ({
+    path: `nftables ${element.family} ${ownTable} ${element.collection}`,
+    value: 'no such element',
+    expected: elementWords(element).join(' '),
+    fix: 'DEL and ADD the attachment: something flushed or changed its rules',
+  }))
 }
 
 // --- internal

@@ -150,5 +150,5 @@ function differences(call: PortmapCall): readonly Problem[] {
     return waiting.includes(one.family) ? [] : [spared ? { ...one, spared } : one]
   })
   if (backend === 'iptables') return chainProblems(host, attachment, { ...published, publications: expected })
-  return expected.flatMap((publication) => elementProblems(host, attachment, publication))
+  return elementProblems(host, attachment, expected)
 }

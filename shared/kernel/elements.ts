@@ -1,5 +1,6 @@
 import { closeSync } from 'node:fs'
 import { parseAddress } from '../net/address.js'
+import { type Element, ownTable } from '../net/nft.js'
 import type { Operation } from '../plan/operation.js'
 import { unquoted } from '../plan/render.js'
 import { addressBytes, isMapped } from './address.js'
@@ -7,12 +8,16 @@ import type { Libc } from './libc.js'
 import {
   type Attribute,
   acknowledgements,
+  askEach,
   attribute,
+  attributesOf,
+  bytesOf,
   flag,
   frame,
   openSocket,
   type Part,
   protocol,
+  type Request,
   send,
   sizeOf,
 } from './netlink.js'
@@ -48,16 +53,48 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
   return false
 }
 
+/**
+ * Whether maps and sets hold elements as these say; of one without a value or a comment any will do. Undefined when one of them is left to
+ * `nft`, or the kernel cannot say.
+ */
+export function heldElements(find: () => Libc | undefined, wanted: readonly Element[]): readonly boolean[] | undefined {
+  const known = wanted.map(lookedFor)
+  if (known.some((one) => one === undefined)) return undefined
+  const libc = find()
+  const fd = libc && openSocket(libc, protocol.netfilter)
+  if (!libc || fd === undefined) return undefined
+  try {
+    const held: boolean[] = []
+    while (held.length < known.length) {
+      const some = known.slice(held.length, held.length + mostQuestions).map((one) => one as LookedFor)
+      const answers = askEach(
+        libc,
+        fd,
+        some.map(({ request }) => request),
+      )
+      if (!answers.every((one) => one?.error === 0 || one?.error === -ENOENT)) return undefined
+      held.push(...some.map(({ shown }, index) => isShown(shown, answers[index]?.parts[0])))
+    }
+    return held
+  } finally {
+    closeSync(fd)
+  }
+}
+
 // --- internal
 
+const ENOENT = 2
+/** The answers to so many fit into a socket's buffer, where the kernel drops what does not. */
+const mostQuestions = 32
 const NFNL_SUBSYS_NFTABLES = 10
 const NFNL_MSG_BATCH_BEGIN = 0x10
 const NFNL_MSG_BATCH_END = 0x11
 const NFT_MSG_NEWSETELEM = 12
+const NFT_MSG_GETSETELEM = 13
 const NFT_MSG_DELSETELEM = 14
 const removal = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELSETELEM
 const list = { table: 1, set: 2, elements: 3 }
-const element = { key: 1, data: 2, userData: 6 }
+const element = { key: 1, data: 2, userData: 6, keyEnd: 10 }
 const data = { value: 1, verdict: 2 }
 const verdict = { code: 1, chain: 2 }
 const families: Record<string, number> = { ip: 2, ip6: 10, bridge: 7 }
@@ -98,20 +135,91 @@ const largestAttribute = 60_000
 
 function entryOf(words: readonly string[]): readonly Attribute[] | undefined {
   const colon = words.indexOf(':')
-  const [left, right] = colon < 0 ? [words, undefined] : [words.slice(0, colon), words.slice(colon + 1)]
+  const [left, value] = colon < 0 ? [words, undefined] : [words.slice(0, colon), words.slice(colon + 1)]
   const at = left.indexOf('comment')
-  const key = dataOf(at < 0 ? left : left.slice(0, at))
-  const mapped = right && (verdictOf(right) ?? dataOf(right))
-  if (key === undefined || (right && mapped === undefined)) return undefined
+  return encoded({
+    key: at < 0 ? left : left.slice(0, at),
+    ...(value ? { value } : {}),
+    ...(at < 0 ? {} : { comment: unquoted(left[at + 1] ?? '') }),
+  })
+}
+
+/** An element, or undefined when it is left to `nft`. */
+function encoded({
+  key,
+  value,
+  comment,
+}: Pick<Element, 'key' | 'value' | 'comment'>): readonly Attribute[] | undefined {
+  const found = dataOf(key)
+  const mapped = value && (verdictOf(value) ?? dataOf(value))
+  if (found === undefined || (value && mapped === undefined)) return undefined
   return [
-    attribute(element.key, [key]),
+    attribute(element.key, [found]),
     ...(mapped ? [attribute(element.data, [mapped])] : []),
-    ...(at < 0 ? [] : [attribute(element.userData, comment(unquoted(left[at + 1] ?? '')))]),
+    ...(comment === undefined ? [] : [attribute(element.userData, noted(comment))]),
   ]
 }
 
+/** A question for an element, and what an answer shows when it is as it should be. */
+interface LookedFor {
+  readonly request: Request
+  readonly shown: ReturnType<typeof shownOf>
+}
+
+/** An interval is found by its start. */
+function lookedFor({ family, collection, key, value, comment }: Element): LookedFor | undefined {
+  const [first, last] = [key.map((word) => boundsOf(word)[0]), key.map((word) => boundsOf(word)[1])]
+  const start = encoded({ key: first, ...(value ? { value } : {}), ...(comment === undefined ? {} : { comment }) })
+  const end = first.join(' ') === last.join(' ') ? undefined : dataOf(last)
+  if (!start || (!end && first.join(' ') !== last.join(' '))) return undefined
+  const entry = [...start, ...(end ? [attribute(element.keyEnd, [end])] : [])]
+  const lists = [
+    attribute(list.table, ownTable),
+    attribute(list.set, collection),
+    attribute(list.elements, [attribute(LIST_ELEMENT, start.slice(0, 1))]),
+  ]
+  const type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETSETELEM
+  const request = { type, flags: 0, header: header(families[family] ?? 0, 0), attributes: lists }
+  return { request, shown: shownOf(bytesOf(entry)) }
+}
+
+/** "8080-8090", or a word that is both. */
+function boundsOf(word: string): readonly [string, string] {
+  const at = word.startsWith('"') ? -1 : word.indexOf('-')
+  return at < 0 ? [word, word] : [word.slice(0, at), word.slice(at + 1)]
+}
+
+function isShown(wanted: LookedFor['shown'], answer: Buffer | undefined): boolean {
+  const entries = answer && attributesOf(answer, nfgenmsg).get(list.elements)
+  const entry = entries && attributesOf(entries, 0).get(LIST_ELEMENT)
+  if (!entry) return false
+  const shown = shownOf(entry)
+  const isSaid = (said: string | undefined, is: string | undefined) => said === undefined || said === is
+  return (
+    shown.key === wanted.key &&
+    shown.end === wanted.end &&
+    isSaid(wanted.value, shown.value) &&
+    isSaid(wanted.comment, shown.comment)
+  )
+}
+
+/** An element's parts, each as a text to compare. */
+function shownOf(entry: Buffer) {
+  const parts = attributesOf(entry, 0)
+  const [key, end, value] = [element.key, element.keyEnd, element.data].map((type) => shownData(parts.get(type)))
+  return { key, end, value, comment: parts.get(element.userData)?.toString('latin1') }
+}
+
+function shownData(bytes: Buffer | undefined): string | undefined {
+  const parts = bytes && attributesOf(bytes, 0)
+  const code = parts?.get(data.verdict)
+  if (!code) return parts?.get(data.value)?.toString('hex')
+  const shown = attributesOf(code, 0)
+  return `${shown.get(verdict.code)?.toString('hex')} ${shown.get(verdict.chain)?.toString('latin1')}`
+}
+
 /** The form nft keeps a comment in and shows it from: a type, a length, a text that ends in 0. */
-function comment(value: string): Buffer {
+function noted(value: string): Buffer {
   const bytes = Buffer.from(`${value}\0`)
   return Buffer.concat([Buffer.from([0, bytes.length]), bytes])
 }
@@ -153,6 +261,8 @@ const IFNAMSIZ = 16
 function padded(field: Buffer): Buffer {
   return Buffer.concat([field, Buffer.alloc(3)], (field.length + 3) & ~3)
 }
+
+const nfgenmsg = 4
 
 /** struct nfgenmsg. */
 function header(family: number, resource: number): Buffer {

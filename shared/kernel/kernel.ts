@@ -1,12 +1,13 @@
 import { closeSync, openSync } from 'node:fs'
 import { createFiles, type Files } from '../exec/files.js'
 import type { Address } from '../net/address.js'
+import type { Element } from '../net/nft.js'
 import type { ListedChain } from '../net/nft-chains.js'
 import type { ObservedLink } from '../net/observe.schema.js'
 import type { Operation, Tool } from '../plan/operation.js'
 import { settingOf } from '../plan/settings.js'
 import { listedChains } from './chains.js'
-import { changeElements } from './elements.js'
+import { changeElements, heldElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
 import { type Ask, hasLink, indexOf, linkTo, look, type Unknown } from './look.js'
@@ -42,6 +43,8 @@ export interface Kernel {
   readonly chains: () => readonly ListedChain[] | undefined
   /** What a network namespace alone has, in this boot; undefined where the kernel does not tell, or it cannot be entered. */
   readonly cookie: (netns: string) => string | undefined
+  /** Whether our maps and sets of nftables hold elements as these say; undefined where the kernel cannot say. */
+  readonly held: (wanted: readonly Element[]) => readonly boolean[] | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
   readonly tryLock: (fd: number) => boolean
   /**
@@ -111,6 +114,7 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
       return found && askOnce(found, protocol.netfilter, listedChains)
     },
     cookie: (netns) => roomOf(netns)?.cookie(),
+    held: (wanted) => heldElements(libc, wanted),
     tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
     aside: (body) => {
       const found = libc()

@@ -91,6 +91,13 @@ export function attributesOf(message: Buffer, offset: number): ReadonlyMap<numbe
   return found
 }
 
+/** Parts as the kernel takes them, one behind the other. */
+export function bytesOf(parts: readonly Part[]): Buffer {
+  const bytes = Buffer.alloc(sizeOf(parts))
+  writeParts(bytes, 0, parts)
+  return bytes
+}
+
 /** One whole message: its header (struct nlmsghdr) and what follows. */
 export function frame(type: number, flags: number, sequence: number, parts: readonly Part[]): Buffer {
   const message = Buffer.alloc(messageHeader + sizeOf(parts))
@@ -148,6 +155,27 @@ export function ask(libc: Libc, fd: number, { type, flags, header, attributes }:
       parts.push(body)
     }
   }
+}
+
+/**
+ * Sends requests that have one answer each, all at once, and reads what has been answered; undefined stands for an answer that did not
+ * come. Those it sends fit into the socket's buffer, as do their answers.
+ */
+export function askEach(libc: Libc, fd: number, requests: readonly Request[]): readonly (Answer | undefined)[] {
+  const first = lastSequence + 1
+  const messages = requests.map(({ type, flags, header, attributes }) =>
+    frame(type, flags, ++lastSequence, [header, ...attributes]),
+  )
+  const answers: (Answer | undefined)[] = requests.map(() => undefined)
+  if (!send(libc, fd, Buffer.concat(messages))) return answers
+  for (let received = receive(fd); received.length > 0; received = receive(fd)) {
+    for (const { kind, sequence, body } of received) {
+      const isError = kind === NLMSG_ERROR
+      if (sequence < first) continue
+      answers[sequence - first] = { error: isError ? body.readInt32LE() : 0, parts: isError ? [] : [body] }
+    }
+  }
+  return answers
 }
 
 /** False when the kernel did not take the whole message. */

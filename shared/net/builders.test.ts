@@ -139,7 +139,8 @@ describe('builders', () => {
       'listElements',
       'askNft',
       'nftText',
-      'hasElement',
+      'elementWords',
+      'answerOf',
       'ruleTables',
     ]
     const names = Object.entries({ ip, iptables, nft, tc }).flatMap(([module, members]) =>

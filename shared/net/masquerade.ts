@@ -14,12 +14,12 @@ import {
   declareChain,
   deleteElement,
   type Element,
-  hasElement,
   listElements,
   nft,
   nftFamily,
 } from './nft.js'
 import { removeUnusedChains } from './nft-chains.js'
+import { missingElements } from './nft-elements.js'
 import { backendNeeds } from './probe.js'
 
 export type MasqueradeBackend = 'nftables' | 'iptables'
@@ -89,14 +89,7 @@ export function masqueradeDifferences(
   attachment: Attachment,
   addresses: readonly string[],
 ): readonly Problem[] {
-  const backend = readRecord<Made>(host, recordKind, attachment)?.data.backend
-  const has = (address: string) => {
-    if (backend === 'nftables') return hasElement(host.run, elementOf(attachment, address))
-    if (backend === 'iptables') return hasOfficialChain(host, attachment, address)
-    return isOfficial(host, attachment, address) // no record: another suite made it
-  }
-  const missing = addresses.filter((address) => !has(address))
-  return missing.map((address) => ({
+  return unmasqueraded(host, attachment, addresses).map((address) => ({
     path: 'ipMasq',
     value: 'no rule',
     expected: `a rule that masquerades ${address}`,
@@ -115,6 +108,18 @@ const recordKind = 'masquerade'
 const map = 'masqueraded'
 const subnetPrefix = 'masquerade_'
 const multicast = { ip: '224.0.0.0/4', ip6: 'ff00::/8' }
+
+function unmasqueraded(host: Host, attachment: Attachment, addresses: readonly string[]): readonly string[] {
+  const backend = readRecord<Made>(host, recordKind, attachment)?.data.backend
+  if (backend === 'nftables') {
+    const wanted = addresses.map((address) => elementOf(attachment, address))
+    const missing = new Set(missingElements(host, wanted))
+    return addresses.filter((_, index) => missing.has(wanted[index] as Element))
+  }
+  const withoutChain = lackingOfficialChain(host, attachment, addresses)
+  if (backend === 'iptables' || withoutChain.length === 0) return withoutChain
+  return removeOfficialNftRules(host, attachment).length > 0 ? [] : withoutChain // no record: another suite made it
+}
 
 function mapElement(attachment: Attachment, address: string): Operation {
   const element = elementOf(attachment, address)
@@ -251,16 +256,15 @@ function sourceOf(address: string): string {
 }
 
 /** Somebody may have flushed the table: an empty chain masquerades nothing. */
-function hasOfficialChain({ run }: Host, attachment: Attachment, address: string): boolean {
-  const rules = savedRules(run, iptablesTool(address), 'nat')
+function lackingOfficialChain({ run }: Host, attachment: Attachment, addresses: readonly string[]): readonly string[] {
   const chain = officialName('CNI-', attachment, 28)
-  const source = sourceOf(address)
-  const jumps = rules.some((rule) => rule[1] === 'POSTROUTING' && rule.includes(source) && rule.at(-1) === chain)
-  return jumps && rules.some((rule) => rule[1] === chain && rule.at(-1) === 'MASQUERADE')
-}
-
-function isOfficial(host: Host, attachment: Attachment, address: string): boolean {
-  return hasOfficialChain(host, attachment, address) || removeOfficialNftRules(host, attachment).length > 0
+  const tables = new Map([...new Set(addresses.map(iptablesTool))].map((tool) => [tool, savedRules(run, tool, 'nat')]))
+  return addresses.filter((address) => {
+    const rules = tables.get(iptablesTool(address)) ?? []
+    const source = sourceOf(address)
+    const jumps = rules.some((rule) => rule[1] === 'POSTROUTING' && rule.includes(source) && rule.at(-1) === chain)
+    return !jumps || !rules.some((rule) => rule[1] === chain && rule.at(-1) === 'MASQUERADE')
+  })
 }
 
 /** The rules of the official plugin's nftables backend for this attachment, by their comment. */

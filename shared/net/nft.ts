@@ -1,4 +1,4 @@
-import type { Run } from '../exec/run.js'
+import type { Command, Outcome, Run } from '../exec/run.js'
 import { excerpt, reasonOf } from '../exec/stderr.js'
 import { type Operation, quoted } from '../plan/operation.js'
 import { CniError, codes } from '../protocol/errors.js'
@@ -62,11 +62,9 @@ export interface Element {
 
 /** Adds an element; undone by removing it. */
 export function addElement(element: Element, why: string, needs: readonly Operation[]): Operation {
-  const { family, collection, key, value, comment } = element
-  const note = comment === undefined ? [] : ['comment', quoted(comment)]
-  const words = [...key, ...note, ...(value === undefined ? [] : [':', ...value])]
+  const { family, collection } = element
   return {
-    ...nft(['add', 'element', family, ownTable, collection, '{', ...words, '}'], why),
+    ...nft(['add', 'element', family, ownTable, collection, '{', ...elementWords(element), '}'], why),
     needs,
     undo: [deleteElement(element, why)],
   }
@@ -77,10 +75,10 @@ export function deleteElement({ family, collection, key }: Element, why: string)
   return { ...operation, tolerate: ['absent'] }
 }
 
-/** True where one of our maps or sets holds the key. */
-export function hasElement(run: Run, { family, collection, key }: Element): boolean {
-  const argv = ['nft', 'get', 'element', family, ownTable, collection, '{', ...key, '}'] as const
-  return run({ argv: [...argv] }).status === 0
+/** An element as nft takes and shows it. */
+export function elementWords({ key, value, comment }: Pick<Element, 'key' | 'value' | 'comment'>): readonly string[] {
+  const note = comment === undefined ? [] : ['comment', quoted(comment)]
+  return [...key, ...note, ...(value === undefined ? [] : [':', ...value])]
 }
 
 /** An element as `nft -j` lists it: its key, its comment. */
@@ -108,13 +106,26 @@ export function askNft(run: Run, words: readonly string[]): readonly Record<stri
 
 /** The text nft answers; none where the thing asked about, or nft, or nf_tables is absent. */
 export function nftText(run: Run, words: readonly string[]): string {
-  const outcome = run({ argv: ['nft', ...words] })
-  if (outcome.failure === 'ENOENT') return ''
-  if (outcome.status === 0) return outcome.stdout
-  const reason = reasonOf(outcome.stderr)
-  if (reason === 'absent' || reason === 'unsupported') return ''
-  throw new CniError(codes.operationFailed, `cannot ask "nft ${words.join(' ')}"`, {
-    details: `stderr: ${excerpt(outcome.stderr)}`,
+  const argv = ['nft', ...words] as const
+  const outcome = run({ argv })
+  return outcome.failure === 'ENOENT' ? '' : (answerOf({ argv }, outcome) ?? '')
+}
+
+/**
+ * What nft answered; undefined where what it was asked about, or nf_tables, is absent.
+ * @throws code 101 where nft is not installed, 100 when it failed or died, which says nothing of what it was asked about
+ */
+export function answerOf({ argv }: Pick<Command, 'argv'>, outcome: Outcome): string | undefined {
+  const { status, signal, failure, stdout, stderr } = outcome
+  if (status === 0) return stdout
+  if (failure === 'ENOENT') {
+    throw new CniError(codes.toolMissing, 'the program "nft" is not installed', { fix: 'install nftables' })
+  }
+  const reason = reasonOf(stderr)
+  if (status !== null && (reason === 'absent' || reason === 'unsupported')) return undefined
+  const end = signal ? `killed by ${signal}\n` : failure ? `it did not start: ${failure}\n` : ''
+  throw new CniError(codes.operationFailed, `cannot ask "${argv.join(' ')}"`, {
+    details: `${end}stderr: ${excerpt(stderr)}`,
   })
 }
 
