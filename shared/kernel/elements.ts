@@ -58,22 +58,22 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
  * `nft`, or the kernel cannot say.
  */
 export function heldElements(find: () => Libc | undefined, wanted: readonly Element[]): readonly boolean[] | undefined {
-  const known = wanted.map(lookedFor)
-  if (known.some((one) => one === undefined)) return undefined
+  const questions = wanted.map(question)
+  if (questions.some((one) => one === undefined)) return undefined
   const libc = find()
   const fd = libc && openSocket(libc, protocol.netfilter)
   if (!libc || fd === undefined) return undefined
   try {
     const held: boolean[] = []
-    while (held.length < known.length) {
-      const some = known.slice(held.length, held.length + mostQuestions).map((one) => one as LookedFor)
+    while (held.length < questions.length) {
+      const some = questions.slice(held.length, held.length + mostQuestions).map((one) => one as LookedFor)
       const answers = askEach(
         libc,
         fd,
         some.map(({ request }) => request),
       )
       if (!answers.every((one) => one?.error === 0 || one?.error === -ENOENT)) return undefined
-      held.push(...some.map(({ shown }, index) => isShown(shown, answers[index]?.parts[0])))
+      held.push(...some.map((one, index) => isAsSaid(one, answers[index]?.parts[0])))
     }
     return held
   } finally {
@@ -160,40 +160,42 @@ function encoded({
   ]
 }
 
-/** A question for an element, and what an answer shows when it is as it should be. */
-interface LookedFor {
-  readonly request: Request
-  readonly shown: ReturnType<typeof shownOf>
-}
-
-/** An interval is found by its start. */
-function lookedFor({ family, collection, key, value, comment }: Element): LookedFor | undefined {
-  const [first, last] = [key.map((word) => boundsOf(word)[0]), key.map((word) => boundsOf(word)[1])]
-  const start = encoded({ key: first, ...(value ? { value } : {}), ...(comment === undefined ? {} : { comment }) })
-  const end = first.join(' ') === last.join(' ') ? undefined : dataOf(last)
-  if (!start || (!end && first.join(' ') !== last.join(' '))) return undefined
-  const entry = [...start, ...(end ? [attribute(element.keyEnd, [end])] : [])]
-  const lists = [
+/** A question for an element, which says all of it: the kernel looks for the key. An interval is found by its start. */
+function question({ family, collection, key, value, comment }: Element): LookedFor | undefined {
+  const interval = key.find(isInterval)
+  const bound = (side: 0 | 1) => key.map((word) => (word === interval ? (word.split('-')[side] as string) : word))
+  const start = encoded({ key: bound(0), ...(value ? { value } : {}), ...(comment === undefined ? {} : { comment }) })
+  const end = interval === undefined ? undefined : dataOf(bound(1))
+  if (!start || (interval !== undefined && !end)) return undefined
+  const [first, ...rest] = start as [Attribute, ...Attribute[]]
+  const entry = bytesOf([first, ...(end ? [attribute(element.keyEnd, [end])] : []), ...rest])
+  const attributes = [
     attribute(list.table, ownTable),
     attribute(list.set, collection),
-    attribute(list.elements, [attribute(LIST_ELEMENT, start.slice(0, 1))]),
+    attribute(list.elements, [attribute(LIST_ELEMENT, entry)]),
   ]
   const type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETSETELEM
-  const request = { type, flags: 0, header: header(families[family] ?? 0, 0), attributes: lists }
-  return { request, shown: shownOf(bytesOf(entry)) }
+  return { request: { type, flags: 0, header: header(families[family] ?? 0, 0), attributes }, entry }
 }
 
-/** "8080-8090", or a word that is both. */
-function boundsOf(word: string): readonly [string, string] {
-  const at = word.startsWith('"') ? -1 : word.indexOf('-')
-  return at < 0 ? [word, word] : [word.slice(0, at), word.slice(at + 1)]
+interface LookedFor {
+  readonly request: Request
+  readonly entry: Buffer
 }
 
-function isShown(wanted: LookedFor['shown'], answer: Buffer | undefined): boolean {
-  const entries = answer && attributesOf(answer, nfgenmsg).get(list.elements)
-  const entry = entries && attributesOf(entries, 0).get(LIST_ELEMENT)
-  if (!entry) return false
-  const shown = shownOf(entry)
+/** "8080-8090" */
+function isInterval(word: string): boolean {
+  return word.includes('-') && !word.startsWith('"')
+}
+
+/** The kernel answers in the order that the entry has: mostly no part needs to be looked at. */
+function isAsSaid({ entry }: LookedFor, answer: Buffer | undefined): boolean {
+  if (!answer) return false
+  if (entry.equals(answer.subarray(-entry.length))) return true
+  const entries = attributesOf(answer, nfgenmsg).get(list.elements)
+  const found = entries && attributesOf(entries, 0).get(LIST_ELEMENT)
+  if (!found) return false
+  const [wanted, shown] = [partsOf(entry), partsOf(found)]
   const isSaid = (said: string | undefined, is: string | undefined) => said === undefined || said === is
   return (
     shown.key === wanted.key &&
@@ -204,7 +206,7 @@ function isShown(wanted: LookedFor['shown'], answer: Buffer | undefined): boolea
 }
 
 /** An element's parts, each as a text to compare. */
-function shownOf(entry: Buffer) {
+function partsOf(entry: Buffer) {
   const parts = attributesOf(entry, 0)
   const [key, end, value] = [element.key, element.keyEnd, element.data].map((type) => shownData(parts.get(type)))
   return { key, end, value, comment: parts.get(element.userData)?.toString('latin1') }
@@ -243,8 +245,16 @@ function dataOf(words: readonly string[]): Attribute | undefined {
   return attribute(data.value, bytes)
 }
 
-/** An interface name, protocol, port, MAC address or address, told apart by its form; a range or prefix is none. */
+/** Many elements share a word. */
+const known = new Map<string, Buffer | undefined>()
+
 function fieldOf(word: string): Buffer | undefined {
+  if (!known.has(word)) known.set(word, bytesOfField(word))
+  return known.get(word)
+}
+
+/** An interface name, protocol, port, MAC address or address, told apart by its form; a range or prefix is none. */
+function bytesOfField(word: string): Buffer | undefined {
   if (word.startsWith('"')) return Buffer.concat([Buffer.from(unquoted(word)), Buffer.alloc(IFNAMSIZ)], IFNAMSIZ)
   const transport = { tcp: 6, udp: 17, sctp: 132 }[word]
   if (transport !== undefined) return Buffer.from([transport])
@@ -258,8 +268,10 @@ function fieldOf(word: string): Buffer | undefined {
 
 const IFNAMSIZ = 16
 
+const padding = Buffer.alloc(3)
+
 function padded(field: Buffer): Buffer {
-  return Buffer.concat([field, Buffer.alloc(3)], (field.length + 3) & ~3)
+  return field.length % 4 === 0 ? field : Buffer.concat([field, padding], (field.length + 3) & ~3)
 }
 
 const nfgenmsg = 4

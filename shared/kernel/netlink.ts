@@ -168,10 +168,13 @@ export function askEach(libc: Libc, fd: number, requests: readonly Request[]): r
   )
   const answers: (Answer | undefined)[] = requests.map(() => undefined)
   if (!send(libc, fd, Buffer.concat(messages))) return answers
-  for (let received = receive(fd); received.length > 0; received = receive(fd)) {
+  for (let left = requests.length; left > 0; ) {
+    const received = receive(fd)
+    if (received.length === 0) return answers
     for (const { kind, sequence, body } of received) {
       const isError = kind === NLMSG_ERROR
       if (sequence < first) continue
+      left--
       answers[sequence - first] = { error: isError ? body.readInt32LE() : 0, parts: isError ? [] : [body] }
     }
   }
