@@ -5,7 +5,7 @@ import { listPlugins } from '../shared/build/plugins.js'
 import { type Cost, type Costed, costOf } from './harness/cost.js'
 import { test } from './harness/fixture.js'
 import { repository } from './harness/locations.js'
-import { runTraced } from './harness/plugin.js'
+import { runPlugin, runTraced } from './harness/plugin.js'
 import { run } from './harness/process.js'
 
 // A guard of the cost that is no timing: what a call starts, and what a start loads. A row may shrink; that it grows needs a reason.
@@ -118,6 +118,31 @@ test.runIf(process.arch === 'x64')('a start looks for no deadlocks among the mut
   expect(deadlockDetection(process.execPath).mode).toBe(modes.abort)
   expect(deadlockDetection(`${repository}/dist/podwire`).mode).toBe(modes.ignore)
 })
+
+test.runIf(process.arch === 'x64')(
+  'a call makes no thread and, where the kernel does it all, no process',
+  async ({ host }) => {
+    const { netns } = await host.container()
+    const config = { cniVersion: '1.1.0', name: 'network', type: 'bridge', isGateway: true, ipMasq: true, ipam }
+    const call = (command: 'ADD' | 'DEL', containerID: string) => ({
+      plugin: 'bridge',
+      command,
+      config,
+      netns,
+      containerID,
+    })
+    for (const command of ['ADD', 'DEL'] as const)
+      expect((await runPlugin(host, call(command, 'first'))).status).toBe(0)
+    for (const command of ['ADD', 'DEL'] as const) {
+      const options = ['-f', '-e', 'trace=clone,clone3,fork,vfork,exit_group']
+      const { status, calls } = await runTraced(host, call(command, 'next'), options)
+      expect({ status, calls: calls.split('\n') }).toEqual({
+        status: 0,
+        calls: [expect.stringContaining('exit_group(0)'), expect.stringContaining('exited with 0'), ''],
+      })
+    }
+  },
+)
 
 test('nothing is taken apart at the end: after the answer a call only makes itself a way out', async ({ host }) => {
   const config = { cniVersion: '1.1.0' }

@@ -6,14 +6,18 @@ import { promisify } from 'node:util'
 import { nodeFlags, v8Flags } from './flags.js'
 import { ignoreDeadlocks } from './mutexes.js'
 import { places, setRunpath } from './runpath.js'
+import { startNoThreads } from './threads.js'
 
 type MakeExecutable = (entry: string, options: object) => Promise<void>
 
 /** Variables of the caller that a start must not read (OPENSSL_CONF, NODE_USE_ENV_PROXY); `execArgvExtension` covers NODE_OPTIONS. */
 const deafness = ['--openssl-config=/dev/null', '--no-use-env-proxy']
 
-/** No threads for V8's background work: there is none (flags.ts). */
-const threads = ['--v8-pool-size=0']
+/**
+ * One thread for V8's background work, the fewest Node makes: there is none (flags.ts, and threads.ts makes it no thread where it can). 0 would be one
+ * for each processor but one. And none that waits for SIGUSR1 to start an inspector.
+ */
+const threads = ['--v8-pool-size=1', '--disable-sigusr1']
 
 function withLength(bytes: Buffer): Buffer {
   const length = Buffer.alloc(8)
@@ -102,7 +106,10 @@ async function main(arch: string, output: string, bundle: string, scripts: strin
       assets: scripts === '' ? {} : assetsIn(scripts, heap !== ''),
     },
   })
-  if (heap !== '') ignoreDeadlocks(unfinished)
+  if (heap !== '') {
+    ignoreDeadlocks(unfinished)
+    startNoThreads(unfinished)
+  }
   if (scripts !== '') setRunpath(unfinished, places.join(':'))
   renameSync(unfinished, output)
 }
