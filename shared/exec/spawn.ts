@@ -125,5 +125,7 @@ const errnoNames: Record<number, string> = {
   12: 'ENOMEM',
   13: 'EACCES',
   20: 'ENOTDIR',
+  23: 'ENFILE',
+  24: 'EMFILE',
   26: 'ETXTBSY',
 }

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createRunner } from './run.js'
+import { createRunner, type Run } from './run.js'
 import { type Part, runTogether } from './together.js'
 
 const run = createRunner()
@@ -72,4 +72,15 @@ test('what was not reached behind a failure was not tried, however the shell end
 test('a shell that cannot be started has tried nothing', () => {
   const failing = () => ({ status: null, signal: null, stdout: '', stderr: '', failure: 'EAGAIN' })
   expect(runTogether(failing, [print('true'), print('true')], false)).toMatchObject([{ failure: 'EAGAIN' }])
+})
+
+test('a shell that can make no process has tried nothing', () => {
+  const ended = { status: 2, signal: null, stdout: '', stderr: '', extra: ['', 'sh: 1: Cannot fork\n', '', ''] }
+  const forkless: Run = () => ended
+  expect(runTogether(forkless, [print('true'), print('true')], false)).toEqual([])
+  const killed: Run = () => ({ ...ended, status: null, signal: 'SIGKILL' })
+  expect(runTogether(killed, [print('true'), print('true')], false)).toMatchObject([
+    { signal: 'SIGKILL' },
+    { signal: 'SIGKILL' },
+  ])
 })

@@ -12,8 +12,8 @@ export const mostParts = 3
  * Runs several commands by one process of ours: forking Node costs more than all the shell does (bench/RESULTS.md). The shell's
  * text is made of numbers alone; every word and every input reaches it as data. Without `keepGoing` the first
  * failure ends the sequence.
- * @returns an outcome for each part, undefined for those not tried. When the shell itself does not get to its end (killed, no more
- * processes to be had), those of which it did not tell have its own outcome: they may have run
+ * @returns an outcome for each part, undefined for those not tried, and none at all when the shell could not make a process. When the shell itself does not get
+ * to its end (killed, no more processes to be had), those of which it did not tell have its own outcome: they may have run
  */
 export function runTogether(run: Run, parts: readonly Part[], keepGoing: boolean): readonly (Outcome | undefined)[] {
   const words = parts.flatMap(({ argv }) => argv)
@@ -23,6 +23,8 @@ export function runTogether(run: Run, parts: readonly Part[], keepGoing: boolean
   if (whole.failure !== undefined) return [{ ...whole, stdout }]
   const lines = stdout.split('\n').filter((line) => line !== '')
   const statuses = new Map(lines.map((line) => line.split(' ').map(Number) as [number, number]))
+  const couldNotFork = [whole.stderr, ...extra].some((text) => text.includes('fork'))
+  if (stdout === '' && whole.signal === null && whole.status !== 0 && couldNotFork) return []
   const failed = parts.findIndex(({ beside }, index) => !beside && (statuses.get(index) ?? 0) !== 0)
   return parts.map(({ beside = false }, index) => {
     const status = statuses.get(index)

@@ -64,10 +64,14 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
     loaded ??= { libc: loadLibc() }
     return loaded.libc
   }
-  const rooms = new Map<string | undefined, Room | undefined>()
+  const rooms = new Map<string | undefined, Room>()
   const roomOf = (netns: string | undefined) => {
-    if (!rooms.has(netns)) rooms.set(netns, openRoom(libc(), netns))
-    return rooms.get(netns)
+    const known = rooms.get(netns)
+    if (known) return known
+    // Where it cannot be entered for want of descriptors, it may later.
+    const room = openRoom(libc(), netns)
+    if (room) rooms.set(netns, room)
+    return room
   }
   const carryOut = (group: readonly Operation[]) => {
     const [first] = group as [Operation]
@@ -197,7 +201,8 @@ function inNamespace<T>(libc: Libc, file: number, body: () => T): T | undefined 
 
 /** Runs `body` where `leave` leads, and comes back; undefined where it leads nowhere. */
 function fromHome<T>(libc: Libc, leave: () => boolean, body: () => T): T | undefined {
-  const home = openSync('/proc/thread-self/ns/net', 'r')
+  const home = openFile('/proc/thread-self/ns/net')
+  if (home === undefined) return undefined
   try {
     if (!leave()) return undefined
     try {

@@ -33,7 +33,10 @@ export function apply(plan: readonly Operation[], hands: Hands, done: (operation
   }
 }
 
-/** Runs every operation of a plan whatever the others say, and returns what was refused and not tolerated. */
+/**
+ * Runs every operation of a plan whatever the others say, and returns what was refused and not tolerated. Where no process can be had, the kernel
+ * is asked for what stands behind the operation that needs one.
+ */
 export function sweep(plan: readonly Operation[], hands: Hands): readonly CniError[] {
   const failures: CniError[] = []
   // What nft removes is freed while the rest is removed; a tool of its own it waits beside (runNext).
@@ -42,7 +45,7 @@ export function sweep(plan: readonly Operation[], hands: Hands): readonly CniErr
   while (rest.length > 0) {
     rest = rest.slice(hands.kernel?.run(rest, () => undefined))
     if (rest.length === 0) break
-    const reports = runNext(leadingGroups(rest), hands, true).map((report) =>
+    const reports = settledOf(runNext(leadingGroups(rest), hands, true), rest).map((report) =>
       repeated(report, hands, (operation) => runNext([[operation]], hands, true)[0] as Report),
     )
     const refused = reports.flatMap((report) => report.refused)
@@ -54,18 +57,32 @@ export function sweep(plan: readonly Operation[], hands: Hands): readonly CniErr
 
 // --- internal
 
+/** Of operations for which no process could be had, only those that the kernel cannot do at once with the first count as refused. */
+function settledOf(reports: readonly Report[], plan: readonly Operation[]): readonly Report[] {
+  const [first] = plan as [Operation, ...Operation[]]
+  const end = plan.findIndex(({ tool }) => tool !== first.tool)
+  const isKnown = first.tool === 'ip' || first.tool === 'sysctl'
+  const atOnce = new Set(isKnown ? [first] : plan.slice(0, end < 0 ? undefined : end))
+  return reports.map(({ refused, ...report }) => ({
+    ...report,
+    refused: refused.filter(({ operation, isUntried }) => !isUntried || atOnce.has(operation)),
+  }))
+}
+
 /** Runs groups, several by one process where their tools take part in that. */
 function runNext(groups: readonly (readonly Operation[])[], hands: Hands, keepGoing: boolean): readonly Report[] {
   const [first] = groups as [readonly Operation[]]
   const handling = handlingOf(first)
   if ('run' in handling) return [handling.run(first, hands, keepGoing)]
-  if (groups.length === 1) return [handling.read(first, hands.run(handling.part(first, keepGoing)), hands, keepGoing)]
+  const alone = () => [handling.read(first, hands.run(handling.part(first, keepGoing)), hands, keepGoing)]
+  if (groups.length === 1) return alone()
   const handlings = groups.map(handlingOf).filter((one) => 'part' in one)
   const parts = groups.map((group, index) => ({
     ...(handlings[index] as (typeof handlings)[number]).part(group, keepGoing),
     beside: group[0]?.tool === 'nft',
   }))
   const outcomes = runTogether(hands.run, parts, keepGoing)
+  if (outcomes.length === 0) return alone()
   return groups.flatMap((group, index) => {
     const outcome = outcomes[index]
     return outcome ? [(handlings[index] as (typeof handlings)[number]).read(group, outcome, hands, keepGoing)] : []

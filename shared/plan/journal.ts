@@ -1,9 +1,15 @@
-import { asCniError, type CniError } from '../protocol/errors.js'
+import { closeSync, openSync } from 'node:fs'
+import { asCniError, CniError, codes } from '../protocol/errors.js'
 import { type Hands, sweep } from './apply.js'
 import type { Operation } from './operation.js'
 
 /** What this command has done so far: plans, leases, files. A throw anywhere takes it back in reverse order. */
 export interface Journal {
+  /**
+   * Keeps open files for taking back what is about to be done, so that it can have as many as the doing had: what an ADD holds to its end (a lock,
+   * two namespaces and sockets in them) is less. @throws code 11 when there are not so many
+   */
+  readonly reserve: () => void
   /** Notes an operation that ran; its own `undo` takes it back. */
   readonly ran: (operation: Operation) => void
   /** Notes something that is no operation, with what takes it back. */
@@ -14,7 +20,11 @@ export interface Journal {
 
 export function createJournal(): Journal {
   const entries: (Operation | (() => readonly CniError[]))[] = []
+  const reserved: number[] = []
   return {
+    reserve: () => {
+      while (reserved.length < mostHeld) reserved.push(openReserved())
+    },
     ran: (operation) => {
       if (operation.undo) entries.push(operation)
     },
@@ -22,6 +32,7 @@ export function createJournal(): Journal {
       entries.push(undo)
     },
     rollback: (hands) => {
+      reserved.splice(0).forEach(closeSync)
       const failures: CniError[] = []
       const pending: Operation[] = []
       const flush = () => {
@@ -48,5 +59,18 @@ function goingOn(failures: CniError[], body: () => readonly CniError[]): void {
     failures.push(...body())
   } catch (thrown) {
     failures.push(asCniError(thrown))
+  }
+}
+
+const mostHeld = 6
+
+function openReserved(): number {
+  try {
+    return openSync('/', 'r')
+  } catch (thrown) {
+    throw new CniError(codes.tryAgainLater, 'an ADD needs more open files than this process may have', {
+      details: (thrown as Error).message,
+      fix: 'raise RLIMIT_NOFILE to 64 or more',
+    })
   }
 }

@@ -2,6 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Files } from '../exec/files.js'
 import type { Command, Outcome } from '../exec/run.js'
+import type { Kernel } from '../kernel/kernel.js'
 import { thrownBy } from '../testing/thrown.js'
 import { apply, type Hands, sweep } from './apply.js'
 import { createJournal } from './journal.js'
@@ -291,6 +292,51 @@ describe('sweep', () => {
     const plan = ['a', 'b', 'c'].map((line) => nft(line, { tolerate: ['absent'] }))
     expect(sweep(plan, hands)).toEqual([])
     expect(asked.slice(1)).toEqual(['nft -f -\na', 'nft -f -\nb\nc', 'nft -f -\nb', 'nft -f -\nc'])
+  })
+})
+
+describe('where no process can be had', () => {
+  const starved = (able: (operation: Operation) => boolean) => {
+    const done: string[] = []
+    const run = (plan: readonly Operation[], tell: (operation: Operation) => void) => {
+      const end = plan.findIndex((one) => !able(one))
+      const taken = plan.slice(0, end < 0 ? plan.length : end)
+      taken.forEach(tell)
+      done.push(...taken.map(({ argv }) => argv.join(' ')))
+      return taken.length
+    }
+    const { asked, hands } = machine(Array.from({ length: 9 }, () => ({ status: null, failure: 'EAGAIN' })))
+    return { asked, done, hands: { ...hands, kernel: { run } as unknown as Kernel } }
+  }
+
+  test('a sweep has the kernel do all that it can, and says what is left', () => {
+    const { done, hands } = starved(({ argv }) => argv[0] !== 'b')
+    const failures = sweep([ip('a'), ip('b'), ip('c'), ip('b'), ip('d')], hands)
+    expect(done).toEqual(['a', 'c', 'd'])
+    expect(failures.map(({ code, message }) => [code, message])).toEqual([
+      [11, 'cannot do b: no process can be started (EAGAIN)'],
+      [11, 'cannot do b: no process can be started (EAGAIN)'],
+    ])
+  })
+
+  test('a transaction is not tried in parts', () => {
+    const { asked, hands } = starved(() => false)
+    expect(
+      sweep(
+        ['a', 'b', 'c'].map((line) => nft(line)),
+        hands,
+      ),
+    ).toHaveLength(3)
+    expect(asked).toHaveLength(1)
+  })
+
+  test('settings that no process wrote did not run', () => {
+    const { hands } = starved(() => false)
+    const ran: Operation[] = []
+    const setting = sysctl('net/a=1', { netns: '/run/netns/a' })
+    const error = thrownBy(() => apply([setting], hands, (one) => ran.push(one)))
+    expect(error).toMatchObject({ code: 11 })
+    expect(ran).toEqual([])
   })
 })
 

@@ -10,6 +10,8 @@ export interface Refusal {
   readonly reason: Reason
   readonly stderr: string
   readonly missingTool?: string
+  /** No process could be had for it (no task, descriptor or memory): nothing was tried. */
+  readonly isUntried?: boolean
 }
 
 /** Operations of a tool that ended without saying which of them it did: none, some or all. */
@@ -50,9 +52,9 @@ export function neverRan({ failure, signal, stderr }: Outcome): boolean {
 /** What became of an operation whose command failed. */
 export function refusal(operation: Operation, outcome: Outcome): Refusal {
   const missingTool = missingProgram(operation, outcome)
-  if (missingTool !== undefined) return { operation, reason: 'other', stderr: '', missingTool }
+  if (missingTool !== undefined) return { operation, reason: 'other', stderr: '', missingTool, isUntried: true }
   const stderr = outcome.stderr.trim() === '' ? endOf(outcome) : outcome.stderr
-  return { operation, reason: reasonOf(stderr), stderr }
+  return { operation, reason: reasonOf(stderr), stderr, ...(outcome.failure ? { isUntried: true } : {}) }
 }
 
 export function isTolerated({ operation, reason, missingTool }: Refusal): boolean {
@@ -60,11 +62,17 @@ export function isTolerated({ operation, reason, missingTool }: Refusal): boolea
 }
 
 /** A refusal as the user reads it. */
-export function operationError({ operation, reason, stderr, missingTool }: Refusal): CniError {
+export function operationError({ operation, reason, stderr, missingTool, isUntried }: Refusal): CniError {
   if (missingTool !== undefined) {
     return new CniError(codes.toolMissing, `cannot ${operation.why}: the program "${missingTool}" is not installed`, {
       details: `command: ${renderOne(operation)}`,
       fix: `install the package ${packages[missingTool] ?? (missingTool.includes('tables') ? 'iptables' : 'iproute2')}`,
+    })
+  }
+  if (isUntried) {
+    return new CniError(codes.tryAgainLater, `cannot ${operation.why}: no process can be started (${stderr})`, {
+      details: `command: ${renderOne(operation)}`,
+      fix: scarce[stderr] ?? 'mend the cause and try again',
     })
   }
   const meaning = operation.meaning?.[reason]
@@ -106,6 +114,14 @@ function missingProgram({ tool, netns }: Operation, { failure, status, stderr }:
   if (failure !== 'ENOENT') return undefined
   const named = line.split(': ').at(-2)
   return named ?? (netns === undefined ? (tool.includes('tables') ? `${tool}-restore` : tool) : 'nsenter')
+}
+
+/** What to give more of, by the errno name of a start that failed. */
+const scarce: Partial<Record<string, string>> = {
+  EAGAIN: 'raise pids.max of the cgroup (TasksMax), or RLIMIT_NPROC',
+  EMFILE: 'raise RLIMIT_NOFILE',
+  ENFILE: 'raise the sysctl fs.file-max',
+  ENOMEM: "raise the cgroup's memory.max, or RLIMIT_AS",
 }
 
 const packages: Partial<Record<string, string>> = {

@@ -28,6 +28,7 @@ export function readTransaction(group: readonly Operation[], first: Outcome, han
   }
   if (outcome.status === 0) return { ran: group, refused: [] }
   if (!isRefused(outcome, refusedByNft)) return unclear(group, outcome)
+  if (outcome.failure) return untried(keepGoing ? group : group.slice(0, 1), outcome)
   if (!keepGoing || group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome)] }
   return inHalves(group, (half) => readTransaction(half, hands.run(transaction(half)), hands, true))
 }
@@ -51,6 +52,7 @@ function restoreTable(part: readonly Operation[], hands: Hands, keepGoing: boole
   const outcome = hands.run({ argv: within(netns, `${tool}-restore`, '--noflush', '--wait'), stdin })
   if (outcome.status === 0) return { ran: part, refused: [] }
   if (!isRefused(outcome, refusedByRestore)) return unclear(part, outcome)
+  if (outcome.failure) return untried(keepGoing ? part : part.slice(0, 1), outcome)
   if (keepGoing && part.length > 1) return inHalves(part, (half) => restoreTable(half, hands, true))
   return { ran: [], refused: [refusal(part[0] as Operation, outcome)] }
 }
@@ -78,6 +80,11 @@ function isRefused(outcome: Outcome, { word, highest }: RefusalForm): boolean {
 
 function distinct(operations: readonly Operation[]): readonly Operation[] {
   return [...new Map(operations.map((one) => [batchLine(one), one])).values()]
+}
+
+/** Without a process there is no culprit to be found. */
+function untried(group: readonly Operation[], outcome: Outcome): Report {
+  return { ran: [], refused: group.map((one) => refusal(one, outcome)) }
 }
 
 function inHalves(group: readonly Operation[], runHalf: (half: readonly Operation[]) => Report): Report {

@@ -63,11 +63,12 @@ export function invoke(plugin: AnyPlugin, request: Request, host: Host, ownDeleg
     const version = readVersion(request, plugin)
     const verb = verbOf(request)
     if (verb === 'ADD' || verb === 'DEL') refuseOwnNetns(request.environment)
+    if (verb === 'ADD') host.journal.reserve()
     const call = { ...readCall(plugin, request, version, host), ...(ownDelegate ? { ownDelegate } : {}) }
     return verbTable[verb](plugin, call)
   } catch (thrown) {
     const error = attributed(asCniError(thrown), plugin.name, name)
-    const left = host.journal.rollback({ run: host.run, files: host.files })
+    const left = host.journal.rollback({ run: host.run, files: host.files, kernel: host.kernel })
     throw left.length === 0 ? error : withLeftovers(error, left)
   }
 }

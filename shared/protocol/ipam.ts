@@ -111,7 +111,7 @@ function refuseOther(type: string, plugin: string | undefined): void {
 
 /** In one process the delegate notes exactly what it took in our journal; a failure inside is ours to roll back. */
 function inSameJournal({ host }: Call) {
-  return { ...host, journal: { ...host.journal, rollback: () => [] } }
+  return { ...host, journal: { ...host.journal, reserve: () => undefined, rollback: () => [] } }
 }
 
 /** What stands for an address that a dry run cannot know, because a foreign plugin would have to be run for it. */
