@@ -8,6 +8,7 @@
 // removed index has no mark: in each case the next change reads all leases once. Compared with counting generations in
 // a file of our own, this also notices those who do not know of us. A record is never believed without its lease file.
 
+import { makeDirectories } from '../shared/exec/directories.js'
 import type { Epoch } from './_epoch.js'
 import { type LeaseFiles, unless } from './_files.js'
 import type { Lease, Owner } from './_lease.js'
@@ -69,7 +70,7 @@ export function openIndex(options: { files: LeaseFiles; leases: string; state: s
       return status.mtimeMs === epoch.sealSeconds * 1000 && readLink(`${state}/${MARK}`) === markFor(status.ino)
     },
     rebuild: (found) => {
-      files.mkdirSync(state, { recursive: true, mode: 0o700 })
+      makeDirectories(state, 0o700, files.mkdirSync)
       unless(['ENOENT'], () => files.unlinkSync(`${state}/${MARK}`))
       const former = new Set(files.readdirSync(state))
       for (const { owner, names } of byOwner(found)) {

@@ -6,6 +6,7 @@
 // others leaves; reading all leases, which the index asks for after any foreign change, removes them. Free addresses
 // are found by looking at names, never into files, and past a bound in one listing of the directory.
 
+import { makeDirectories } from '../shared/exec/directories.js'
 import { errnoOf } from '../shared/plan/state.js'
 import type { Writing } from '../shared/plan/writable.js'
 import { changesOf, type Leases, type Updates } from './_change.js'
@@ -77,8 +78,7 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
     ],
     create: () =>
       reaching(`create ${directory}`, () => {
-        if (!files.lstatSync(directory, { throwIfNoEntry: false }))
-          files.mkdirSync(directory, { recursive: true, mode: 0o755 })
+        if (!files.lstatSync(directory, { throwIfNoEntry: false })) makeDirectories(directory, 0o755, files.mkdirSync)
       }),
     look: (body) => reaching(`read the leases in ${directory}`, () => body(viewOf(place, undefined))),
     change: (body) =>

@@ -21,8 +21,8 @@ export const schema = networkConfiguration.loose().extend({
       ...range,
       ranges: rangeSets.optional(),
       routes: z.array(route).default([]),
-      dataDir: z.string().optional(),
-      resolvConf: z.string().optional(),
+      dataDir: checked('path').optional(),
+      resolvConf: checked('path').optional(),
       /** STATUS answers 50 for a full range, as the specification has it, instead of a warning. */
       statusOnFullRange: flag,
     })

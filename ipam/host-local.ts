@@ -1,6 +1,7 @@
 import { withLock } from '../shared/exec/lock.js'
 import { compareAddress, formatAddress, parseCidr } from '../shared/net/address.js'
 import { requireForAdd } from '../shared/plan/needs.js'
+import { checks } from '../shared/protocol/checks.js'
 import { isIdentifier } from '../shared/protocol/environment.js'
 import { CniError, codes, invalidConfiguration } from '../shared/protocol/errors.js'
 import { definePlugin, type Call as PluginCall } from '../shared/protocol/plugin.js'
@@ -112,7 +113,7 @@ function dataDirIn(stdin: string): string | undefined {
     Object.entries(value).find(([key]) => key.toLowerCase() === name.toLowerCase())?.[1]
   const ipam = member(JSON.parse(stdin), 'ipam')
   const dataDir = typeof ipam === 'object' && ipam !== null ? member(ipam, 'dataDir') : undefined
-  return typeof dataDir === 'string' ? dataDir : undefined
+  return typeof dataDir === 'string' && checks.path.test(dataDir) ? dataDir : undefined
 }
 
 /** Reserves (in a dry run: chooses) the addresses, and notes in the journal how to give them back. */

@@ -1,4 +1,5 @@
 import { constants, rmdirSync } from 'node:fs'
+import { makeDirectories } from '../shared/exec/directories.js'
 import { withOwnLock } from '../shared/exec/lock.js'
 import { attachmentHash } from '../shared/net/names.js'
 import type { Host } from '../shared/plan/host.js'
@@ -112,7 +113,7 @@ function remove(host: Host, thing: string, name: string): void {
 
 function makeDirectory(directory: string): void {
   try {
-    files.mkdirSync(directory, { recursive: true, mode: 0o700 })
+    makeDirectories(directory, 0o700, files.mkdirSync)
   } catch (thrown) {
     throw unwritable(directory, thrown)
   }

@@ -123,7 +123,7 @@ export default definePlugin<BridgeConfiguration>({
       { programs: insideTools(host), settings: isGateway(config) ? forwardingSettings(host) : [] },
       config.ipMasq ? masqueradeNeeds(config.name, config.ipMasqBackend) : {},
       // The guard's tables are declared by a process that also does what stands beside them.
-      config.macspoofchk ? { features: [features.nftables], programs: ['ip'] } : {},
+      config.macspoofchk ? { features: [features.nftables], programs: ['ip', 'nsenter'] } : {},
       filtersVlans(config) ? { programs: ['bridge'] } : {},
       { also: [() => requireBridge(observeIfThere(host, config.bridge), config.bridge)], ipam: () => ipamStatus(call) },
     )

@@ -8,15 +8,15 @@ export const schema = networkConfiguration.extend({
   /** The first link with this hardware address. */
   hwaddr: z.string().optional(),
   /** The first link of a device below /sys/devices/. */
-  kernelpath: z.string().optional(),
+  kernelpath: checked('path').optional(),
   /** The first link of a device on the PCI bus, such as "0000:04:00.1". */
-  pciBusID: z.string().optional(),
+  pciBusID: checked('path').optional(),
   /** There is no link to move: a program in the container drives the device itself. Known by its driver where that is. */
   dpdkMode: flag,
   runtimeConfig: z
     .looseObject({
       /** What a device plugin allocated: a device on the PCI or the auxiliary bus. */
-      deviceID: z.string().optional(),
+      deviceID: checked('path').optional(),
     })
     .optional(),
   ...lanKeys,

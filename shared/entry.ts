@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { createFiles } from './exec/files.js'
 import { appendTrace, createRunner, type Trace } from './exec/run.js'
-import { exit, write } from './exec/standard.js'
+import { answer, exit, readAll, say } from './exec/standard.js'
 import { createKernel } from './kernel/kernel.js'
 import { within } from './plan/batch.js'
 import type { Operation } from './plan/operation.js'
@@ -12,7 +11,7 @@ declare const told: Invocation
 
 const { env } = process
 const file = env['PODWIRE_TRACE']
-const trace: Trace | undefined = file ? { file, warn: (text) => write(2, text) } : undefined
+const trace: Trace | undefined = file ? { file, warn: say } : undefined
 
 /** A netlink request in the trace: the command it stands for. */
 const traceOperation =
@@ -25,9 +24,9 @@ const traceOperation =
 main({
   plugin: told.plugin,
   env,
-  stdin: () => told.stdin ?? readFileSync(0, 'utf8'),
-  stdout: (text) => write(1, text),
-  stderr: (text) => write(2, text),
+  stdin: () => told.stdin ?? readAll(),
+  stdout: answer,
+  stderr: say,
   run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), trace }),
   files: createFiles(),
   kernel: env['PODWIRE_NO_NETLINK'] ? undefined : createKernel(traceOperation),

@@ -2,7 +2,7 @@ import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:
 import { names } from 'podwire:plugins'
 import { version as release } from 'podwire:version'
 import { delegations } from './exec/delegate.js'
-import { exit, write } from './exec/standard.js'
+import { answer, exit, readAll, say } from './exec/standard.js'
 import { type Environment, readEnvironment } from './protocol/environment.js'
 import { asCniError, attributed, CniError, codes, printError } from './protocol/errors.js'
 import { ipamType, memberOf, type Request, readInput, readRequest } from './protocol/invoke.js'
@@ -29,7 +29,7 @@ function main(): void {
 
 function becomeOther(environment: Environment): void {
   if (environment.command === 'VERSION') return void end(1, printVersions(versions))
-  const stdin = readInput(() => readFileSync(0, 'utf8'))
+  const stdin = readInput(readAll)
   told.become(pluginOfType(readRequest(environment, stdin)), stdin)
 }
 
@@ -97,13 +97,19 @@ function about(): string {
 }
 
 function end(fd: 1 | 2, text: string): void {
-  write(fd, text)
+  if (fd === 1) answer(text)
+  else say(text)
   exit(0)
 }
 
 try {
   main()
 } catch (thrown) {
-  write(1, printError(asCniError(thrown)))
+  const error = printError(asCniError(thrown))
+  try {
+    answer(error)
+  } catch {
+    exit(1, `${error}\n`)
+  }
   exit(1)
 }

@@ -1,5 +1,5 @@
-import { writeSync } from 'node:fs'
 import { internalBinding } from './exec/binding.js'
+import { exit, write } from './exec/standard.js'
 
 // What the binary does first: run the script of the plugin that it was started as. Each plugin has a script of its own, so that a start
 // reads, and takes out of V8's code cache, nothing that only others need (shared/build/bundle.ts). By a name that is no plugin's runs the one
@@ -58,7 +58,8 @@ export function compile(text: string, name: string, cache?: Buffer) {
 
 function become(require: NodeJS.Require, name: string, stdin?: string): void {
   const version = process.env['CNI_COMMAND'] === 'VERSION' ? asset(`${name}.version`) : undefined
-  if (version === undefined || !answer(version)) run(name, require, stdin)
+  if (version === undefined) run(name, require, stdin)
+  else answer(version)
 }
 
 function asset(name: string): Buffer | undefined {
@@ -66,15 +67,14 @@ function asset(name: string): Buffer | undefined {
   return bytes && Buffer.from(bytes)
 }
 
-/** What VERSION answers is known since the build (record.ts). Where it cannot be written, the plugin says so. */
-function answer(bytes: Buffer): boolean {
+/** What VERSION answers is known since the build (record.ts). */
+function answer(bytes: Buffer): never {
   try {
-    if (writeSync(1, bytes) !== bytes.length) return false
-  } catch {
-    return false
+    write(1, bytes)
+  } catch (thrown) {
+    exit(1, `cannot write to stdout: ${(thrown as Error).message}\n`)
   }
-  // At once, as entry.ts does.
-  return (process as unknown as { reallyExit(status: number): never }).reallyExit(0)
+  exit(0)
 }
 
 function run(name: string, require: NodeJS.Require, stdin?: string): void {

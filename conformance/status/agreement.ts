@@ -1,7 +1,9 @@
+import { join } from 'node:path'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import type { Host } from '../harness/host.js'
-import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
-import type { Finished } from '../harness/process.js'
+import { suites } from '../harness/locations.js'
+import { type Call, environment, runPlugin, type Verb } from '../harness/plugin.js'
+import type { Finished, ProcessOptions } from '../harness/process.js'
 import type { Row } from './rows.js'
 
 const wire = { cniVersion: '1.1.0', name: 'wire', type: 'bridge', ipam: { type: 'host-local', subnet: '10.32.0.0/24' } }
@@ -9,6 +11,8 @@ const wire = { cniVersion: '1.1.0', name: 'wire', type: 'bridge', ipam: { type: 
 /** A row on a host that has what its ADD needs: a container, a link to the LAN, one to lend, and the plugin in front of it. */
 export interface Stage {
   readonly host: Host
+  /** How a process is started that makes the call itself. */
+  readonly start: (verb: Verb) => { readonly argv: readonly string[]; readonly options: ProcessOptions }
   readonly call: (verb: Verb, more?: object, surroundings?: Partial<Call>) => Promise<Finished>
 }
 
@@ -27,7 +31,14 @@ export async function stage(host: Host, { config, isChained }: Row): Promise<Sta
   const own = { cniVersion: '1.1.0', name: 'own', ...config, ...(prevResult ? { prevResult } : {}) }
   const call: Stage['call'] = (verb, more = {}, surroundings = {}) =>
     runPlugin(host, { ...request(verb, { ...own, ...more }, config.type), ...surroundings })
-  return { host, call }
+  const start: Stage['start'] = (verb) => {
+    const asked = request(verb, own, config.type)
+    return {
+      argv: [join(suites.podwire, config.type)],
+      options: { stdin: JSON.stringify(own), env: environment(asked) },
+    }
+  }
+  return { host, call, start }
 }
 
 /** What STATUS says: "available", or its message; it says nothing else. */

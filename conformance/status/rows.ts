@@ -37,7 +37,7 @@ export const rows: readonly Row[] = [
     ...iptables,
     writes: [leases, records],
   },
-  { name: 'bridge with macspoofchk', config: { type: 'bridge', macspoofchk: true }, programs: ['nft', 'ip'] },
+  { name: 'bridge with macspoofchk', config: { type: 'bridge', macspoofchk: true }, programs: ['nft', 'ip', 'nsenter'] },
   { name: 'ptp', config: { type: 'ptp', ipam }, writes: [leases, records] },
   { name: 'ptp with masquerade', config: { type: 'ptp', ipMasq: true, ipam }, programs: ['nft'] },
   {
@@ -61,8 +61,7 @@ export const rows: readonly Row[] = [
   {
     name: 'host-device',
     config: { type: 'host-device', device: 'spare0', ipam },
-    programs: ['nsenter'],
-    later: ['ip'],
+    later: ['nsenter', 'ip'],
     writes: [leases, records],
   },
   {

@@ -28,6 +28,7 @@ function exerciseFiles(files: typeof fs, folder: string): void {
   const reading = files.openSync(other, 'r')
   files.readSync(reading, Buffer.alloc(8))
   files.readSync(reading, Buffer.alloc(8), 0, 8, 1)
+  files.readSync(reading, Buffer.allocUnsafeSlow(8))
   files.fstatSync(reading)
   files.closeSync(reading)
   for (const encoding of ['utf8', 'latin1'] as const) files.readFileSync(file, encoding)
@@ -55,6 +56,8 @@ function exerciseFiles(files: typeof fs, folder: string): void {
     () => files.unlinkSync(none),
     () => files.readdirSync(none),
     () => files.readlinkSync(none),
+    () => files.mkdirSync(`${none}/below`, { mode: 0o700 }),
+    () => files.accessSync(none, files.constants.W_OK),
   ]) {
     try {
       fail()

@@ -14,15 +14,20 @@ export interface Recording {
 }
 
 const fs = require('node:fs') as typeof import('node:fs')
-const { readFileSync, writeSync } = fs
+const { readFileSync, readSync, writeSync } = fs
 const { plugin, file, flows } = JSON.parse(readFileSync(0, 'utf8')) as Recording
 const script = compile(readFileSync(file, 'latin1'), file)
 const waiting = flows.values()
-let [input, output] = ['', '']
+let [input, output] = [Buffer.alloc(0), '']
 
 /** The script's own standard input, output and end; all else is real. */
 Object.assign(fs, {
-  readFileSync: (...words: Parameters<typeof readFileSync>) => (words[0] === 0 ? input : readFileSync(...words)),
+  readSync: (...words: Parameters<typeof readSync>) => {
+    if (words[0] !== 0) return readSync(...words)
+    const length = input.copy(words[1] as Buffer)
+    input = input.subarray(length)
+    return length
+  },
   writeSync: (...words: Parameters<typeof writeSync>) => {
     const [fd, data] = words
     if (fd > 2) return writeSync(...words)
@@ -48,7 +53,7 @@ function next(): void {
     return
   }
   const { command, netns, config } = flow
-  input = JSON.stringify(config)
+  input = Buffer.from(JSON.stringify(config))
   output = ''
   Object.assign(process.env, { CNI_COMMAND: command, CNI_NETNS: netns })
   script.run(require, { plugin, become: () => undefined })

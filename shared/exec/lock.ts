@@ -1,8 +1,9 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
 import type { Kernel } from '../kernel/kernel.js'
 import type { Host } from '../plan/host.js'
 import { errnoOf, messageOf, stateRoot } from '../plan/state.js'
 import { CniError, codes } from '../protocol/errors.js'
+import { makeDirectories } from './directories.js'
 import type { Run } from './run.js'
 import { firstLine } from './stderr.js'
 
@@ -132,7 +133,7 @@ const attempts = 3
 function makeFolder(path: string): void {
   const folder = path.slice(0, path.lastIndexOf('/'))
   try {
-    mkdirSync(folder, { recursive: true, mode: 0o700 })
+    makeDirectories(folder, 0o700)
   } catch (thrown) {
     throw new CniError(codes.ioFailure, `cannot make ${folder}`, { details: messageOf(thrown), cause: thrown })
   }

@@ -10,6 +10,8 @@ interface Functions {
   readonly setns: (fd: number, kind: number) => number
   readonly unshare: (kinds: number) => number
   readonly flock: (fd: number, operation: number) => number
+  /** Fails when a signal comes, too. */
+  readonly poll: (descriptors: bigint, count: bigint, milliseconds: number) => number
   /** Returns only when it fails. */
   readonly _exit: (status: number) => number
   readonly syscall: (number: bigint, first: bigint, second: bigint, third: bigint, fourth: bigint) => bigint
@@ -48,6 +50,7 @@ const signatures: Record<keyof Functions, object> = {
   setns: { arguments: ['int32', 'int32'], return: 'int32' },
   unshare: { arguments: ['int32'], return: 'int32' },
   flock: { arguments: ['int32', 'int32'], return: 'int32' },
+  poll: { arguments: ['pointer', 'uint64', 'int32'], return: 'int32' },
   _exit: { arguments: ['int32'], return: 'int32' },
   syscall: { arguments: ['int64', 'int64', 'int64', 'int64', 'int64'], return: 'int64' },
 }

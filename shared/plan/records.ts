@@ -101,7 +101,8 @@ export function staleRecords<Data>(
 
 /** What an ADD writes that notes a record of each kind. */
 export function recordWritings(network: string, ...kinds: readonly string[]): readonly Writing[] {
-  return kinds.map((kind) => ({ directory: directoryOf(kind, network) }))
+  const drafts = { directory: draftDirectory, files: 0 }
+  return [drafts, ...kinds.map((kind) => ({ directory: directoryOf(kind, network) }))]
 }
 
 /** Every record of one network, or in one folder. */

@@ -13,6 +13,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs'
+import { makeDirectories } from '../exec/directories.js'
 
 // How every file is read and written that a call leaves for a later one: records, original values, leases, locks. A file may be garbled or
 // planted, and a writer may be killed or run out of space at any moment. So reading never follows a link, waits or takes more than a
@@ -137,7 +138,7 @@ export function replaceState(files: StateFiles, file: string, text: string, { di
       discard(files, draft)
       const errno = errnoOf(thrown)
       if (attempt === attempts || (errno !== 'ENOENT' && errno !== 'EEXIST')) throw thrown
-      for (const one of [directory, folderOf(file)]) files.mkdirSync(one, { recursive: true, mode: 0o700 })
+      for (const one of [directory, folderOf(file)]) makeDirectories(one, 0o700, files.mkdirSync)
     }
   }
 }

@@ -41,7 +41,7 @@ const keepingNothing = [0x9fa0, 0x62656572]
 function deepestExisting(directory: string): { existing: string; missing: readonly string[] } {
   const missing: string[] = []
   let existing = directory
-  while (existing !== '' && !isThere(existing)) {
+  while (existing !== '' && existing !== '.' && !isThere(existing)) {
     missing.push(existing)
     const slash = existing.lastIndexOf('/')
     existing = slash < 0 ? '.' : existing.slice(0, slash)

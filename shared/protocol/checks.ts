@@ -57,6 +57,7 @@ export const checks = {
     test: (text) => text === '' || isChainName(text),
     expected: 'the name of an iptables chain: up to 28 letters, digits, ".", "_" and "-", or nothing',
   },
+  path: { test: (text) => !text.includes('\0'), expected: 'a path, without the character NUL' },
   absolutePath: {
     test: (text) => text.startsWith('/') && !text.includes('\0') && !text.split('/').includes('..'),
     expected: 'an absolute path without ".."',

@@ -55,9 +55,18 @@ export function readVersion(request: Request, plugin: AnyPlugin): Version {
 /**
  * Runs one verb of one plugin, as its own process would: everything is checked first, and when the verb throws, all
  * that it did so far is taken back.
+ * @param deliver gives the caller the result: where that fails, the ADD has failed
  * @returns the result of an ADD
  */
-export function invoke(plugin: AnyPlugin, request: Request, host: Host, ownDelegate?: AnyPlugin): Result | undefined {
+export function invoke(
+  plugin: AnyPlugin,
+  request: Request,
+  host: Host,
+  {
+    ownDelegate,
+    deliver,
+  }: { ownDelegate?: AnyPlugin | undefined; deliver?: (result: Result, version: Version) => void } = {},
+): Result | undefined {
   const name = String(request.json['name'])
   try {
     const version = readVersion(request, plugin)
@@ -65,7 +74,9 @@ export function invoke(plugin: AnyPlugin, request: Request, host: Host, ownDeleg
     if (verb === 'ADD' || verb === 'DEL') refuseOwnNetns(request.environment)
     if (verb === 'ADD') host.journal.reserve()
     const call = { ...readCall(plugin, request, version, host), ...(ownDelegate ? { ownDelegate } : {}) }
-    return verbTable[verb](plugin, call)
+    const result = verbTable[verb](plugin, call)
+    if (result) deliver?.(result, version)
+    return result
   } catch (thrown) {
     const error = attributed(asCniError(thrown), plugin.name, name)
     const left = host.journal.rollback({ run: host.run, files: host.files, kernel: host.kernel })

@@ -6,8 +6,8 @@ import type { Run } from '../exec/run.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { createHost } from '../plan/host.js'
 import { type Environment, readEnvironment } from './environment.js'
-import { asCniError, attributed, printError } from './errors.js'
-import { invoke, ipamType, type Request, readInput, readRequest, readVersion } from './invoke.js'
+import { asCniError, attributed, CniError, codes, printError } from './errors.js'
+import { invoke, ipamType, type Request, readInput, readRequest } from './invoke.js'
 import { pluginAt } from './name.js'
 import type { AnyPlugin } from './plugin.js'
 import { printResult } from './result.js'
@@ -32,16 +32,43 @@ export interface World {
  * The order of the checks is the official library's: it decides which of several mistakes is reported.
  */
 export async function main(world: World): Promise<0 | 1> {
+  const { write, attempt } = answering(world.stdout)
   try {
-    await dispatch(world)
+    await dispatch({ ...world, stdout: write })
     return 0
   } catch (thrown) {
-    world.stdout(printError(asCniError(thrown)))
+    const error = asCniError(thrown)
+    if (!attempt(printError(error))) world.stderr(`${error.message}\n${error.details}\n`)
     return 1
   }
 }
 
 // --- internal
+
+/** One answer: after a first one that could not be written whole a second would only garble it. */
+function answering(stdout: World['stdout']) {
+  let isBroken = false
+  const write = (text: string): void => {
+    try {
+      stdout(text)
+    } catch (cause) {
+      isBroken = true
+      throw new CniError(codes.ioFailure, `cannot write to stdout: ${(cause as Error).message}`, {
+        fix: 'let whoever starts the plugin read its standard output to the end',
+        cause,
+      })
+    }
+  }
+  const attempt = (text: string): boolean => {
+    try {
+      if (!isBroken) write(text)
+    } catch {
+      // The text goes to stderr instead.
+    }
+    return !isBroken
+  }
+  return { write, attempt }
+}
 
 async function dispatch(world: World): Promise<void> {
   const name = world.plugin
@@ -66,8 +93,10 @@ async function dispatch(world: World): Promise<void> {
     dryRun: world.env['PODWIRE_DRY_RUN'] === '1',
     stderr: world.stderr,
   })
-  const result = invoke(plugin, request, host, await ownDelegate(request, world.files))
-  if (result) world.stdout(printResult(result, readVersion(request, plugin)))
+  invoke(plugin, request, host, {
+    ownDelegate: await ownDelegate(request, world.files),
+    deliver: (result, version) => world.stdout(printResult(result, version)),
+  })
 }
 
 function load(name: string): Promise<AnyPlugin | undefined> {
