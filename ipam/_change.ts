@@ -1,5 +1,5 @@
 import { type Address, formatAddress } from '../shared/net/address.js'
-import { errnoOf } from '../shared/plan/state.js'
+import { errnoOf, messageOf } from '../shared/plan/state.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 import { type LeaseFiles, syncDirectory, unless, writeDraft } from './_files.js'
 import { type Lease, leaseText, type Owner } from './_lease.js'
@@ -116,11 +116,11 @@ function takeBack(files: LeaseFiles, paths: readonly string[], cause?: unknown):
       unless(['ENOENT'], () => files.unlinkSync(path))
     } catch (thrown) {
       if (errnoOf(thrown) === undefined) throw thrown
-      left.push(`${path}: ${(thrown as Error).message}`)
+      left.push(`${path}: ${messageOf(thrown)}`)
     }
   }
   if (left.length === 0) return
-  const first = cause === undefined ? [] : [(cause as Error).message]
+  const first = cause === undefined ? [] : [messageOf(cause)]
   throw new CniError(codes.cleanupIncomplete, `cannot free ${left.length} of ${paths.length} leases`, {
     details: [...first, ...left.map((line) => `left behind: ${line}`)].join('\n'),
     fix: 'mend the cause and repeat the same DEL or GC',

@@ -40,6 +40,9 @@ export function exhaustionError({ message, set }: Exhausted, view: LeaseView, fr
 
 // --- internal
 
+/** Milliseconds since 1970 of the last moment that a Date can tell; a file's time may lie behind it. */
+const latest = 8.64e15
+
 function isoTime(milliseconds: number): string {
-  return new Date(milliseconds).toISOString()
+  return new Date(Math.min(milliseconds, latest)).toISOString()
 }

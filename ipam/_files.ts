@@ -1,5 +1,5 @@
 import { linkSync, readFileSync, symlinkSync, utimesSync } from 'node:fs'
-import { errnoOf, readState, systemStateFiles, Unusable, writeNew } from '../shared/plan/state.js'
+import { errnoOf, messageOf, readState, systemStateFiles, Unusable, writeNew } from '../shared/plan/state.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 
 /** The system calls the lease store makes, in one place: tests break each of them at every turn. */
@@ -25,7 +25,7 @@ export function reaching<T>(what: string, body: () => T): T {
     const errno = errnoOf(thrown)
     if (thrown instanceof CniError || errno === undefined) throw thrown
     const fix = fixes[errno]
-    const details = (thrown as Error).message
+    const details = messageOf(thrown)
     throw new CniError(codes.ioFailure, `cannot ${what}`, { details, cause: thrown, ...(fix ? { fix } : {}) })
   }
 }
@@ -61,6 +61,7 @@ export function syncDirectory(files: LeaseFiles, path: string): void {
 
 const fixes: Record<string, string> = {
   EACCES: 'run the plugin as root, or give it write access to ipam.dataDir',
+  EDQUOT: 'raise the quota on the file system of ipam.dataDir, or free space',
   ENOSPC: 'free space or inodes on the file system of ipam.dataDir',
   ENOTDIR: 'ipam.dataDir must lead through directories only',
   EROFS: 'point ipam.dataDir to a writable file system',

@@ -7,7 +7,7 @@
 // are found by looking at names, never into files, and past a bound in one listing of the directory.
 
 import { makeDirectories } from '../shared/exec/directories.js'
-import { errnoOf } from '../shared/plan/state.js'
+import { errnoOf, messageOf } from '../shared/plan/state.js'
 import type { Writing } from '../shared/plan/writable.js'
 import { changesOf, type Leases, type Updates } from './_change.js'
 import type { Epoch } from './_epoch.js'
@@ -50,7 +50,7 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
       return true
     } catch (thrown) {
       if (errnoOf(thrown) === undefined) throw thrown
-      warn(`cannot write the lease index ${state} (the next call will be slower): ${(thrown as Error).message}`)
+      warn(`cannot write the lease index ${state} (the next call will be slower): ${messageOf(thrown)}`)
       return false
     }
   }

@@ -1,6 +1,7 @@
 import { withLock } from '../shared/exec/lock.js'
 import { compareAddress, formatAddress, parseCidr } from '../shared/net/address.js'
 import { requireForAdd } from '../shared/plan/needs.js'
+import { messageOf } from '../shared/plan/state.js'
 import { checks } from '../shared/protocol/checks.js'
 import { isIdentifier } from '../shared/protocol/environment.js'
 import { CniError, codes, invalidConfiguration } from '../shared/protocol/errors.js'
@@ -149,7 +150,7 @@ function readDns({ config, host }: Call): Dns {
   try {
     return parseResolvConf(host.files.read(path))
   } catch (thrown) {
-    const details = (thrown as Error).message
+    const details = messageOf(thrown)
     throw new CniError(codes.ioFailure, `cannot read ipam.resolvConf ${path}`, { details, cause: thrown })
   }
 }

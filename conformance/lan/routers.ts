@@ -16,7 +16,7 @@ const advertisement = Buffer.concat([
 ])
 
 /** Sends one router advertisement to all nodes; receivers insist on the hop limit 255, which no router lets through. */
-async function advertise(router: Container, link: string): Promise<void> {
+export async function advertise(router: Container, link: string): Promise<void> {
   const [ipv6, multicastHops] = [41, 18]
   const own = async () => router.output(['ip', '-6', '-o', 'addr', 'show', 'dev', link, 'scope', 'link', '-tentative'])
   await until(`the router has an address on ${link}`, async () => (await own()).includes('fe80::'))
@@ -52,12 +52,14 @@ export async function onlyTheAskedListen(
   await chain.check()
 }
 
-async function heard(container: Container): Promise<number> {
+/** How many advertisements reached a container. */
+export async function heard(container: Container): Promise<number> {
   const counters = await container.output(['cat', '/proc/net/snmp6'])
   return Number(/^Icmp6InRouterAdvertisements\s+(\d+)/m.exec(counters)?.[1])
 }
 
-async function learnt(container: Container): Promise<{ addresses: string[]; routes: string[] }> {
+/** What a container has of advertisements. */
+export async function learnt(container: Container): Promise<{ addresses: string[]; routes: string[] }> {
   const lines = async (words: string[]) =>
     (await container.output(['ip', '-6', '-o', ...words])).split('\n').filter((line) => line !== '')
   return {

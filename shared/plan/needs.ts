@@ -3,6 +3,7 @@ import { hasProgram } from '../exec/run.js'
 import { type Feature, missingFeatures } from '../net/probe.js'
 import { asCniError, CniError, codes } from '../protocol/errors.js'
 import type { Host } from './host.js'
+import { messageOf } from './state.js'
 import { type Writing, writeObstacles } from './writable.js'
 
 /** What an ADD needs of this machine under one configuration. */
@@ -81,7 +82,7 @@ function settingObstacle(path: string): readonly string[] {
     accessSync(`/proc/sys/${path}`, constants.W_OK)
     return []
   } catch (thrown) {
-    return [`${path}: ${(thrown as Error).message}`]
+    return [`${path}: ${messageOf(thrown)}`]
   }
 }
 

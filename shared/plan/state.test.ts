@@ -15,6 +15,8 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lateDisk } from '../testing/power.js'
 import {
   clearDrafts,
+  errnoOf,
+  messageOf,
   mostBytes,
   namesIn,
   parseState,
@@ -186,4 +188,16 @@ test('names are of a directory that is one', () => {
   expect(namesIn(systemStateFiles, directory)).toEqual(['file', 'link'])
   expect(namesIn(systemStateFiles, join(directory, 'none'))).toEqual([])
   for (const path of [file, join(directory, 'link')]) expect(() => namesIn(systemStateFiles, path)).toThrow(Unusable)
+})
+
+test.each([
+  [-122, 'EDQUOT', "EDQUOT: disk quota exceeded, unlink '/a'"],
+  [-116, 'ESTALE', "ESTALE: stale file handle, unlink '/a'"],
+  [-117, 'EUCLEAN', "EUCLEAN: the file system needs repair, unlink '/a'"],
+  [-37, 'ENOLCK', "ENOLCK: no locks available, unlink '/a'"],
+  [-28, 'ENOSPC', 'as Node says it'],
+])('an error of a disk has its name, also where Node has none: %i', (errno, name, message) => {
+  const code = errno === -28 ? 'ENOSPC' : 'UNKNOWN'
+  const thrown = Object.assign(new Error('as Node says it'), { errno, code, syscall: 'unlink', path: '/a' })
+  expect([errnoOf(thrown), messageOf(thrown)]).toEqual([name, message])
 })

@@ -1,4 +1,5 @@
 import { accessSync, constants, lstatSync, statfsSync, statSync } from 'node:fs'
+import { messageOf } from './state.js'
 
 /** A directory that files are written into, and how many of them: each takes an inode and a block. */
 export interface Writing {
@@ -64,7 +65,7 @@ function directoryObstacle(directory: string): string | undefined {
     accessSync(`${directory}/.`, constants.W_OK | constants.X_OK)
     if (statSync(directory).nlink === 0) return `ENOENT: the directory was removed`
   } catch (thrown) {
-    return (thrown as Error).message
+    return messageOf(thrown)
   }
   return keepingNothing.includes(statfsSync(directory).type) ? 'EPERM: this file system keeps no files' : undefined
 }
