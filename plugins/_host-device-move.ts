@@ -36,7 +36,7 @@ export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation
   return [
     {
       ...setAlias(device, device),
-      undo: [setAlias(device, moved.alias ?? ''), ...(moved.up ? [setUp({ link: device })] : [])],
+      undo: asBefore({ ...moved, device }),
     },
     {
       ...setLink({ link: device }, ['netns', netns, 'name', passing], `move ${device} into the container`),
