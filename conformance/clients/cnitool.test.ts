@@ -33,7 +33,7 @@ function suiteWithIdlePortmap(): string {
 
 test('a portmap that does nothing is found out', { timeout: 240_000 }, async (context) => {
   needs(context, commands)
-  const { failed, passed, status } = await runScenario('examples', [], suiteWithIdlePortmap())
+  const { failed, passed, status } = await runScenario('examples', [], { plugins: suiteWithIdlePortmap() })
   expect(status).toBe(1)
   expect(passed.length).toBeGreaterThan(0)
   for (const network of ['podman', 'bridge', 'kind', 'dual']) {

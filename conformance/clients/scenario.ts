@@ -1,8 +1,9 @@
 /** Turns a scenario's lines into a test: every "FAIL" line is in the message, every "skip" line on the terminal. */
+import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
-import { commandPath, repository, suites } from '../harness/locations.js'
+import { commandPath, repository, suites, systemCommand } from '../harness/locations.js'
 import { run } from '../harness/process.js'
 
 const deadline = 240_000
@@ -20,10 +21,28 @@ export type Outcome = {
 const linesOf = (output: string, word: string) =>
   output.split('\n').flatMap((line) => (line.startsWith(`${word} `) ? [line.slice(word.length + 1)] : []))
 
-/** Runs one scenario in a cell with the plugins of a directory. */
-export async function runScenario(name: string, parameters: readonly string[], plugins: string): Promise<Outcome> {
+/**
+ * Where a scenario runs: with the plugins of a directory or of a release archive, the network configurations of a directory, and on
+ * this machine's root file system or another.
+ */
+export interface Place {
+  plugins?: string
+  archive?: string
+  configuration?: string
+  root?: string
+}
+
+/** Runs one scenario in a cell of its own. */
+export async function runScenario(name: string, parameters: readonly string[], place: Place): Promise<Outcome> {
   const argv = [join(repository, 'conformance/clients/run'), name, ...parameters]
-  const env = { PATH: commandPath, HOME: '/root', PODWIRE_BIN: plugins, OFFICIAL: process.env['OFFICIAL'] ?? '' }
+  const { plugins = suites.podwire, archive = '', configuration = '', root = '' } = place
+  const where = {
+    PODWIRE_BIN: plugins,
+    PODWIRE_ARCHIVE: archive,
+    PODWIRE_CONFIGURATION: configuration,
+    PODWIRE_ROOT: root,
+  }
+  const env = { PATH: commandPath, HOME: '/root', OFFICIAL: process.env['OFFICIAL'] ?? '', ...where }
   const { stdout, stderr, status } = await run(argv, { env, deadline })
   const [passed, failed, skipped] = ['ok', 'FAIL', 'skip'].map((word) => linesOf(stdout, word)) as [
     string[],
@@ -33,16 +52,25 @@ export async function runScenario(name: string, parameters: readonly string[], p
   return { passed, failed, skipped, finished: linesOf(stdout, 'done').length === 1, status, stderr }
 }
 
-/** Why this machine cannot run the commands; undefined when it can. Podman 5 has no CNI any more. */
-function obstacle(commands: readonly string[]): string | undefined {
+/** Why this machine cannot run the commands; undefined when it can. */
+export function obstacle(commands: readonly string[]): string | undefined {
   const installed = (command: string) =>
     commandPath.split(delimiter).some((directory) => existsSync(join(directory, command)))
   const missing = commands.filter((command) => !installed(command))
   if (missing.length > 0) return `not installed: ${missing.join(', ')}`
+  const unfit = commands.includes('podman') ? withoutCni() : undefined
+  if (unfit !== undefined) return unfit
   if (process.getuid?.() !== 0) return 'needs root'
   return readFileSync('/proc/filesystems', 'utf8').includes('\toverlay\n')
     ? undefined
     : 'this kernel has no overlay file system'
+}
+
+/** What podman is, where it has no CNI any more: from version 5 on it is built without. */
+function withoutCni(): string | undefined {
+  const version = execFileSync(systemCommand('podman'), ['--version'], { encoding: 'utf8' }).trim()
+  const major = Number(/version (\d+)/.exec(version)?.[1])
+  return major >= 5 ? `${version} has no CNI any more` : undefined
 }
 
 /** Says on the terminal what was not tried, and leaves the test as skipped. */
@@ -58,10 +86,15 @@ export function needs(context: TestContext, commands: readonly string[]): void {
 }
 
 /** Declares the test of one scenario against the suite under test. */
-export function scenario(name: string, commands: readonly string[], parameters: readonly string[] = []): void {
+export function scenario(
+  name: string,
+  commands: readonly string[],
+  parameters: readonly string[] = [],
+  place: Place = {},
+): void {
   test([name, ...parameters].join(' '), { timeout: deadline }, async (context) => {
     needs(context, commands)
-    const outcome = await runScenario(name, parameters, suites.podwire)
+    const outcome = await runScenario(name, parameters, place)
     for (const line of outcome.skipped) console.warn(`SKIPPED in ${name}: ${line}`)
     expect(outcome.failed, outcome.stderr).toEqual([])
     expect(outcome, 'the scenario ends by itself').toMatchObject({ finished: true, status: 0 })

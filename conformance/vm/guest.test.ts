@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { commandPath, repository } from '../harness/locations.js'
 import { type Finished, run } from '../harness/process.js'
+import { declareTests } from './elsewhere.js'
 import { runConformance } from './guest.js'
 
 // One machine runs at a time, which is why all that needs it is in this file: a boot may wait for another one's whole run.
@@ -73,14 +74,4 @@ describe('the virtual machine', () => {
 // The conformance tests that need a full kernel run as a whole while this file is loaded; what became of each of them is
 // a test here, so that the run's counts have them. PODWIRE_ALL_IN_VM=1 (make test-vm) runs all conformance tests there.
 const all = process.env['PODWIRE_ALL_IN_VM'] === '1'
-const { where, tests } = await runConformance({ filters: all ? [] : ['.vm.test.ts'], alwaysInMachine: all })
-console.log(`${tests.length} conformance tests ${where}`)
-
-describe('with a full kernel', () => {
-  for (const { file, name, state, note } of tests) {
-    test(`${file} > ${name}`, ({ skip }) => {
-      if (state === 'skipped') skip(note)
-      if (state === 'failed') throw new Error(note)
-    })
-  }
-})
+declareTests('with a full kernel', await runConformance({ filters: all ? [] : ['.vm.test.ts'], alwaysInMachine: all }))

@@ -4,14 +4,14 @@ import { nodeFlags } from '../../shared/build/flags.js'
 import { virtualModulesPlugin } from '../../shared/build/vite.js'
 import { ReportFile } from './report.js'
 
-// The conformance tests as one run among others: in the guest, or here on a full kernel. Outside stays what starts
-// the machine. Two workers, because tests wait for plugins most of the time; vitest would take one.
+// The conformance tests as one run among others: in the guest, on another root, or here on a full kernel. Outside stays what
+// starts these. Two workers, because tests wait for plugins most of the time; vitest would take one.
 export default defineConfig({
   plugins: [virtualModulesPlugin()],
   test: {
     root: fileURLToPath(new URL('../..', import.meta.url)),
     include: ['conformance/**/*.test.ts'],
-    exclude: ['conformance/vm/guest.test.ts'],
+    exclude: ['conformance/vm/guest.test.ts', 'conformance/roots/*.test.ts'],
     globalSetup: 'conformance/setup/global.ts',
     execArgv: nodeFlags,
     reporters: ['verbose', new ReportFile()],

@@ -1,0 +1,36 @@
+import { join } from 'node:path'
+import { obstacle } from '../clients/scenario.js'
+import { repository } from '../harness/locations.js'
+import { declareTests, type Elsewhere, logged, testsOf, unrun } from '../vm/elsewhere.js'
+import { demand, entering } from './place.js'
+
+// Conformance tests with Debian 13's tools, as a whole while this file is loaded; what became of each of them is a test here.
+// `make test` runs those whose outcome the tools decide: what ip, nft, tc and iptables are told and say. PODWIRE_ALL_IN_ROOT=1
+// (make test-roots) runs all but those that need a full kernel.
+const toolDependent = [
+  'conformance/bandwidth/',
+  'conformance/devices/',
+  'conformance/firewall/',
+  'conformance/lan/',
+  'conformance/main/',
+  'conformance/netlink/',
+  'conformance/oracle/',
+  'conformance/portmap/',
+  'conformance/ptp/',
+  'conformance/tuning/',
+]
+/** Seconds: three times what it takes, so that no run hangs for ever. */
+const limit = { some: '1500', all: '3600' }
+const all = process.env['PODWIRE_ALL_IN_ROOT'] === '1'
+
+async function runOnTools(): Promise<Elsewhere> {
+  const filters = all ? [] : toolDependent
+  const reason = obstacle([])
+  if (reason !== undefined) return { where: `not run with Debian 13's tools: ${reason}`, tests: unrun(filters, reason) }
+  demand('debian-13')
+  const vitest = join(repository, 'conformance/vm/vitest')
+  const argv = [...entering('debian-13'), 'timeout', all ? limit.all : limit.some, vitest, '--exclude=**/*.vm.test.ts']
+  return { where: "with Debian 13's tools", tests: testsOf(await logged([...argv, ...filters], 'debian-13')) }
+}
+
+declareTests("with Debian 13's tools", await runOnTools())
