@@ -1,4 +1,4 @@
-import { describe, expect } from 'vitest'
+import { describe, expect, vi } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
@@ -148,8 +148,14 @@ describe('DEL with little to go by:', () => {
     resultOf(await runPlugin(host, add))
     await container.remove()
     succeedSilently(await runPlugin(host, call('DEL', container, { config })))
-    const left = await state(host)
-    expect(left.filter((line) => /10\.1\.2\.2|fd00:1:2::2|CNI-/.test(line))).toEqual([])
+    // The link and its routes go with the namespace, which the kernel takes down in its own time.
+    await vi.waitFor(
+      async () => {
+        const left = await state(host)
+        expect(left.filter((line) => /10\.1\.2\.2|fd00:1:2::2|CNI-/.test(line))).toEqual([])
+      },
+      { timeout: 10_000 },
+    )
   })
 
   test.for(['nftables', 'iptables'])(
