@@ -4,6 +4,7 @@ import type { Host } from '../plan/host.js'
 import { errnoOf, messageOf, stateRoot } from '../plan/state.js'
 import { CniError, codes } from '../protocol/errors.js'
 import { makeDirectories } from './directories.js'
+import { holdersOf } from './holders.js'
 import type { Run } from './run.js'
 import { firstLine } from './stderr.js'
 
@@ -46,33 +47,60 @@ export function aloneIn<T>(host: Host, netns: string, body: () => T, { official 
   return holding(path, inside, { host, open: () => openOwn(path, ours), isTemporary: true })
 }
 
-// --- internal
-
-interface LockOptions {
+export interface LockOptions {
   readonly host: { readonly run: Run; readonly kernel?: Pick<Kernel, 'tryLock'> | undefined }
+  /** How long to wait for another holder. */
   readonly seconds?: number
+  /** What it means, and what to do, when somebody else has the lock at the deadline. */
+  readonly purpose?: { readonly message: string; readonly fix: string }
 }
 
-function holding<T>(
-  path: string,
-  body: () => T,
-  options: LockOptions & { open: () => number; isTemporary?: boolean },
-): T {
-  const { host, seconds = 60, open, isTemporary = false } = options
+/** A lock that is held as long as any process has the open file. */
+export interface Held {
+  readonly fd: number
+  /** Lets go of it; the file goes, too, unless others that have it open are to be waited for. */
+  readonly release: (options?: { keepsFile?: boolean }) => void
+}
+
+/** Takes a lock at a path of ours, where nobody else can, to give it to others. @throws as withLock */
+export function takeOwnLock(path: string, options: LockOptions): Held {
+  const fd = locked(path, { ...options, open: () => openOwn(path, ours) })
+  return {
+    fd,
+    release: ({ keepsFile = false } = {}) => {
+      if (!keepsFile) remove(path)
+      closeSync(fd)
+    },
+  }
+}
+
+// --- internal
+
+type Opening = LockOptions & { readonly open: () => number }
+
+function holding<T>(path: string, body: () => T, options: Opening & { isTemporary?: boolean }): T {
+  const fd = locked(path, options)
+  try {
+    return body()
+  } finally {
+    // Who waits for it sees that it is gone, and makes another.
+    if (options.isTemporary) remove(path)
+    closeSync(fd)
+  }
+}
+
+/** The open file of a lock that we have. */
+function locked(path: string, { open, ...options }: Opening): number {
   for (;;) {
     const fd = open()
     try {
-      take(fd, path, seconds, host)
-      if (!isStill(path, fd)) continue
-      try {
-        return body()
-      } finally {
-        // Who waits for it sees that it is gone, and makes another.
-        if (isTemporary) remove(path)
-      }
-    } finally {
+      take(fd, path, options)
+      if (isStill(path, fd)) return fd
+    } catch (thrown) {
       closeSync(fd)
+      throw thrown
     }
+    closeSync(fd)
   }
 }
 
@@ -80,7 +108,7 @@ function besideOfficial<T>(host: Host, netns: string, body: () => T): T {
   let fd: number | undefined
   try {
     fd = open(netns, constants.O_RDONLY)
-    take(fd, netns, 1, host)
+    take(fd, netns, { host, seconds: 1 })
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown
     host.warn(`podwire: going on without the lock that the official plugin takes: ${thrown.message}`)
@@ -152,18 +180,18 @@ function remove(path: string): void {
 }
 
 /** Waits for a lock on an open file. @throws code 11 at the deadline, 100 or 101 when flock fails */
-function take(fd: number, path: string, seconds: number, { run, kernel }: LockOptions['host']): void {
-  if (!kernel?.tryLock(fd)) acquire(fd, path, seconds, run)
-}
-
-function acquire(fd: number, path: string, seconds: number, run: Run): void {
+function take(fd: number, path: string, { host, seconds = 60, purpose }: LockOptions): void {
+  if (host.kernel?.tryLock(fd)) return
   const argv = ['flock', '-x', '-w', String(seconds), '-E', String(HELD), '3'] as const
-  const { status, signal, stderr, failure } = run({ argv, fds: [fd], seconds: seconds + 5 })
+  const { status, signal, stderr, failure } = host.run({ argv, fds: [fd], seconds: seconds + 5 })
   if (status === 0) return
   if (status === HELD) {
-    throw new CniError(codes.tryAgainLater, `another process has held the lock ${path} for more than ${seconds} s`, {
-      fix: `find it with: lslocks, or fuser -v ${path}`,
-    })
+    const {
+      message = `another process has held the lock ${path} for more than ${seconds} s`,
+      fix = `find it with: lslocks, or fuser -v ${path}`,
+    } = purpose ?? {}
+    const holders = holdersOf(fd).join(', ') || 'a process that /proc does not show here'
+    throw new CniError(codes.tryAgainLater, message, { details: `${holders} holds the lock ${path}`, fix })
   }
   if (failure === 'ENOENT') {
     throw new CniError(codes.toolMissing, `cannot lock ${path}: there is no flock`, { fix: 'install util-linux' })

@@ -9,6 +9,8 @@ export interface Command {
   readonly fds?: readonly number[]
   /** Or pipes it gets there: a text is one to read it from, null one whose output comes back in `extra`. */
   readonly pipes?: readonly (string | null)[]
+  /** An open file that it has besides, behind all others, as long as it runs (tool-lock.ts). */
+  readonly lock?: number
   /** For the trace: the commands this one runs in turn. */
   readonly parts?: readonly Pick<Command, 'argv' | 'stdin'>[]
   /** The child's whole environment; absent means the small fixed one that tools get. */

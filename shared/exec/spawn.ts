@@ -31,6 +31,7 @@ export function spawnProcess(
       pipe(false),
       ...(command.fds ?? []).map((fd) => ({ type: 'fd', fd })),
       ...(command.pipes ?? []).map((text) => (text === null ? pipe(false) : pipe(true, Buffer.from(text)))),
+      ...(command.lock === undefined ? [] : [{ type: 'fd', fd: command.lock }]),
     ],
   })
   const [stdout, stderr] = [1, 2].map((index) => result.output?.[index]?.toString() ?? '') as [string, string]

@@ -1,5 +1,6 @@
 import type { Files } from '../exec/files.js'
 import type { Run } from '../exec/run.js'
+import type { ToolLock } from '../exec/tool-lock.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { asCniError, CniError, codes } from '../protocol/errors.js'
 import { apply, type Hands, sweep } from './apply.js'
@@ -10,6 +11,8 @@ import { render } from './render.js'
 /** The machine a plugin works on: looks through `run` and `files`, changes only through `apply` and `sweep`. */
 export interface Host {
   readonly run: Run
+  /** Absent where nothing may change, or another plugin of ours waits for this one. */
+  readonly tools?: ToolLock | undefined
   readonly files: Files
   readonly kernel?: Kernel | undefined
   /** The caller's environment: what a delegate gets. */
@@ -28,18 +31,20 @@ export interface Host {
 
 export function createHost(options: {
   run: Run
+  tools?: ToolLock | undefined
   files: Files
   kernel?: Kernel | undefined
   env: Host['env']
   dryRun: boolean
   stderr: (text: string) => void
 }): Host {
-  const { run, files, kernel, env, dryRun, stderr } = options
+  const { run, tools, files, kernel, env, dryRun, stderr } = options
   const journal = createJournal()
   const hands: Hands = { run, files, kernel }
   const show = (plan: readonly Operation[]) => stderr(render(plan))
   return {
     run,
+    tools,
     files,
     kernel,
     env,

@@ -74,6 +74,7 @@ export function invoke(
     if (verb === 'ADD' || verb === 'DEL') refuseOwnNetns(request.environment)
     if (verb === 'ADD') host.journal.reserve()
     const call = { ...readCall(plugin, request, version, host), ...(ownDelegate ? { ownDelegate } : {}) }
+    host.tools?.waitForEarlier(call.validAttachments)
     const result = verbTable[verb](plugin, call)
     if (result) deliver?.(result, version)
     return result

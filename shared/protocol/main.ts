@@ -1,8 +1,9 @@
 import { ipams, names, plugins } from 'podwire:plugins'
 import { version as release } from 'podwire:version'
-import { lookForDelegate, refuseLoop } from '../exec/delegate.js'
+import { delegations, lookForDelegate, refuseLoop } from '../exec/delegate.js'
 import type { Files } from '../exec/files.js'
 import type { Run } from '../exec/run.js'
+import { createToolLock, type ToolLock } from '../exec/tool-lock.js'
 import type { Kernel } from '../kernel/kernel.js'
 import { createHost } from '../plan/host.js'
 import { type Environment, readEnvironment } from './environment.js'
@@ -85,18 +86,37 @@ async function dispatch(world: World): Promise<void> {
   }
   const request = readRequest(environment, readInput(world.stdin))
   if (!ipams.includes(name)) refuseBelowItself(request, world.env, name)
+  const tools = toolLockOf(request, world)
   const host = createHost({
-    run: world.run,
+    run: tools?.run ?? world.run,
+    tools,
     files: world.files,
     kernel: world.kernel,
     env: world.env,
-    dryRun: world.env['PODWIRE_DRY_RUN'] === '1',
+    dryRun: isDryRun(world),
     stderr: world.stderr,
   })
-  invoke(plugin, request, host, {
-    ownDelegate: await ownDelegate(request, world.files),
-    deliver: (result, version) => world.stdout(printResult(result, version)),
-  })
+  try {
+    invoke(plugin, request, host, {
+      ownDelegate: await ownDelegate(request, world.files),
+      deliver: (result, version) => world.stdout(printResult(result, version)),
+    })
+  } finally {
+    tools?.release()
+  }
+}
+
+function isDryRun({ env }: World): boolean {
+  return env['PODWIRE_DRY_RUN'] === '1'
+}
+
+/** For a call that changes something. As a delegate of one of ours it would wait for that one; IPAM plugins start no tools that change anything. */
+function toolLockOf({ environment, json }: Request, world: World): ToolLock | undefined {
+  const { command, containerID, ifName } = environment
+  const changes = command === 'ADD' || command === 'DEL' || command === 'GC'
+  if (!changes || isDryRun(world) || world.env[delegations] !== undefined) return undefined
+  const ofContainer = command === 'GC' ? { containerID: '', ifName: '' } : { containerID, ifName }
+  return createToolLock({ network: String(json['name']), ...ofContainer }, { host: world, warn: world.stderr })
 }
 
 function load(name: string): Promise<AnyPlugin | undefined> {
