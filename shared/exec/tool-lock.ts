@@ -1,5 +1,4 @@
 import { readdirSync, statSync } from 'node:fs'
-import { attachmentHash } from '../net/names.js'
 import { errnoOf, stateRoot } from '../plan/state.js'
 import { CniError, codes } from '../protocol/errors.js'
 import type { Attachment } from '../protocol/plugin.js'
@@ -91,13 +90,20 @@ function garbageCollection(network: string): Attachment {
 
 const prefix = 'tools-'
 
-/** The network comes first, for a GC; hashed, as names may be longer than a file's. */
-function pathOf(attachment: Attachment): string {
-  return `${stateRoot}/${startOf(attachment.network)}${attachmentHash(attachment)}.lock`
+/** The network comes first, for a GC. */
+function pathOf({ network, containerID, ifName }: Attachment): string {
+  return `${stateRoot}/${startOf(network)}${shortened(`${containerID}/${ifName}`)}.lock`
 }
 
 function startOf(network: string): string {
-  return `${prefix}${attachmentHash(garbageCollection(network))}-`
+  return `${prefix}${shortened(network)}-`
+}
+
+/** A name may be longer than a file's. FNV-1a of 32 bits: where two have the same, one waits for the other's tools, and no more; SHA-512 would cost every call. */
+function shortened(name: string): string {
+  let hash = 0x811c9dc5
+  for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193)
+  return (hash >>> 0).toString(16)
 }
 
 function validPaths(network: string, valid: Parameters<ToolLock['waitForEarlier']>[0] = []): readonly string[] {
