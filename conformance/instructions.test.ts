@@ -39,8 +39,8 @@ const portMappings = [8080, 8081].map((port) => ({ hostPort: port, containerPort
 const rows: [Verb, { type: string; [key: string]: unknown }, number][] = [
   ['VERSION', { type: 'bridge' }, 0.58],
   ['ADD', { type: 'host-local', ipam }, 0.74],
-  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.06],
-  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.05],
+  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.1],
+  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.06],
 ]
 
 test('instructions of a call, against a bare start', { timeout: 10 * deadline }, async ({ host, skip }) => {
