@@ -83,13 +83,9 @@ export class Chain {
     for (const plugin of this.#list.plugins) await this.#call('GC', { ...plugin, ...(valid && attachments) })
   }
 
-  /** The bytes a plugin of the chain is given: keys in byte order, as libcni writes them. */
+  /** The bytes a plugin of the chain is given. */
   input(plugin: PluginConfig, previous?: Result, runtimeConfig?: Record<string, unknown>): string {
-    const { name, cniVersion } = this.#list
-    const config: Record<string, unknown> = { ...plugin, name, cniVersion }
-    if (previous !== undefined) config['prevResult'] = previous
-    if (runtimeConfig !== undefined && Object.keys(runtimeConfig).length > 0) config['runtimeConfig'] = runtimeConfig
-    return JSON.stringify(Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1))))
+    return inputOf(this.#list, plugin, previous, runtimeConfig)
   }
 
   async #call(command: Verb, plugin: PluginConfig, previous?: Result, bare = false): Promise<Finished> {
@@ -104,6 +100,19 @@ export class Chain {
     if (finished.status !== 0) throw new ChainError(command, plugin.type, finished)
     return finished
   }
+}
+
+/** The bytes a plugin of a list is given: keys in byte order, as libcni writes them. */
+export function inputOf(
+  { name, cniVersion }: Conflist,
+  plugin: PluginConfig,
+  previous?: Result,
+  runtimeConfig?: Record<string, unknown>,
+): string {
+  const config: Record<string, unknown> = { ...plugin, name, cniVersion }
+  if (previous !== undefined) config['prevResult'] = previous
+  if (runtimeConfig !== undefined && Object.keys(runtimeConfig).length > 0) config['runtimeConfig'] = runtimeConfig
+  return JSON.stringify(Object.fromEntries(Object.entries(config).sort(([a], [b]) => (a < b ? -1 : 1))))
 }
 
 function declared(plugin: PluginConfig, capabilityArgs: Record<string, unknown> = {}): Record<string, unknown> {

@@ -49,6 +49,11 @@ export class Killer {
     }
   }
 
+  /** How many of the kills came before the call's end. */
+  get share(): { hits: number; rounds: number } {
+    return { hits: this.#hits, rounds: this.#rounds }
+  }
+
   /** Every test that kills demands at its end that it did, on a slow and uneven machine, too. */
   expectHits(): void {
     expect(this.#hits, `kills of ${this.#rounds}`).toBeGreaterThan(this.#rounds / 4)
