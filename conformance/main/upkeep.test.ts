@@ -111,9 +111,9 @@ describe('STATUS', () => {
     expect(errorOf(finished)).toMatchObject({ code, msg: expect.stringContaining('unwell') })
   })
 
-  test('50 when no address is free', async ({ host }) => {
+  test('50 when no address is free, where the configuration asks for it', async ({ host }) => {
     const ranges = [[{ subnet: '10.1.2.0/30' }]]
-    const small = bridgeNetwork({ ipam: { ranges } })
+    const small = bridgeNetwork({ ipam: { ranges, statusOnFullRange: true } })
     const [plugin] = small.plugins
     const container = await host.container()
     await new Chain(host, small, { containerID: 'c1', netns: container.netns }).add()

@@ -31,7 +31,11 @@ export function callOf(command: 'ADD' | 'DEL', network: Network, more: Partial<C
   return { plugin: network.type, command, config, netns: '/run/netns/container0', ...more }
 }
 
-export const state = (host: Host) => takeSnapshot(host, { directories: ['/run/podwire'] })
+/** All but the cookie by which records know a namespace: only the kernel itself tells it, no tool. */
+export async function state(host: Host): Promise<string[]> {
+  const lines = await takeSnapshot(host, { directories: ['/run/podwire'] })
+  return lines.map((line) => line.replace(/,\\"cookie\\":\\"[^"]*\\"/, ''))
+}
 
 /** A host with a neighbour, a link to give away, and a container. */
 export async function prepare(host: Host) {
