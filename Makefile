@@ -18,7 +18,11 @@ base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
 SOURCES := $(shell find plugins ipam shared -name '*.ts' ! -name '*.test.ts' ! -path 'shared/testing/*') \
   $(shell find plugins ipam shared -type d) tsconfig.json shared/build/tsconfig.json
 
-.PHONY: all setup build demo install dist test-setup lint test test-vm test-roots bench profile clean
+FAULTS := conformance/faults conformance/main/killed conformance/devices/faults conformance/lan/faults conformance/ptp/faults \
+  conformance/outlive conformance/unclear conformance/state conformance/surroundings conformance/protocol/standard \
+  conformance/limits conformance/swapped conformance/changed
+
+.PHONY: all setup build demo install dist test-setup lint test test-vm test-roots faults kills bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -119,6 +123,14 @@ test-vm: test-setup build
 # on them. It takes about ten minutes; dist/reports/debian-13.log shows how far it is.
 test-roots: test-setup build $(AMD64_ARCHIVE)
 	PODWIRE_ALL_IN_ROOT=1 $(VITEST) run conformance/roots
+
+# The fault matrix: what was left after each kind of hostile moment, plugin by plugin (0), or why it cannot be hit. A quarter of an hour.
+faults: test-setup build
+	$(VITEST) run --project conformance --reporter=default --reporter=./conformance/faults/table.ts $(FAULTS)
+
+# 1,000 kills over all lists and backends, and the same with slow tools; about an hour.
+kills: test-setup build
+	PODWIRE_KILLS=1000 PODWIRE_ALL_KILLS=1 $(VITEST) run --project conformance conformance/faults/kills conformance/outlive
 
 bench: test-setup build
 	@conformance/setup/debian bench

@@ -29,6 +29,8 @@ export interface Outside {
 /** A throw-away machine: a network and a mount namespace of its own, with containers and an outside world on demand. */
 export class Host {
   readonly containers: Container[] = []
+  /** The plugins of podwire that were called in it, each with a verb once. */
+  readonly calls: { readonly plugin: string; readonly verb: string }[] = []
   readonly #started = new Set<Started>()
   readonly #holder: Started
   #made = 0

@@ -26,6 +26,7 @@ export interface Call {
 
 /** Starts one plugin call in a host; for tests that kill it or run many at once. */
 export function startPlugin(host: Host, call: Call): Started {
+  record(host, call)
   return host.start([binaryOf(call)], { stdin: standardInput(call), stdinPath: call.stdinPath, env: environment(call) })
 }
 
@@ -40,10 +41,16 @@ export async function runTraced(
   call: Call,
   options: readonly string[] = [],
 ): Promise<Finished & { calls: string }> {
+  record(host, call)
   const log = '/run/calls'
   const argv = [systemCommand('strace'), '-o', log, ...options, binaryOf(call)]
   const finished = await host.exec(argv, { stdin: standardInput(call), env: environment(call) })
   return { ...finished, calls: readFileSync(host.path(log), 'utf8') }
+}
+
+function record({ calls }: Host, { suite = 'podwire', plugin, command: verb }: Call): void {
+  const isKnown = calls.some((one) => one.plugin === plugin && one.verb === verb)
+  if (suite === 'podwire' && !isKnown) calls.push({ plugin, verb })
 }
 
 function binaryOf({ suite = 'podwire', plugin }: Call): string {
