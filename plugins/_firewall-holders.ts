@@ -17,11 +17,6 @@ export function hold(host: Host, thing: string, attachment: Attachment): void {
   put(host, thing, attachmentHash(attachment))
 }
 
-/** Notes that the official suite, whose attachments nobody can count, wants it too: it then stays for good. */
-export function holdForOfficialSuite(host: Host, thing: string): void {
-  put(host, thing, 'official')
-}
-
 export function release(host: Host, thing: string, attachment: Attachment): void {
   host.change(`no longer hold ${thing}`, () => remove(host, thing, attachmentHash(attachment)))
 }
@@ -53,11 +48,11 @@ function directoryOf(thing: string): string {
   return `${stateRoot}/${folder}/${thing}`
 }
 
-/** What is no directory has no names, which is only told of. */
+/** What is no directory has no names, which is only told of. 0.1.0 wrote "official", which no attachment is called. */
 function holders(host: Host, thing: string): readonly string[] {
   const directory = directoryOf(thing)
   try {
-    return namesIn(files, directory)
+    return namesIn(files, directory).filter((name) => name !== 'official')
   } catch (thrown) {
     host.warn(`firewall: ${directory} ${whyUnusable(thrown)}: it is skipped`)
     return []

@@ -4,10 +4,11 @@ import type { Operation } from '../shared/plan/operation.js'
 import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
 import { thingOf as addressThing } from './_firewall-admission.js'
-import { exclusively, hold, holdForOfficialSuite, othersHolding, release } from './_firewall-holders.js'
+import { exclusively, hold, othersHolding, release } from './_firewall-holders.js'
 import { type Isolation, othersWant, thingOf } from './_firewall-isolation.js'
 import {
   addressRules,
+  admittedBy,
   entryRule,
   type IngressPolicy,
   missingAddressRules,
@@ -38,7 +39,7 @@ export function installRules(host: Host, attachment: Attachment, wanted: Wanted,
       return [
         ...missingSkeleton(saved, tool, adminChain),
         ...own.flatMap((address) => missingAddressRules(saved, tool, address)),
-        ...(wanted.isolation ? isolationRules(host, attachment, wanted.isolation, { saved, tool }) : []),
+        ...(wanted.isolation ? [...missingStages(saved, tool), ...bridgeRules(saved, tool, wanted.isolation)] : []),
       ]
     })
     if (wanted.isolation) hold(host, thingOf(wanted.isolation), attachment)
@@ -52,8 +53,9 @@ export function removeRules(host: Host, attachment: Attachment, { addresses, iso
     const free = addresses.filter((address) => othersHolding(host, addressThing(address), attachment) === 0)
     const plan = toolsFor(addresses).flatMap((tool) => {
       const own = free.filter((address) => iptablesTool(address) === tool).flatMap(addressRules)
-      const shared = isolation ? unwantedRules(host, isolation, attachment) : []
       const saved = savedRules(host.run, tool, 'filter')
+      const isKept = !isolation || admitsOthers(host, saved, addresses, attachment)
+      const shared = isKept ? [] : unwantedRules(host, isolation, attachment)
       return [...own, ...shared].filter((rule) => hasRule(saved, rule)).map((rule) => removeRule(tool, rule))
     })
     host.sweep(plan)
@@ -94,17 +96,14 @@ function requireRules(host: Host, tool: Tool): SavedRules {
   })
 }
 
-/** Rules that are there before any of ours wanted them are the official plugin's, and so not ours to remove. */
-function isolationRules(
-  host: Host,
-  attachment: Attachment,
-  isolation: Isolation,
-  { saved, tool }: { saved: SavedRules; tool: Tool },
-): readonly Operation[] {
-  const missing = bridgeRules(saved, tool, isolation)
-  const thing = thingOf(isolation)
-  if (missing.length === 0 && othersHolding(host, thing, attachment) === 0) holdForOfficialSuite(host, thing)
-  return [...missingStages(saved, tool), ...missing]
+/**
+ * Whether addresses are admitted that no attachment of ours has: containers of the official plugin, which want their bridge's policy, too. It
+ * is asked each time, because they come and go without telling.
+ */
+function admitsOthers(host: Host, saved: SavedRules, addresses: readonly string[], attachment: Attachment): boolean {
+  return admittedBy(saved).some(
+    (address) => !addresses.includes(address) && othersHolding(host, addressThing(address), attachment) === 0,
+  )
 }
 
 function bridgeRules(saved: SavedRules, tool: Tool, { bridge, policy }: Isolation): readonly Operation[] {

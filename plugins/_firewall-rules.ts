@@ -22,6 +22,14 @@ export function addressRules(address: string): readonly (readonly string[])[] {
   ]
 }
 
+/** The addresses that such rules admit, in canonical text and without prefix lengths. */
+export function admittedBy(saved: SavedRules): readonly string[] {
+  return saved.flatMap(([verb, chain, option, host = '', ...target]) => {
+    const isAdmission = verb === '-A' && chain === 'CNI-FORWARD' && option === '-s' && target.join(' ') === '-j ACCEPT'
+    return isAdmission ? [host.slice(0, host.indexOf('/'))] : []
+  })
+}
+
 /** The rules of `addressRules` that are not there; taken away again when the ADD fails. */
 export function missingAddressRules(saved: SavedRules, tool: IptablesTool, address: string): readonly Operation[] {
   return addressRules(address)

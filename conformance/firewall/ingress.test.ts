@@ -83,6 +83,33 @@ describe.for(['nftables', 'iptables'])('backend %s', (backend) => {
   })
 })
 
+describe('beside containers of the official plugin, by iptables', () => {
+  const network = firewalled({ backend: 'iptables', ingressPolicy: 'same-bridge' })
+  const policyOf = async (host: Host) => {
+    const lines = (await host.output(['iptables-save', '-t', 'filter'])).split('\n')
+    return lines.filter((line) => line.startsWith('-A CNI-ISOLATION-STAGE') && line.includes('br2'))
+  }
+
+  test('the policy stays while they live, and goes with the last of ours after them', async ({ host }) => {
+    const theirs = await join(host, network, { suite: 'official' })
+    await (await join(host, network)).chain.del()
+    expect(await policyOf(host), 'theirs lives').toHaveLength(2)
+    await theirs.chain.del()
+    expect(await policyOf(host), 'the official DEL leaves it').toHaveLength(2)
+    await (await join(host, network)).chain.del()
+    expect(await policyOf(host)).toEqual([])
+  })
+
+  test('rules that a killed call left do not stay for ever', async ({ host }) => {
+    const first = await join(host, network)
+    await host.output(['rm', '-r', '/run/podwire/firewall-holders'])
+    const second = await join(host, network)
+    await first.chain.del()
+    await second.chain.del()
+    expect(await policyOf(host)).toEqual([])
+  })
+})
+
 describe('without br_netfilter', () => {
   test('isolated containers of one bridge do not see each other: frames are dropped in the bridge', async ({
     host,
