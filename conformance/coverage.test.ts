@@ -72,3 +72,14 @@ test('every plugin of the official suite that real clients chain is here', () =>
     expect(names).toContain(name)
   }
 })
+
+test('every test that SECURITY.md names is there', () => {
+  const columns = text('SECURITY.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| '))
+    .map((line) => line.split('|').at(-2) ?? '')
+  const named = columns.flatMap((column) => [...column.matchAll(/`([^`]+)`/g)].map(([, name = '']) => name))
+  expect(named.length).toBeGreaterThan(20)
+  const missing = named.filter((name) => !conformance.some(({ file }) => file.startsWith(`conformance/${name}`)))
+  expect(missing).toEqual([])
+})
