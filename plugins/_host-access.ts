@@ -28,12 +28,14 @@ export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<
   const { host, environment, attachment } = call
   const addresses = ips.map(({ address }) => address.slice(0, address.indexOf('/')))
   const shim = shimName(master.ifname)
-  const mac = macFrom(`${bootID(host)}/${shim}`)
+  const mac = shimMac(host, shim)
   locked(host, () => {
     const before = readRecord<Access>(host, kind, attachment)?.data
     const made = ensureShim(host, shim, { mac, master })
-    host.journal.note(() => undoing(() => locked(host, () => removeUnused(host, shim))))
     writeRecord<Access>(host, kind, attachment, { shim, addresses })
+    // Behind the record, so that it is taken back before that.
+    if (before?.shim !== shim)
+      host.journal.note(() => undoing(() => locked(host, () => removeUnused(host, shim, attachment))))
     host.apply([
       ...made,
       ...ips.flatMap(({ address }, index) => {
@@ -48,7 +50,7 @@ export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<
   })
 }
 
-/** Takes back what an ADD granted, and the shim with the last of them. */
+/** Takes back what an ADD granted, and the shim with the last of them. As long as any of it is there, so is the record. */
 export function revokeHostAccess(host: Host, attachment: Attachment): void {
   const record = readRecord<Access>(host, kind, attachment)
   if (!record) {
@@ -57,24 +59,31 @@ export function revokeHostAccess(host: Host, attachment: Attachment): void {
     return
   }
   const { shim } = record.data
-  locked(host, () =>
+  locked(host, () => {
     attemptAll(
       () => host.sweep(ownRoutes(host, attachment, record.data)),
-      () => removeRecord(host, kind, attachment),
-      () => removeUnused(host, shim),
-    ),
-  )
+      () => removeUnused(host, shim, attachment),
+    )
+    removeRecord(host, kind, attachment)
+  })
 }
 
-/** Takes back what was granted to attachments of the network that are not valid any more. */
-export function collectHostAccess({ host, config, validAttachments }: Call): void {
+/**
+ * Takes back what was granted to attachments of the network that are not valid any more, and the shim on the network's master that no
+ * record speaks of, as one that was garbled or that podwire 0.1.0 left.
+ */
+export function collectHostAccess({ host, config, validAttachments }: Call, master: string | undefined): void {
   const stale = validAttachments ? staleRecords<Access>(host, kind, config.name, validAttachments) : []
+  const shim = master === undefined ? undefined : shimName(master)
   attemptAll(
     ...stale.map(
       ({ attachment }) =>
         () =>
           revokeHostAccess(host, attachment),
     ),
+    () => {
+      if (shim !== undefined && isOwnShim(host, shim)) locked(host, () => removeUnused(host, shim))
+    },
   )
 }
 
@@ -105,6 +114,14 @@ interface Access {
 
 function shimName(master: string): string {
   return `shim${sha512(master).slice(0, 11)}`
+}
+
+function shimMac(host: Host, shim: string): string {
+  return macFrom(`${bootID(host)}/${shim}`)
+}
+
+function isOwnShim(host: Host, shim: string): boolean {
+  return hostHasLink(host, shim) && observeLink(host, shim)?.address === shimMac(host, shim)
 }
 
 /** Nothing to do where it is there and up already. @throws code 103 where the name is another link's */
@@ -199,7 +216,11 @@ function undoing(body: () => void): readonly CniError[] {
   }
 }
 
-function removeUnused(host: Host, shim: string): void {
-  const isUsed = recordsOfAllNetworks<Access>(host, kind).some(({ data }) => data.shim === shim)
+/** `leaving` uses it no more, though its record is there still. */
+function removeUnused(host: Host, shim: string, leaving?: Attachment): void {
+  const own = leaving && attachmentHash(leaving)
+  const isUsed = recordsOfAllNetworks<Access>(host, kind).some(
+    ({ attachment, data }) => data.shim === shim && attachmentHash(attachment) !== own,
+  )
   if (!isUsed && hostHasLink(host, shim)) host.sweep([deleteLink({ link: shim })])
 }

@@ -18,6 +18,11 @@ export function unguard(host: Host, attachment: Attachment, mac: string | undefi
   return found.map((element) => deleteElement(element, why(attachment)))
 }
 
+/** Asks the kernel alone: a DEL that comes again, or finds its record garbled, shall not start a process to know. */
+export function isGuarded({ kernel }: Host, attachment: Attachment): boolean {
+  return kernel?.held([guardedPort(attachment)])?.[0] ?? false
+}
+
 // --- internal
 
 function why(attachment: Attachment): string {
@@ -37,12 +42,13 @@ const declarations: readonly Operation[] = [
 ]
 
 function elements(attachment: Attachment, mac: string): readonly Element[] {
-  const port = `"${hostVethName(attachment)}"`
-  const comment = ownerComment(attachment)
-  return [
-    { family: 'bridge', collection: 'allowed_macs', key: [port, '.', mac], comment },
-    { family: 'bridge', collection: 'guarded_ports', key: [port], comment },
-  ]
+  const port = guardedPort(attachment)
+  return [{ ...port, collection: 'allowed_macs', key: [...port.key, '.', mac] }, port]
+}
+
+function guardedPort(attachment: Attachment): Element {
+  const key = [`"${hostVethName(attachment)}"`]
+  return { family: 'bridge', collection: 'guarded_ports', key, comment: ownerComment(attachment) }
 }
 
 function listed({ run }: Host, attachment: Attachment): readonly Element[] {

@@ -21,7 +21,6 @@ import {
 } from '../shared/net/observe.js'
 import { features, linkOf } from '../shared/net/probe.js'
 import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../shared/net/veth.js'
-import type { Host } from '../shared/plan/host.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../shared/plan/needs.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { readRecord, recordWritings, writeRecord } from '../shared/plan/records.js'
@@ -39,7 +38,7 @@ import {
   portVlans,
   vlanProblems,
 } from './_bridge-vlan.js'
-import { guard, unguard } from './_spoof-guard.js'
+import { guard, isGuarded, unguard } from './_spoof-guard.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
 
 type BridgeCall = Call<BridgeConfiguration>
@@ -77,7 +76,7 @@ export default definePlugin<BridgeConfiguration>({
     const reserved = !isForeign && leasesFirst(call) ? lease(call) : undefined
     const before = requireBridge(observeIfThere(host, config.bridge), config.bridge)
     const macs = chooseMacs(call, reserved)
-    writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container })
+    writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container, guarded: config.macspoofchk })
     host.apply(connect(call, netns, macs, before))
     const bridge = before ?? requireBridge(observeLink(host, config.bridge), config.bridge)
     const open = openPort(call, bridge, macs.container)
@@ -111,8 +110,7 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   del(call) {
-    const { config, host } = call
-    detachVeth(call, 'bridge', (one) => (config.macspoofchk ? unguard(host, one, macOfRecord(host, one)) : []))
+    detachVeth(call, 'bridge', (one) => withoutGuard(call, one))
   },
 
   status(call) {
@@ -130,7 +128,7 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   gc(call) {
-    collectVeths(call, 'bridge', (one) => unguard(call.host, one, macOfRecord(call.host, one)))
+    collectVeths(call, 'bridge', (one) => withoutGuard(call, one))
   },
 })
 
@@ -139,6 +137,8 @@ export default definePlugin<BridgeConfiguration>({
 /** What DEL cannot know otherwise. */
 interface Made {
   readonly mac: string
+  /** Whether macspoofchk was true: it may be no more. Of podwire 0.1.0 not known. */
+  readonly guarded?: boolean
 }
 
 interface Macs {
@@ -317,8 +317,10 @@ function ipSettings({ config, environment }: BridgeCall): Readonly<Record<string
   return Object.fromEntries(settings)
 }
 
-function macOfRecord(host: Host, attachment: Attachment): string | undefined {
-  return readRecord<Made>(host, 'bridge', attachment)?.data.mac
+function withoutGuard({ config, host }: BridgeCall, attachment: Attachment): readonly Operation[] {
+  const record = readRecord<Made>(host, 'bridge', attachment)?.data
+  const mayBeGuarded = config.macspoofchk || (record ? record.guarded !== false : isGuarded(host, attachment))
+  return mayBeGuarded ? unguard(host, attachment, record?.mac) : []
 }
 
 function differences(call: BridgeCall): readonly Problem[] {

@@ -2,7 +2,7 @@ import { attachmentHash, macFrom } from '../shared/net/names.js'
 import { bootID } from '../shared/net/observe.js'
 import { attemptAll } from '../shared/plan/host.js'
 import { macOf } from '../shared/protocol/checks.js'
-import type { Problem } from '../shared/protocol/errors.js'
+import { CniError, codes, type Problem } from '../shared/protocol/errors.js'
 import { collectLeases, hasIpam } from '../shared/protocol/ipam.js'
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './_child-link.js'
@@ -60,13 +60,24 @@ export default definePlugin<MacvlanConfiguration>({
 
   gc(call) {
     attemptAll(
-      () => collectHostAccess(call),
+      () => collectHostAccess(call, masterOf(call)),
       () => collectLeases(call),
     )
   },
 })
 
 // --- internal
+
+/** Where the master is gone, its shim is gone, too. */
+function masterOf({ host, config }: MacvlanCall): string | undefined {
+  if (!config.hostAccess) return undefined
+  try {
+    return findMaster(host, config).ifname
+  } catch (thrown) {
+    if (thrown instanceof CniError && thrown.code === codes.invalidConfiguration) return undefined
+    throw thrown
+  }
+}
 
 /** Only children in bridge mode hear each other, and there must be an address to find the container by. */
 function hostAccessProblems(call: MacvlanCall): readonly Problem[] {

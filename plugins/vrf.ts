@@ -121,11 +121,13 @@ function exit(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving):
   const record = recordIn(host, attachment, { netns, links })
   if (isKnown && !record) return
   const at = { link: attachment.ifName, netns }
-  const isThere = links.some((link) => link.ifname === vrf && tableOfVrf(link) !== undefined)
-  const inside = isThere ? links.filter(({ master }) => master === vrf).map(({ ifname }) => ifname) : []
+  // The configuration may name another by now.
+  const name = record?.vrf ?? vrf
+  const isThere = links.some((link) => link.ifname === name && tableOfVrf(link) !== undefined)
+  const inside = isThere ? links.filter(({ master }) => master === name).map(({ ifname }) => ifname) : []
   const isInside = inside.includes(at.link)
   const isLast = isThere && inside.every((one) => one === at.link) && (isInside || record !== undefined)
-  host.sweep([...(isInside ? [leave(at)] : []), ...(isLast ? [deleteLink({ link: vrf, netns })] : [])])
+  host.sweep([...(isInside ? [leave(at)] : []), ...(isLast ? [deleteLink({ link: name, netns })] : [])])
   if (!record || !links.some(({ ifname }) => ifname === at.link)) return
   try {
     host.sweep(give(at, record.kept))

@@ -48,7 +48,7 @@ const portmap = z.object({
 /** The data of each kind of record, as the plugins write it: what is otherwise was garbled or planted, and is skipped. */
 export const schemas = {
   record,
-  bridge: z.object({ mac: checked('mac').optional() }),
+  bridge: z.object({ mac: checked('mac').optional(), guarded: z.boolean().optional() }),
   ptp: z.object({}),
   masquerade: z.object({ addresses: z.array(checked('cidr')), backend: z.enum(['nftables', 'iptables']) }),
   firewall: z.object({
