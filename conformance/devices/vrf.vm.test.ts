@@ -118,6 +118,15 @@ test('in every version; GC and STATUS', { timeout: 240_000 }, async ({ host }) =
   succeedSilently(await runPlugin(host, call('STATUS', container)))
 })
 
+test('DEL leaves the VRF that ADD made, whatever the configuration names by now', async ({ host }) => {
+  const container = await world(host)
+  const before = await settled(host)
+  resultOf(await runPlugin(host, call('ADD', container)))
+  expect(await linkNames(container)).toContain('blue')
+  succeedSilently(await runPlugin(host, call('DEL', container, { vrfname: 'red' })))
+  expect(difference(before, await settled(host))).toBe('')
+})
+
 test('two interfaces at once share the VRF; the last takes it away', async ({ host }) => {
   const container = await world(host)
   const both = (verb: Verb) =>
