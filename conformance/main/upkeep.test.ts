@@ -6,6 +6,7 @@ import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { readFiles } from '../harness/observe.js'
 import { runPlugin } from '../harness/plugin.js'
+import { until } from '../harness/process.js'
 import { installScripts, scriptDirectory } from '../harness/scripts.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { bridgeNetwork } from './networks.js'
@@ -29,6 +30,9 @@ async function inhabited(host: Host) {
   await join(host, gone)
   await join(host, forgotten)
   await gone.remove()
+  // Its link goes with the namespace, which the kernel takes down in its own time.
+  const hostEnds = async () => JSON.parse(await host.output(['ip', '-j', 'link', 'show', 'type', 'veth'])) as object[]
+  await until('two host ends are left', async () => (await hostEnds()).length === 2)
   const valid = [{ containerID: alive.name, ifname: 'eth0' }]
   return { chain, alone, valid, forgotten }
 }
