@@ -35,6 +35,12 @@ export function runPlugin(host: Host, call: Call): Promise<Finished> {
   return startPlugin(host, call).finished
 }
 
+/** Starts one plugin call under strace(1), which writes into `log`. */
+export function startTraced(host: Host, call: Call, options: readonly string[], log: string): Started {
+  const argv = [systemCommand('strace'), '-o', log, ...options, binaryOf(call)]
+  return host.start(argv, { stdin: standardInput(call), env: environment(call) })
+}
+
 /** Runs one plugin call to its end under strace(1) with these options; `calls` is what that wrote. What the plugin starts is not traced. */
 export async function runTraced(
   host: Host,
@@ -43,8 +49,7 @@ export async function runTraced(
 ): Promise<Finished & { calls: string }> {
   record(host, call)
   const log = '/run/calls'
-  const argv = [systemCommand('strace'), '-o', log, ...options, binaryOf(call)]
-  const finished = await host.exec(argv, { stdin: standardInput(call), env: environment(call) })
+  const finished = await startTraced(host, call, options, log).finished
   return { ...finished, calls: readFileSync(host.path(log), 'utf8') }
 }
 

@@ -5,6 +5,7 @@ import { errnoOf, messageOf, stateRoot } from '../plan/state.js'
 import { CniError, codes } from '../protocol/errors.js'
 import { makeDirectories } from './directories.js'
 import { holdersOf } from './holders.js'
+import { namespaceFile } from './namespaces.js'
 import type { Run } from './run.js'
 import { firstLine } from './stderr.js'
 
@@ -41,7 +42,7 @@ export function withOwnLock<T>(host: Host, name: string, body: () => T): T {
  */
 export function aloneIn<T>(host: Host, netns: string, body: () => T, { official = false } = {}): T {
   if (host.dryRun) return body()
-  const { dev, ino } = statSync(netns)
+  const { dev, ino } = statSync(namespaceFile(netns))
   const path = `${stateRoot}/netns-${dev}-${ino}.lock`
   const inside = official ? () => besideOfficial(host, netns, body) : body
   return holding(path, inside, { host, open: () => openOwn(path, ours), isTemporary: true })
@@ -107,7 +108,7 @@ function locked(path: string, { open, ...options }: Opening): number {
 function besideOfficial<T>(host: Host, netns: string, body: () => T): T {
   let fd: number | undefined
   try {
-    fd = open(netns, constants.O_RDONLY)
+    fd = open(namespaceFile(netns), constants.O_RDONLY)
     take(fd, netns, { host, seconds: 1 })
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown

@@ -1,14 +1,15 @@
 import { appendFileSync } from 'node:fs'
+import { inOpenNamespaces } from './namespaces.js'
 import { findProgram, spawnProcess } from './spawn.js'
 
 /** One process to run: tokens only, never a shell's text. */
 export interface Command {
   readonly argv: readonly [string, ...string[]]
   readonly stdin?: string
-  /** Descriptors the child gets as 3, 4, ... */
-  readonly fds?: readonly number[]
-  /** Or pipes it gets there: a text is one to read it from, null one whose output comes back in `extra`. */
+  /** Pipes the child gets as 3, 4, ...: a text is one to read it from, null one whose output comes back in `extra`. */
   readonly pipes?: readonly (string | null)[]
+  /** Descriptors it gets behind those. */
+  readonly fds?: readonly number[]
   /** An open file that it has besides, behind all others, as long as it runs (tool-lock.ts). */
   readonly lock?: number
   /** For the trace: the commands this one runs in turn. */
@@ -45,7 +46,8 @@ const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin
 
 /**
  * A runner whose tools are found in the standard directories first, then on the caller's PATH, and speak C-locale
- * English. With `trace`, each process is appended to that file as one JSON line.
+ * English. With `trace`, each process is appended to that file as one JSON line. A program with its own `env` is another plugin: it opens
+ * the namespace by itself.
  */
 export function createRunner(options: { callerPath?: string; trace?: Trace | undefined } = {}): Run {
   const PATH = searchPath(options.callerPath)
@@ -54,7 +56,9 @@ export function createRunner(options: { callerPath?: string; trace?: Trace | und
   const run: Run = (command) => {
     // How long another plugin may take is the runtime's to say: one may wait for a server.
     if (command.env) return spawnProcess({ ...command, env: command.env }, PATH)
-    const outcome = spawnProcess({ seconds, ...command, env: toolEnvironment }, PATH)
+    const outcome = inOpenNamespaces(command, (opened) =>
+      spawnProcess({ seconds, ...opened, env: toolEnvironment }, PATH),
+    )
     if (outcome.exceeded) seconds = patience.next
     return outcome
   }

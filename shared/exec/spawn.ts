@@ -29,8 +29,8 @@ export function spawnProcess(
       stdin,
       pipe(false),
       pipe(false),
-      ...(command.fds ?? []).map((fd) => ({ type: 'fd', fd })),
       ...(command.pipes ?? []).map((text) => (text === null ? pipe(false) : pipe(true, Buffer.from(text)))),
+      ...(command.fds ?? []).map((fd) => ({ type: 'fd', fd })),
       ...(command.lock === undefined ? [] : [{ type: 'fd', fd: command.lock }]),
     ],
   })

@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { createFiles, type Files } from '../exec/files.js'
+import { namespaceAt } from '../exec/namespaces.js'
 import type { Address } from '../net/address.js'
 import type { Element } from '../net/nft.js'
 import type { ListedChain } from '../net/nft-chains.js'
@@ -160,7 +161,7 @@ interface Room {
 }
 
 function openRoom(libc: Libc | undefined, netns: string | undefined): Room | undefined {
-  const file = netns === undefined ? undefined : openFile(netns)
+  const file = netns === undefined ? undefined : namespaceAt(netns)
   if (!libc || (netns !== undefined && file === undefined)) return undefined
   const enter = <T>(body: () => T) => (file === undefined ? body() : inNamespace(libc, file, body))
   const socket = enter(() => openRoutingSocket(libc))
@@ -219,20 +220,10 @@ function fromHome<T>(libc: Libc, leave: () => boolean, body: () => T): T | undef
 /** True when the operation is done. */
 const handlings: Partial<Record<Tool, (room: Room, operation: Operation) => boolean>> = {
   ip: (room, operation) => {
-    const files: number[] = []
-    const openNetns = (path: string) => {
-      const file = openFile(path)
-      if (file !== undefined) files.push(file)
-      return file
-    }
-    try {
-      const request = encode(operation, { indexOf: (link) => indexOf(room.ask, link), openNetns })
-      const error = request && room.ask(request)?.error
-      const isMissed = operation.undo !== undefined || !operation.tolerate?.includes('absent')
-      return error === 0 || (error === -ENODEV && !isMissed)
-    } finally {
-      files.forEach(closeSync)
-    }
+    const request = encode(operation, { indexOf: (link) => indexOf(room.ask, link), openNetns: namespaceAt })
+    const error = request && room.ask(request)?.error
+    const isMissed = operation.undo !== undefined || !operation.tolerate?.includes('absent')
+    return error === 0 || (error === -ENODEV && !isMissed)
   },
   sysctl: ({ ask, enter, files }, operation) => {
     const { key, path, value } = settingOf(operation)

@@ -1,28 +1,20 @@
-import { statfsSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
+import { namespaceAt, namespaceFile, type Opened, openNamespace } from '../exec/namespaces.js'
 import { CniError, codes } from '../protocol/errors.js'
 import { bootID, type Eyes, type ObservedLink } from './observe.js'
 
-/** File system magics a network namespace can lie on: nsfs, and proc on old kernels (linux/magic.h). */
-const magics = [0x6e736673, 0x9fa0]
-
 /**
- * Whether a path leads to a network namespace: `gone` when nothing is there (any more).
+ * Whether a path leads to a network namespace: `gone` when nothing is there (any more). From then on the path stands for that namespace, in
+ * all that this process does, whatever comes to be there (exec/namespaces.ts).
  * @throws code 104 when something else is there, or it cannot be looked at
  */
 export function netnsState(path: string): 'present' | 'gone' {
-  try {
-    const { type } = statfsSync(path)
-    if (magics.includes(type)) return 'present'
-    throw new CniError(codes.invalidNetns, `"${path}" is not a network namespace`, {
-      details: `unknown FS magic on "${path}": ${type.toString(16)}`,
-      fix: 'CNI_NETNS must name a namespace file, such as /run/netns/NAME or /proc/PID/ns/net',
-    })
-  } catch (thrown) {
-    if (thrown instanceof CniError) throw thrown
-    const { code, message } = thrown as NodeJS.ErrnoException
-    if (code === 'ENOENT' || code === 'ESRCH') return 'gone'
-    throw new CniError(codes.invalidNetns, `cannot look at the network namespace "${path}"`, { details: message })
-  }
+  const found = opened(path)
+  if (found === undefined || 'fd' in found) return found ? 'present' : 'gone'
+  throw new CniError(codes.invalidNetns, `"${path}" is not a network namespace`, {
+    details: `unknown FS magic on "${path}": ${found.magic.toString(16)}`,
+    fix: 'CNI_NETNS must name a namespace file, such as /run/netns/NAME or /proc/PID/ns/net',
+  })
 }
 
 /** For verbs that need the namespace. @throws code 104 */
@@ -78,8 +70,10 @@ export function compareNetns(
 ): 'same' | 'other' | 'unknown' {
   if (recorded?.boot === undefined) return 'unknown'
   if (recorded.boot !== bootID(eyes)) return 'other'
-  const inode = inodeOf(path)
-  if (inode === undefined || inode !== recorded.inode) return 'other'
+  const isThere = () => recorded.inode !== undefined && inodeOf(path) === recorded.inode
+  if (!isThere()) return 'other'
+  namespaceAt(path)
+  if (!isThere()) return 'other'
   const cookie = recorded.cookie === undefined ? undefined : eyes.kernel?.cookie(path)
   if (cookie !== undefined) return cookie === recorded.cookie ? 'same' : 'other'
   const link = recorded.link && lookInside()
@@ -89,27 +83,36 @@ export function compareNetns(
 
 /** Undefined where nothing is. */
 export function inodeOf(path: string): number | undefined {
-  return statSync(path, { throwIfNoEntry: false })?.ino
+  return stat(path)?.ino
 }
 
 /** The official error text when `path` is the namespace this process is in. */
 export function ownNetnsFault(path: string): string | undefined {
-  const theirs = identity(path)
+  const theirs = namespaceAt(path) === undefined ? undefined : stat(path)
   if (theirs === undefined) return undefined
-  const own = identity('/proc/self/ns/net')
+  const own = stat('/proc/self/ns/net')
   if (own === undefined) return "get plugin's netns failed"
-  return theirs === own ? "plugin's netns and netns from CNI_NETNS should not be the same" : undefined
+  const isSame = theirs.dev === own.dev && theirs.ino === own.ino
+  return isSame ? "plugin's netns and netns from CNI_NETNS should not be the same" : undefined
 }
 
 // --- internal
+
+function opened(path: string): Opened | undefined {
+  try {
+    return openNamespace(path)
+  } catch (thrown) {
+    const { message } = thrown as Error
+    throw new CniError(codes.invalidNetns, `cannot look at the network namespace "${path}"`, { details: message })
+  }
+}
+
+function stat(path: string) {
+  return statSync(namespaceFile(path), { throwIfNoEntry: false })
+}
 
 /** A path becomes a word of a batch file: see assertToken. */
 function unusable(path: string): boolean {
   for (const char of path) if (char <= ' ' || char === '\x7f' || '"\'\\#;{}`'.includes(char)) return true
   return false
-}
-
-function identity(path: string): string | undefined {
-  const stat = statSync(path, { throwIfNoEntry: false })
-  return stat ? `${stat.dev}:${stat.ino}` : undefined
 }
