@@ -36,6 +36,7 @@ const publication = z.object({
   ports: z.array(port),
   masquerade: z.enum(['hairpin', 'none', 'all']),
   conditions: z.array(checked('token')),
+  spared: z.array(port).optional(),
   waiting: z.boolean().optional(),
 })
 const portmap = z.object({
