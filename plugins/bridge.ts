@@ -191,13 +191,26 @@ const noAddress = '00:00:00:00:00:00'
 function fixAddress(call: BridgeCall, before: ObservedLink): readonly Operation[] {
   const { ifname: link, address } = before
   const mac = bridgeMac(call, before)
-  const isOurs = address === bridgeMac(call, undefined)
-  if (isOurs || (address === mac && hasFixedAddress(call.host, before))) return []
+  const isFixed = () => hasFixedAddress(call.host, before) || address === bridgeMac(call, undefined)
+  if (address === mac && isFixed()) return []
   return [setLink({ link }, ['address', mac], `fix the MAC address of ${link}`)]
 }
 
 function filtering(config: BridgeConfiguration): readonly string[] {
   return filtersVlans(config) ? ['vlan_filtering', '1'] : []
+}
+
+function birth(call: BridgeCall): Operation {
+  const { bridge: link, mtu } = call.config
+  const size = mtu > 0 ? ['mtu', String(mtu)] : []
+  return ensureLink({ link }, [
+    'address',
+    bridgeMac(call, undefined),
+    ...size,
+    'type',
+    'bridge',
+    ...filtering(call.config),
+  ])
 }
 
 /**
@@ -207,7 +220,6 @@ function filtering(config: BridgeConfiguration): readonly string[] {
 function connect(call: BridgeCall, netns: string, macs: Macs, before: ObservedLink | undefined): readonly Operation[] {
   const { config, environment, attachment } = call
   const link = config.bridge
-  const size = config.mtu > 0 ? ['mtu', String(config.mtu)] : []
   const port = hostVethName(attachment)
   const flags = [...(config.hairpinMode ? ['hairpin', 'on'] : []), ...(config.portIsolation ? ['isolated', 'on'] : [])]
   const pair = addVethPair({
@@ -219,9 +231,8 @@ function connect(call: BridgeCall, netns: string, macs: Macs, before: ObservedLi
     mtu: config.mtu,
     master: link,
   })
-  const born = ['address', bridgeMac(call, undefined), ...size, 'type', 'bridge', ...filtering(config)]
   return [
-    ...(before ? fixAddress(call, before) : [ensureLink({ link }, born), refuseRouterAdvertisements({ link })]),
+    ...(before ? fixAddress(call, before) : [birth(call), refuseRouterAdvertisements({ link })]),
     pair,
     ...(flags.length > 0
       ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
