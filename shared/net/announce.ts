@@ -1,6 +1,7 @@
 import type { Host } from '../plan/host.js'
 import type { Operation } from '../plan/operation.js'
 import { CniError, codes } from '../protocol/errors.js'
+import { pause } from './carrier.js'
 import { type At, sysctl } from './ip.js'
 import { observeLink } from './observe.js'
 
@@ -39,11 +40,6 @@ export function addressesTaken(host: Host, { link, netns }: At): readonly string
     if (performance.now() > end) throw stillTentative(link)
     pause(milliseconds)
   }
-}
-
-/** Does nothing for a while. */
-export function pause(milliseconds: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
 }
 
 // --- internal

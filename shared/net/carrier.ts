@@ -1,5 +1,4 @@
 import type { Host } from '../plan/host.js'
-import { pause } from './announce.js'
 import type { At } from './ip.js'
 import { observeLink } from './observe.js'
 
@@ -17,6 +16,11 @@ export function awaitCarrier(host: Host, at: At): void {
     }
     pause(wait)
   }
+}
+
+/** Does nothing for a while. */
+export function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds)
 }
 
 // --- internal
