@@ -1,4 +1,4 @@
-import { copyFileSync, linkSync, mkdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
+import { copyFileSync, linkSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
 import { listPlugins } from '../../shared/build/plugins.js'
@@ -8,6 +8,7 @@ import { Host } from '../harness/host.js'
 import { commandPath, repository, suites, systemCommand } from '../harness/locations.js'
 import { environment, type Verb } from '../harness/plugin.js'
 import type { Finished } from '../harness/process.js'
+import { readTrace } from '../harness/trace.js'
 import { versions } from './versions.js'
 
 // The suite under names that others give it: which plugin is it then?
@@ -194,15 +195,9 @@ async function lifeOf(host: Host, program: string, type: string) {
   await run('GC', { 'cni.dev/valid-attachments': [{ containerID: 'container0', ifname: 'eth0' }] })
   await run('DEL', { prevResult })
   const leases = await host.output(['ls', '/var/lib/cni/networks/n'])
-  const traces = finished.map((_, index) => readTrace(host, `/run/trace-${index}`))
+  const traces = finished.map((_, index) => readTrace(host, `/run/trace-${index}`).map(({ argv }) => argv.join(' ')))
   await host.output(['ip', 'netns', 'del', 'pod'])
   return { finished, leases, started: traces.flat().filter((one) => one.includes(directory)) }
-}
-
-/** What each line of a trace ran. */
-function readTrace(host: Host, path: string): string[] {
-  const lines = readFileSync(host.path(path), 'utf8').trim().split('\n')
-  return lines.filter((line) => line !== '').map((line) => (JSON.parse(line) as { argv: string[] }).argv.join(' '))
 }
 
 describe('a life by other names is the same, its delegate runs in the same process:', () => {
