@@ -1,21 +1,14 @@
 import { ip, setLink, setUp } from '../shared/net/ip.js'
 import { attachmentHash } from '../shared/net/names.js'
 import { compareNetns, livingNetns, type Netns } from '../shared/net/netns.js'
-import { hostHasLink, type ObservedLink, observeLinks } from '../shared/net/observe.js'
+import { hostHasLink, type ObservedLink, observeLink, observeLinks } from '../shared/net/observe.js'
 import type { Host } from '../shared/plan/host.js'
 import { type Operation, quoted } from '../shared/plan/operation.js'
 import { readRecord } from '../shared/plan/records.js'
 import { isLinkName } from '../shared/protocol/checks.js'
 import { CniError, codes } from '../shared/protocol/errors.js'
 import type { Attachment } from '../shared/protocol/plugin.js'
-
-/** What a device was on the host, and where it went: what gives it back. */
-export interface Moved {
-  readonly device: string
-  readonly mac?: string
-  readonly alias?: string
-  readonly up: boolean
-}
+import { isDevice, isMarked, isOfHost, isOfMake, type Moved, makeOf } from './_host-device-identity.js'
 
 export const recordKind = 'host-device'
 
@@ -71,7 +64,7 @@ export function giveBack(host: Host, attachment: Attachment, given: string): voi
   const netns = namespaceOf(host, entry?.netns, given)
   const inside = netns === undefined ? undefined : findInside(host, { attachment, record, netns })
   if (inside && netns !== undefined) {
-    moveOut(host, { ...inside, netns, up: record?.up ?? false, alias: record?.alias })
+    moveOut(host, { ...inside, netns, record })
   } else if (record) restoreStranded(host, record, attachment)
 }
 
@@ -98,8 +91,7 @@ interface Leaving {
   readonly device: string
   readonly passing: string
   readonly netns: string
-  readonly up: boolean
-  readonly alias: string | undefined
+  readonly record: Moved | undefined
 }
 
 /** The name of a device on its way, the attachment's own. */
@@ -128,8 +120,9 @@ function setAlias(link: string, alias: string): Operation {
 }
 
 /**
- * The device in the container, whatever its name there by now, also that of its way where an ADD was killed. Its name on the
- * host is the record's; what the official plugin moved has no record, and an alias that says it.
+ * The device in the container, whatever its name there by now, also that of its way where an ADD was killed. Its name on the host is the
+ * record's; what the official plugin moved has no record, and an alias that says it: that is taken from a link alone that is the host's.
+ * @throws code 100 when there are several, and everything stays where it is
  */
 function findInside(
   host: Host,
@@ -137,16 +130,37 @@ function findInside(
 ): Pick<Leaving, 'link' | 'device' | 'passing'> | undefined {
   const passing = passingName(attachment)
   const links = observeLinks(host, netns)
-  const isRecorded = ({ ifalias, address }: ObservedLink) => ifalias === record?.device && address === record?.mac
-  const named = [passing, attachment.ifName].map((name) => links.find(({ ifname }) => ifname === name))
-  const link = (record && links.find(isRecorded)) ?? named.find((one) => one !== undefined)
-  if (!link) return undefined
-  const isOurs = link.ifalias === record?.device || link.address === record?.mac
-  const device = record === undefined ? link.ifalias : isOurs ? record.device : undefined
-  return device !== undefined && isLinkName(device) ? { link, device, passing } : undefined
+  const names = [passing, attachment.ifName]
+  if (record) {
+    const link = onlyOne(
+      record,
+      links.filter((one) => isDevice(record, one, names.includes(one.ifname))),
+    )
+    const impostor = link ? undefined : links.find((one) => isMarked(record, one))
+    if (impostor) {
+      host.warn(`host-device: ${impostor.ifname} in the container passes for ${record.device}, and is not: it stays`)
+    }
+    return link && { link, device: record.device, passing }
+  }
+  const link = names.flatMap((name) => links.find(({ ifname }) => ifname === name) ?? [])[0]
+  const device = link?.ifalias
+  if (!link || device === undefined || !isLinkName(device)) return undefined
+  if (isOfHost(host, netns, link)) return { link, device, passing }
+  host.warn(`host-device: ${link.ifname} in the container passes for ${device}, and may be made there: it stays`)
+  return undefined
 }
 
-function moveOut(host: Host, { link, device, passing, netns, up, alias }: Leaving): void {
+function onlyOne(record: Moved, links: readonly ObservedLink[]): ObservedLink | undefined {
+  if (links.length < 2) return links[0]
+  const names = links.map(({ ifname }) => ifname).join(' and ')
+  throw new CniError(codes.operationFailed, `cannot tell which link is ${record.device}: ${names} both look like it`, {
+    details: 'everything stays as it is',
+    fix: 'remove the one that is not, and repeat the DEL',
+  })
+}
+
+/** What arrives is down, and stays so until it is known to be what left: its name in the container may have been given to another meanwhile. */
+function moveOut(host: Host, { link, device, passing, netns, record }: Leaving): void {
   if (hostHasLink(host, device)) throw occupied(device, link.ifname)
   const at = { link: link.ifname, netns }
   const rename = setLink(at, ['name', passing], `rename ${link.ifname}`)
@@ -154,15 +168,25 @@ function moveOut(host: Host, { link, device, passing, netns, up, alias }: Leavin
     setLink(at, ['down'], `set ${link.ifname} down`),
     ...(link.ifname === passing ? [] : [rename]),
     setLink({ link: passing, netns }, ['netns', ownNetns(host), 'name', device], `give ${device} back to the host`),
-    ...asBefore({ device, up, alias }),
   ])
+  const arrived = host.dryRun ? undefined : observeLink(host, device)
+  if (arrived && !isOfMake(record ?? makeOf(link), arrived)) sendBack(host, { device, passing, netns })
+  host.apply(asBefore({ device, up: record?.up ?? false, alias: record?.alias }))
+}
+
+function sendBack(host: Host, { device, passing, netns }: Pick<Leaving, 'device' | 'passing' | 'netns'>): never {
+  host.apply([setLink({ link: device }, ['netns', netns, 'name', passing], `put ${passing} back into the container`)])
+  throw new CniError(codes.operationFailed, `cannot give ${device} back: the container put another link in its place`, {
+    fix: 'end what runs in the container, and repeat the DEL',
+  })
 }
 
 /** Puts a device in order that is on the host already: the kernel moved it when its namespace ended, or a DEL was killed. */
 function restoreStranded(host: Host, record: Moved, attachment: Attachment): void {
-  const { device, mac } = record
-  const link = observeLinks(host).find(({ ifalias, address }) => ifalias === device && address === mac)
-  if (!link) return
+  const { device, parent } = record
+  const isOurs = (link: ObservedLink) => isOfMake(record, link) && (parent !== undefined || isMarked(record, link))
+  const link = onlyOne(record, observeLinks(host).filter(isOurs))
+  if (!link || (link.ifname === device && link.ifalias !== device)) return
   const isRenamed = link.ifname !== device
   if (isRenamed && hostHasLink(host, device)) throw occupied(device, link.ifname)
   const rename = [

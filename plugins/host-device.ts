@@ -18,7 +18,8 @@ import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release, require
 import { type Call, definePlugin } from '../shared/protocol/plugin.js'
 import { emptyResult, type Result, refuseInexpressible } from '../shared/protocol/result.js'
 import { deviceProblems, findDevice } from './_host-device-find.js'
-import { giveBack, type Moved, moveIn, recordKind } from './_host-device-move.js'
+import { type Moved, makeOf, placeOf } from './_host-device-identity.js'
+import { giveBack, moveIn, recordKind } from './_host-device-move.js'
 import { configureLan } from './_lan-interface.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
 
@@ -114,7 +115,7 @@ function requireDevice({ config, host }: HostDeviceCall): void {
   }
 }
 
-/** Moves the device, with what it was on record. */
+/** Moves the device, with what it was on record; of one that is no hardware, also its number inside, which a move may change. */
 function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedLink, netns: string): void {
   const { ifName } = environment
   if (observeLink(host, ifName, netns)) {
@@ -125,6 +126,8 @@ function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedL
   const moved = describe(link)
   writeRecord<Moved>(host, recordKind, attachment, moved, { netns: netnsAt(host, netns) })
   host.apply(moveIn(host, moved, { attachment, ifName, netns }))
+  const inside = moved.parent === undefined ? observeLink(host, ifName, netns) : undefined
+  if (inside) writeRecord<Moved>(host, recordKind, attachment, { ...moved, inside: placeOf(inside) })
 }
 
 /** Another IPAM plugin is asked when the device can send. One that was up without a carrier has none here either. */
@@ -134,12 +137,14 @@ function openWire({ config, host, environment }: HostDeviceCall, { flags }: Obse
   if (!flags.includes('UP') || flags.includes('LOWER_UP')) awaitCarrier(host, at)
 }
 
-function describe({ ifname, address, ifalias, flags }: ObservedLink): Moved {
+function describe(link: ObservedLink): Moved {
+  const { ifname, address, ifalias, flags } = link
   return {
     device: ifname,
     up: flags.includes('UP'),
     ...(address === undefined ? {} : { mac: address }),
     ...(ifalias === undefined || !isPlain(ifalias) ? {} : { alias: ifalias }),
+    ...makeOf(link),
   }
 }
 

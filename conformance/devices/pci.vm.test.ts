@@ -67,6 +67,30 @@ describe('a PCI card', () => {
     },
   )
 
+  test('is known by itself, whatever the container made of it and whatever passes for it', async ({ host, skip }) => {
+    const [own, other] = cards()
+    if (!own || !other) return skip('only the virtual machine has cards to spare')
+    const { container } = await lent(host, own, other)
+    const before = await linkNames(host)
+    for (const env of [{}, { PODWIRE_NO_NETLINK: '1' }]) {
+      const way = { pciBusID: own.id }
+      resultOf(await runPlugin(host, call('ADD', container, way, { env })))
+      await container.batch([
+        'link set eth0 down',
+        'link set eth0 name real',
+        'link set real alias nobody',
+        'link set real address 02:00:00:00:bb:bb',
+        `link add eth0 address ${own.mac} type dummy`,
+        `link set eth0 alias ${own.name}`,
+        'link set eth0 up',
+      ])
+      succeedSilently(await runPlugin(host, call('DEL', container, way, { env })))
+      expect(await linkNames(host)).toEqual(before)
+      expect(await linkNames(container)).toEqual(['lo', 'eth0'])
+      await container.output(['ip', 'link', 'del', 'eth0'])
+    }
+  })
+
   test('that a real user-space driver has stays where it is, as with the official plugin', async ({ host, skip }) => {
     const [card] = cards()
     if (!card) return skip('only the virtual machine has cards to spare')

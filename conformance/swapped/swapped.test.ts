@@ -3,29 +3,8 @@ import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
 import { runPlugin } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
-import { holdsTheFirst, ipam, prepare, type Swapped, state, ways, whileFlapping } from './swapping.js'
-
-const bridge = { type: 'bridge', bridge: 'br9', isGateway: true, ipMasq: true, ipam }
-
-const plugins: Record<string, Swapped> = {
-  bridge: { config: bridge },
-  ptp: { config: { ipMasq: true, ipam } },
-  macvlan: { config: { master: 'uplink', ipam } },
-  'host-device': {
-    config: { device: 'hd0', ipam },
-    prepare: (host) => host.output(['ip', 'link', 'add', 'hd0', 'type', 'veth', 'peer', 'name', 'hd1']),
-  },
-  tap: { config: { ipam } },
-  loopback: { config: {}, prepare: (_, container) => container.output(['ip', 'link', 'set', 'lo', 'down']) },
-  tuning: { config: { mtu: 1300, sysctl: { 'net.ipv4.conf.eth0.arp_filter': '1' } }, chained: bridge },
-  sbr: { config: {}, chained: bridge },
-  bandwidth: { config: { ingressRate: 8_000_000, ingressBurst: 80_000 }, chained: bridge },
-  portmap: {
-    config: { runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }] } },
-    chained: bridge,
-  },
-  firewall: { config: {}, chained: bridge },
-}
+import { plugins } from './plugins.js'
+import { holdsTheFirst, prepare, type Swapped, state, ways, whileFlapping } from './swapping.js'
 
 describe('a namespace that is swapped at every moment:', () => {
   for (const [type, swapped] of Object.entries(plugins)) holdsTheFirst(type, swapped)

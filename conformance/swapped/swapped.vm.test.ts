@@ -1,13 +1,12 @@
 import { describe } from 'vitest'
-import { holdsTheFirst, ipam, type Swapped } from './swapping.js'
-
-const plugins: Record<string, Swapped> = {
-  ipvlan: { config: { master: 'uplink', ipam } },
-  vlan: { config: { master: 'uplink', vlanId: 9, ipam } },
-  dummy: { config: { ipam } },
-  vrf: { config: { vrfname: 'red' }, chained: { type: 'bridge', bridge: 'br9', isGateway: true, ipam } },
-}
+import { staysInside } from './forging.js'
+import { pluginsOfFullKernels } from './plugins.js'
+import { holdsTheFirst } from './swapping.js'
 
 describe('a namespace that is swapped at every moment:', () => {
-  for (const [type, swapped] of Object.entries(plugins)) holdsTheFirst(type, swapped)
+  for (const [type, swapped] of Object.entries(pluginsOfFullKernels)) holdsTheFirst(type, swapped)
+})
+
+describe("a DEL behind a container's root:", () => {
+  for (const [type, swapped] of Object.entries(pluginsOfFullKernels)) staysInside(type, swapped)
 })

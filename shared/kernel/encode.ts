@@ -51,6 +51,9 @@ export const link = {
   filterMask: 29,
   promiscuity: 30,
   linkNetns: 37,
+  permanentAddress: 54,
+  parentName: 56,
+  parentBus: 57,
 } as const
 
 /** Types inside `link.information`. */

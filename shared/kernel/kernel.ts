@@ -11,7 +11,7 @@ import { listedChains } from './chains.js'
 import { changeElements, heldElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Libc, loadLibc } from './libc.js'
-import { type Ask, hasLink, indexOf, linkTo, look, type Unknown } from './look.js'
+import { type Ask, hasLink, indexOf, linkTo, look, numberOf, type Unknown } from './look.js'
 import { ask, cookieOf, ENODEV, openRoutingSocket, openSocket, protocol } from './netlink.js'
 import { settingNow, writeValue } from './settings.js'
 import { type ListeningSocket, listeningSockets } from './sockets.js'
@@ -46,6 +46,8 @@ export interface Kernel {
   readonly cookie: (netns: string) => string | undefined
   /** Whether our maps and sets of nftables hold elements as these say; undefined where the kernel cannot say. */
   readonly held: (wanted: readonly Element[]) => readonly boolean[] | undefined
+  /** The number that links of a namespace have for the host's (link_netnsid); undefined where there is none, or the kernel cannot say. */
+  readonly hostNumberIn: (netns: string) => number | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
   readonly tryLock: (fd: number) => boolean
   /**
@@ -120,6 +122,10 @@ export function createKernel(ran?: (operation: Operation) => void): Kernel {
     },
     cookie: (netns) => roomOf(netns)?.cookie(),
     held: (wanted) => heldElements(libc, wanted),
+    hostNumberIn: (netns) => {
+      const [room, own] = [roomOf(netns), namespaceAt('/proc/self/ns/net')]
+      return room && own !== undefined ? numberOf(room.ask, own) : undefined
+    },
     tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
     aside: (body) => {
       const found = libc()

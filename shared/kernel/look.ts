@@ -36,23 +36,38 @@ export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown
   const names = [master, attributes.has(link.linkNetns) ? 0 : lower].map((one) => (one ? nameOf(ask, one) : ''))
   if (linkinfo === 'unknown' || addresses === 'unknown' || names.includes(undefined)) return 'unknown'
   const alias = attributes.get(link.alias)
-  const mac = attributes.get(link.address)
+  const [mac, permanent] = [link.address, link.permanentAddress].map((type) => macOf(attributes.get(type)))
+  const [parentdev, parentbus] = [link.parentName, link.parentBus].map((type) => stringOf(attributes.get(type)))
+  const netnsID = attributes.get(link.linkNetns)?.readInt32LE()
   return {
     ifindex: index,
     ifname: stringOf(attributes.get(link.name)),
     flags: flagsOf(found.readUInt32LE(8)),
     mtu: attributes.get(link.mtu)?.readUInt32LE() ?? 0,
     operstate: operationalStates[attributes.get(link.operationalState)?.[0] ?? 0] ?? 'UNKNOWN',
-    ...(mac ? { address: mac.toString('hex').replaceAll(/..\B/g, '$&:') } : {}),
+    ...(mac === undefined ? {} : { address: mac }),
+    ...(permanent === undefined || permanent === mac ? {} : { permaddr: permanent }),
+    ...(parentbus ? { parentbus } : {}),
+    ...(parentdev ? { parentdev } : {}),
     txqlen: attributes.get(link.queueLength)?.readUInt32LE() ?? 0,
     promiscuity: attributes.get(link.promiscuity)?.readUInt32LE() ?? 0,
     ...(names[0] ? { master: names[0] } : {}),
     ...(names[1] ? { link: names[1] } : {}),
     ...(lower && !names[1] ? { link_index: lower } : {}),
+    ...(netnsID === undefined ? {} : { link_netnsid: netnsID }),
     ...(alias ? { ifalias: stringOf(alias) } : {}),
     ...(linkinfo ? { linkinfo } : {}),
     addr_info: addresses,
   }
+}
+
+/** The number by which the namespace at hand knows another, which its links name; undefined where it has none for it. */
+export function numberOf(ask: Ask, netns: number): number | undefined {
+  const [NETNSA_NSID, NETNSA_FD] = [1, 3]
+  const attributes = [attribute(NETNSA_FD, netns)]
+  const [found] = ask({ type: request.getNetnsID, flags: 0, header: Buffer.alloc(4), attributes })?.parts ?? []
+  const number = found && attributesOf(found, 4).get(NETNSA_NSID)?.readInt32LE()
+  return number === undefined || number < 0 ? undefined : number
 }
 
 /** The index of a link in the namespace at hand. */
@@ -178,6 +193,10 @@ function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
 const IFA_F_DADFAILED = 0x08
 const IFA_F_TENTATIVE = 0x40
 const IFA_F_PERMANENT = 0x80
+
+function macOf(bytes: Buffer | undefined): string | undefined {
+  return bytes?.toString('hex').replaceAll(/..\B/g, '$&:')
+}
 
 function stringOf(bytes: Buffer | undefined): string {
   return bytes?.subarray(0, bytes.indexOf(0) < 0 ? undefined : bytes.indexOf(0)).toString() ?? ''

@@ -17,6 +17,7 @@ export const request = {
   newRoute: 24,
   deleteRoute: 25,
   getRoute: 26,
+  getNetnsID: 90,
 } as const
 
 /** Modifiers of a request that makes something, as in linux/netlink.h. */
