@@ -122,7 +122,8 @@ export default definePlugin<BridgeConfiguration>({
       config.ipMasq ? masqueradeNeeds(config.name, config.ipMasqBackend) : {},
       // The guard's tables are declared by a process that also does what stands beside them.
       config.macspoofchk ? { features: [features.nftables], programs: ['ip', 'nsenter'] } : {},
-      filtersVlans(config) ? { programs: ['bridge'] } : {},
+      // What stands beside a port's VLANs is done by the process that sets them.
+      filtersVlans(config) ? { programs: ['bridge', 'nsenter'] } : {},
       { also: [() => requireBridge(observeIfThere(host, config.bridge), config.bridge)], ipam: () => ipamStatus(call) },
     )
   },

@@ -116,7 +116,7 @@ export const rows: readonly Row[] = [
 
 /** Those whose kind of link this kernel may lack: in the virtual machine. */
 export const nativeRows: readonly Row[] = [
-  { name: 'bridge with a VLAN', config: { type: 'bridge', vlan: 5 }, programs: ['bridge', 'ip'] },
+  { name: 'bridge with a VLAN', config: { type: 'bridge', vlan: 5 }, programs: ['bridge', 'ip', 'nsenter'] },
   { name: 'dummy', config: { type: 'dummy', ipam }, writes: [leases] },
   { name: 'ipvlan', config: { type: 'ipvlan', master: 'uplink', ipam }, writes: [leases, records] },
   { name: 'vlan', config: { type: 'vlan', master: 'uplink', vlanId: 5, ipam }, writes: [leases] },
