@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { checked, dns, networkConfiguration } from '../shared/protocol/config.schema.js'
-import { route } from '../shared/protocol/result.schema.js'
+import { checked, dns, networkConfiguration } from '../shared/values/config.schema.js'
+import { route } from '../shared/values/result.schema.js'
 
 const replacement = z.array(checked('cidr')).optional()
 

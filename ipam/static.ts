@@ -1,10 +1,10 @@
-import { type Cidr, contains, formatAddress, formatCidr, parseAddress, parseCidr } from '../shared/net/address.js'
 import { throwDifferences } from '../shared/net/interface.js'
-import { checks } from '../shared/protocol/checks.js'
-import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
-import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { canonicalResult, emptyResult, type IpConfiguration, refuseInexpressible } from '../shared/protocol/result.js'
-import { familyOf } from '../shared/protocol/version.js'
+import { type Call, definePlugin } from '../shared/program/plugin.js'
+import { type Cidr, contains, formatAddress, formatCidr, parseAddress, parseCidr } from '../shared/values/address.js'
+import { checks } from '../shared/values/checks.js'
+import { invalidConfiguration, type Problem } from '../shared/values/errors.js'
+import { canonicalResult, emptyResult, type IpConfiguration, refuseInexpressible } from '../shared/values/result.js'
+import { familyOf } from '../shared/values/version.js'
 import type { StaticConfiguration } from './static.schema.js'
 
 type StaticCall = Call<StaticConfiguration>

@@ -1,6 +1,6 @@
 import type { z } from 'zod'
-import { networkConfiguration } from '../shared/protocol/config.schema.js'
-import { lanKeys } from './_child-link.schema.js'
+import { networkConfiguration } from '../shared/values/config.schema.js'
+import { lanKeys } from './lan/child-link.schema.js'
 
 export const schema = networkConfiguration.extend({ keepIPv6: lanKeys.keepIPv6 })
 

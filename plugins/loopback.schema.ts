@@ -1,3 +1,3 @@
-import { networkConfiguration } from '../shared/protocol/config.schema.js'
+import { networkConfiguration } from '../shared/values/config.schema.js'
 
 export const schema = networkConfiguration

@@ -1,10 +1,10 @@
 import { setLink, setUp } from '../shared/net/ip.js'
+import { insideTools, requireForAdd } from '../shared/net/needs.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
 import { type ObservedLink, observeLink } from '../shared/net/observe.js'
-import { insideTools, requireForAdd } from '../shared/plan/needs.js'
-import { CniError, codes } from '../shared/protocol/errors.js'
-import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { emptyResult, type Result } from '../shared/protocol/result.js'
+import { type Call, definePlugin } from '../shared/program/plugin.js'
+import { CniError, codes } from '../shared/values/errors.js'
+import { emptyResult, type Result } from '../shared/values/result.js'
 
 /** Brings the container's `lo` up. The interface is always `lo`, whatever CNI_IFNAME says. */
 export default definePlugin({

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { checked, flag, mtu, networkConfiguration } from '../shared/protocol/config.schema.js'
-import { lanKeys } from './_child-link.schema.js'
+import { checked, flag, mtu, networkConfiguration } from '../shared/values/config.schema.js'
+import { lanKeys } from './lan/child-link.schema.js'
 
 /** A user or group by number; the highest means nobody to the kernel. */
 const id = z.int().min(0).max(4294967294).optional()

@@ -1,6 +1,6 @@
 import { z } from 'zod'
-import { networkConfiguration } from '../shared/protocol/config.schema.js'
-import { childLinkKeys } from './_child-link.schema.js'
+import { networkConfiguration } from '../shared/values/config.schema.js'
+import { childLinkKeys } from './lan/child-link.schema.js'
 
 export const schema = networkConfiguration.extend({
   ...childLinkKeys,

@@ -1,8 +1,8 @@
-import { invalidConfiguration, type Problem } from '../shared/protocol/errors.js'
-import { collectLeases, hasIpam } from '../shared/protocol/ipam.js'
-import { type Call, definePlugin } from '../shared/protocol/plugin.js'
-import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './_child-link.js'
-import { namesMaster } from './_master.js'
+import { collectLeases, hasIpam } from '../shared/program/ipam.js'
+import { type Call, definePlugin } from '../shared/program/plugin.js'
+import { invalidConfiguration, type Problem } from '../shared/values/errors.js'
+import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './lan/child-link.js'
+import { namesMaster } from './lan/master.js'
 import type { VlanConfiguration } from './vlan.schema.js'
 
 type VlanCall = Call<VlanConfiguration>

@@ -1,11 +1,11 @@
 import { createFiles } from './exec/files.js'
 import { appendTrace, createRunner, type Trace } from './exec/run.js'
-import { answer, exit, readAll, say } from './exec/standard.js'
-import { createKernel } from './kernel/kernel.js'
-import { within } from './plan/batch.js'
+import { createKernel } from './netlink/kernel.js'
 import type { Operation } from './plan/operation.js'
-import { main } from './protocol/main.js'
+import { main } from './program/main.js'
 import type { Invocation } from './start.js'
+import { answer, exit, readAll, say } from './system/standard.js'
+import { within } from './tools/batch.js'
 
 declare const told: Invocation
 

@@ -2,13 +2,13 @@ import { closeSync, openSync, readFileSync, readlinkSync, readSync } from 'node:
 import { names } from 'podwire:plugins'
 import { version as release } from 'podwire:version'
 import { delegations } from './exec/delegate.js'
-import { answer, exit, readAll, say } from './exec/standard.js'
-import { type Environment, readEnvironment } from './protocol/environment.js'
-import { asCniError, attributed, CniError, codes, printError } from './protocol/errors.js'
-import { ipamType, memberOf, type Request, readInput, readRequest } from './protocol/invoke.js'
-import { fileName, linkTargets, pluginsCalled } from './protocol/name.js'
-import { printVersions, versions } from './protocol/version.js'
+import { ipamType, memberOf, type Request, readInput, readRequest } from './program/invoke.js'
+import { fileName, linkTargets, pluginsCalled } from './program/name.js'
 import type { Invocation } from './start.js'
+import { answer, exit, readAll, say } from './system/standard.js'
+import { type Environment, readEnvironment } from './values/environment.js'
+import { asCniError, attributed, CniError, codes, printError } from './values/errors.js'
+import { printVersions, versions } from './values/version.js'
 
 // The script of a start by a name that is no plugin's, as others ship and wrap plugins (buildkit-cni-bridge, .bridge-wrapped, cnv-bridge): finds
 // out which plugin is meant, and becomes that.

@@ -1,5 +1,5 @@
-import { internalBinding } from './exec/binding.js'
-import { exit, write } from './exec/standard.js'
+import { internalBinding } from './system/binding.js'
+import { exit, write } from './system/standard.js'
 
 // What the binary does first: run the script of the plugin that it was started as. Each plugin has a script of its own, so that a start
 // reads, and takes out of V8's code cache, nothing that only others need (shared/build/bundle.ts). By a name that is no plugin's runs the one

@@ -1,6 +1,6 @@
 import { expect, vi } from 'vitest'
-import { createKernel } from '../../shared/kernel/kernel.js'
-import type { ObservedLink } from '../../shared/net/observe.schema.js'
+import { createKernel } from '../../shared/netlink/kernel.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { test } from '../harness/fixture.js'
 
 /** What podwire reads of a link (observe.schema.ts), of however much there is. */

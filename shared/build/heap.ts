@@ -1,5 +1,5 @@
-import { loadLibc } from '../kernel/libc.js'
 import { start } from '../start.js'
+import { loadLibc } from '../system/libc.js'
 import { exercise } from './exercise.js'
 import { type Call, type InspectorBinding, inspect } from './inspect.js'
 

@@ -15,22 +15,29 @@ function tree(...files: string[]): string {
   const root = mkdtempSync(path.join(tmpdir(), 'podwire-tree-'))
   onTestFinished(() => rmSync(root, { recursive: true }))
   for (const folder of ['plugins', 'ipam']) mkdirSync(path.join(root, folder))
-  for (const file of files) writeFileSync(path.join(root, file), '')
+  for (const file of files) {
+    mkdirSync(path.dirname(path.join(root, file)), { recursive: true })
+    writeFileSync(path.join(root, file), '')
+  }
   return root
 }
 
-test('a plugin is a file of its folder with a schema beside', () => {
+test('a plugin is a file of its folder, or of one of its own name, with a schema beside', () => {
   const root = tree(
     'plugins/b.ts',
     'plugins/b.schema.ts',
     'plugins/b.test.ts',
-    'plugins/_help.ts',
+    'plugins/shared/help.ts',
+    'plugins/c/c.ts',
+    'plugins/c/c.schema.ts',
+    'plugins/c/part.ts',
     'ipam/a-1.ts',
     'ipam/a-1.schema.ts',
   )
   expect(listPlugins(root)).toEqual([
     { name: 'a-1', folder: 'ipam', module: 'ipam/a-1', schema: 'ipam/a-1.schema' },
     { name: 'b', folder: 'plugins', module: 'plugins/b', schema: 'plugins/b.schema' },
+    { name: 'c', folder: 'plugins', module: 'plugins/c/c', schema: 'plugins/c/c.schema' },
   ])
 })
 

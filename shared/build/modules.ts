@@ -29,14 +29,14 @@ export function isNeeded(key: string, plugins: readonly string[]): boolean {
 
 /** Schemas of shared code: the module that exports them as `schemas`, the prefix of their shapes' keys, their names. */
 const sharedSchemas = [
-  { module: 'shared/protocol/result.schema', prefix: 'result', names: ['A', 'B', 'C'] },
+  { module: 'shared/values/result.schema', prefix: 'result', names: ['A', 'B', 'C'] },
   {
-    module: 'shared/net/observe.schema',
+    module: 'shared/values/observe.schema',
     prefix: 'observe',
     names: ['links', 'routes', 'numberedRoutes', 'rules', 'qdiscs', 'filters'],
   },
   {
-    module: 'shared/plan/records.schema',
+    module: 'shared/exec/records.schema',
     prefix: 'state',
     names: [
       'record',
@@ -86,7 +86,7 @@ const virtualModules: Record<string, (tree: ModuleTree) => string> = {
   'podwire:shapes': (tree) => {
     const plugins = listPlugins(tree.root)
     const imports = [
-      `import { shapeOf } from ${location(tree, 'shared/protocol/shape')}`,
+      `import { shapeOf } from ${location(tree, 'shared/values/shape')}`,
       ...sharedSchemas.map(({ module, prefix }) => `import { schemas as ${prefix} } from ${location(tree, module)}`),
       ...plugins.map(({ schema }, index) => `import { schema as schema${index} } from ${location(tree, schema)}`),
     ]

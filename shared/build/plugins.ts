@@ -12,7 +12,10 @@ export interface PluginFile {
 const folders = ['plugins', 'ipam']
 const pluginName = /^([a-z][a-z0-9-]*)\.ts$/
 
-/** Lists the plugins by their files, so that adding one touches no registry. Throws when one has no schema or a name is taken twice. */
+/**
+ * Lists the plugins by their files, so that adding one touches no registry: each is NAME.ts in a folder of plugins, or NAME/NAME.ts where it has parts.
+ * @throws when one has no schema or a name is taken twice
+ */
 export function listPlugins(root: string): PluginFile[] {
   const found = folders.flatMap((folder) => inFolder(root, folder)).sort((a, b) => (a.name < b.name ? -1 : 1))
   for (const [index, plugin] of found.entries()) {
@@ -24,8 +27,13 @@ export function listPlugins(root: string): PluginFile[] {
 }
 
 function inFolder(root: string, folder: string): PluginFile[] {
-  const names = readdirSync(path.join(root, folder)).flatMap((file) => pluginName.exec(file)?.[1] ?? [])
-  return names.map((name) => ({ name, folder, module: `${folder}/${name}`, schema: `${folder}/${name}.schema` }))
+  return readdirSync(path.join(root, folder)).flatMap((entry) => {
+    const inOwn = existsSync(path.join(root, folder, entry, `${entry}.ts`))
+    const name = inOwn ? entry : pluginName.exec(entry)?.[1]
+    if (name === undefined) return []
+    const module = inOwn ? `${folder}/${name}/${name}` : `${folder}/${name}`
+    return { name, folder, module, schema: `${module}.schema` }
+  })
 }
 
 /** The version of the suite, from package.json. */

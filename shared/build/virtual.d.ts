@@ -1,6 +1,6 @@
 /** Modules the bundler makes from the folders (shared/build); nothing is registered by hand. */
 declare module 'podwire:plugins' {
-  import type { AnyPlugin } from '../protocol/plugin.js'
+  import type { AnyPlugin } from '../program/plugin.js'
   /** Of all plugins; those that are none of `plugins` have another script. */
   export const names: readonly string[]
   /** Those that hand out addresses. */
@@ -8,7 +8,7 @@ declare module 'podwire:plugins' {
   export const plugins: Readonly<Record<string, () => Promise<{ default: AnyPlugin }>>>
 }
 declare module 'podwire:shapes' {
-  import type { Shape } from '../protocol/shape.js'
+  import type { Shape } from '../values/shape.js'
   export const shapes: Readonly<Record<string, Shape>> & Readonly<Record<'result.A' | 'result.B' | 'result.C', Shape>>
 }
 declare module 'podwire:version' {

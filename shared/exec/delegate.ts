@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { CniError, codes } from '../protocol/errors.js'
+import { CniError, codes } from '../values/errors.js'
 import type { Run } from './run.js'
 
 /** A delegate found on CNI_PATH. `own`: it is this very program, so it can run in this process. */

@@ -1,5 +1,5 @@
 import { openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
-import { readState, systemStateFiles } from '../plan/state.js'
+import { readState, systemStateFiles } from './state.js'
 
 /** The small files the kernel answers with and takes settings by (/proc, /sys), and those of people: the seam tests replace. */
 export interface Files {

@@ -4,8 +4,8 @@ import { existsSync, mkdtempSync, renameSync, rmSync, statSync, writeFileSync } 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { codes } from '../protocol/errors.js'
 import { thrownBy } from '../testing/thrown.js'
+import { codes } from '../values/errors.js'
 import { withLock } from './lock.js'
 import { createRunner, type Run } from './run.js'
 

@@ -1,12 +1,12 @@
 import { closeSync, constants, fstatSync, openSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
-import type { Kernel } from '../kernel/kernel.js'
+import type { Kernel } from '../netlink/kernel.js'
 import type { Host } from '../plan/host.js'
-import { errnoOf, messageOf, stateRoot } from '../plan/state.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { namespaceFile } from '../system/namespaces.js'
+import { CniError, codes } from '../values/errors.js'
 import { makeDirectories } from './directories.js'
 import { holdersOf } from './holders.js'
-import { namespaceFile } from './namespaces.js'
 import type { Run } from './run.js'
+import { errnoOf, messageOf, stateRoot } from './state.js'
 import { firstLine } from './stderr.js'
 
 /** Status of `flock -E` for "still held by somebody else at the deadline", apart from its own failures. */

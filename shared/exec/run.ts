@@ -1,5 +1,5 @@
 import { appendFileSync } from 'node:fs'
-import { inOpenNamespaces } from './namespaces.js'
+import { inOpenNamespaces } from '../system/namespaces.js'
 import { findProgram, spawnProcess } from './spawn.js'
 
 /** One process to run: tokens only, never a shell's text. */

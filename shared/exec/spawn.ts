@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { internalBinding } from './binding.js'
+import { internalBinding } from '../system/binding.js'
 import type { Command, Outcome } from './run.js'
 
 /** What a process may print in all; the largest answer known, the rules of a node with 100,000 services, is a quarter of it. */

@@ -1,9 +1,9 @@
 import { readdirSync, statSync } from 'node:fs'
-import { errnoOf, stateRoot } from '../plan/state.js'
-import { CniError, codes } from '../protocol/errors.js'
-import type { Attachment } from '../protocol/plugin.js'
+import type { Attachment } from '../program/plugin.js'
+import { CniError, codes } from '../values/errors.js'
 import { type Held, type LockOptions, takeOwnLock } from './lock.js'
 import type { Run } from './run.js'
+import { errnoOf, stateRoot } from './state.js'
 
 /**
  * Runtimes that lose patience kill the plugin and nobody else: a tool it has started goes on, and what that does then comes after a DEL that

@@ -1,6 +1,6 @@
 import type { Host } from '../plan/host.js'
 import type { Operation } from '../plan/operation.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { CniError, codes } from '../values/errors.js'
 import { pause } from './carrier.js'
 import { type At, sysctl } from './ip.js'
 import { observeLink } from './observe.js'

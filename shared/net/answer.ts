@@ -1,5 +1,5 @@
 import { excerpt } from '../exec/stderr.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { CniError, codes } from '../values/errors.js'
 
 /** What a tool printed as JSON; `nothing` stands for no words at all. @throws code 100 for what is no JSON */
 export function parseAnswer(text: string, nothing: string, about: string): unknown {

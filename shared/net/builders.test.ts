@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import type { Operation } from '../plan/operation.js'
 import { render, renderOne } from '../plan/render.js'
+import { officialComment, officialName, ownerComment } from '../values/names.js'
 import * as ip from './ip.js'
 import * as iptables from './iptables.js'
-import { officialComment, officialName, ownerComment } from './names.js'
 import * as nft from './nft.js'
 import * as tc from './tc.js'
 

@@ -1,6 +1,6 @@
 import type { Run } from '../exec/run.js'
 import type { Operation } from '../plan/operation.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { CniError, codes } from '../values/errors.js'
 
 /** A tracked UDP flow: where its first packet was sent, and who answers: somebody else when the destination was changed. */
 export interface Flow {

@@ -1,7 +1,7 @@
 import type { Operation } from '../plan/operation.js'
-import { CniError, codes, type Problem } from '../protocol/errors.js'
-import type { Dns, IpConfiguration, Result, Route } from '../protocol/result.js'
-import { contains, parseAddress, parseCidr } from './address.js'
+import { contains, parseAddress, parseCidr } from '../values/address.js'
+import { CniError, codes, type Problem } from '../values/errors.js'
+import type { Dns, IpConfiguration, Result, Route } from '../values/result.js'
 import { type At, addAddress, addRoute, setUp, sysctl } from './ip.js'
 import { type Eyes, type ObservedLink, observeLink, observeRoutes } from './observe.js'
 

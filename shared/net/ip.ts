@@ -1,6 +1,6 @@
 import type { Operation } from '../plan/operation.js'
-import { codes } from '../protocol/errors.js'
-import type { Route } from '../protocol/result.js'
+import { codes } from '../values/errors.js'
+import type { Route } from '../values/result.js'
 
 /** Where a link is: its name, and its namespace when that is not the host. */
 export interface At {

@@ -1,7 +1,7 @@
 import type { Run } from '../exec/run.js'
 import { excerpt, reasonOf } from '../exec/stderr.js'
 import type { Operation } from '../plan/operation.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { CniError, codes } from '../values/errors.js'
 import { nftFamily } from './nft.js'
 import type { Eyes } from './observe.js'
 

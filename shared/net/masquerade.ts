@@ -1,12 +1,12 @@
+import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
 import type { Host } from '../plan/host.js'
-import type { Needs } from '../plan/needs.js'
 import { type Operation, quoted } from '../plan/operation.js'
-import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../plan/records.js'
-import type { Problem } from '../protocol/errors.js'
-import type { Attachment } from '../protocol/plugin.js'
-import { formatCidr, networkOf, parseCidr } from './address.js'
+import type { Attachment } from '../program/plugin.js'
+import { formatCidr, networkOf, parseCidr } from '../values/address.js'
+import type { Problem } from '../values/errors.js'
+import { officialComment, officialName, ownerComment } from '../values/names.js'
 import { hasChain, type IptablesTool, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
-import { officialComment, officialName, ownerComment } from './names.js'
+import type { Needs } from './needs.js'
 import {
   addElement,
   askNft,

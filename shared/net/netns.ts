@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs'
-import { namespaceAt, namespaceFile, type Opened, openNamespace } from '../exec/namespaces.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { namespaceAt, namespaceFile, type Opened, openNamespace } from '../system/namespaces.js'
+import { CniError, codes } from '../values/errors.js'
 import { bootID, type Eyes, type ObservedLink } from './observe.js'
 
 /**
  * Whether a path leads to a network namespace: `gone` when nothing is there (any more). From then on the path stands for that namespace, in
- * all that this process does, whatever comes to be there (exec/namespaces.ts).
+ * all that this process does, whatever comes to be there (system/namespaces.ts).
  * @throws code 104 when something else is there, or it cannot be looked at
  */
 export function netnsState(path: string): 'present' | 'gone' {

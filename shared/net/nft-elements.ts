@@ -1,7 +1,7 @@
 import type { Run } from '../exec/run.js'
 import { excerpt } from '../exec/stderr.js'
 import type { Host } from '../plan/host.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { CniError, codes } from '../values/errors.js'
 import { answerOf, type Element, ownTable } from './nft.js'
 
 /**

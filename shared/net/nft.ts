@@ -1,7 +1,7 @@
 import type { Command, Outcome, Run } from '../exec/run.js'
 import { excerpt, reasonOf } from '../exec/stderr.js'
 import { type Operation, quoted } from '../plan/operation.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { CniError, codes } from '../values/errors.js'
 import { parseAnswer, unreadableAnswer } from './answer.js'
 
 /**

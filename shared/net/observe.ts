@@ -2,10 +2,9 @@ import { shapes } from 'podwire:shapes'
 import type { Files } from '../exec/files.js'
 import type { Outcome, Run } from '../exec/run.js'
 import { excerpt, firstLine, reasonOf } from '../exec/stderr.js'
-import type { Kernel } from '../kernel/kernel.js'
-import { accept } from '../protocol/accept.js'
-import { CniError, codes } from '../protocol/errors.js'
-import { parseAnswer } from './answer.js'
+import type { Kernel } from '../netlink/kernel.js'
+import { accept } from '../values/accept.js'
+import { CniError, codes } from '../values/errors.js'
 import type {
   NumberedRoute,
   ObservedFilter,
@@ -13,7 +12,8 @@ import type {
   ObservedQdisc,
   ObservedRoute,
   ObservedRule,
-} from './observe.schema.js'
+} from '../values/observe.schema.js'
+import { parseAnswer } from './answer.js'
 
 export type { NumberedRoute, ObservedLink, ObservedQdisc, ObservedRoute, ObservedRule }
 

@@ -1,6 +1,6 @@
 import type { Files } from '../exec/files.js'
-import type { Kernel } from '../kernel/kernel.js'
-import { parseAddress } from './address.js'
+import type { Kernel } from '../netlink/kernel.js'
+import { parseAddress } from '../values/address.js'
 
 /**
  * The link by which the host reaches an IPv4 address directly (no gateway between), as the kernel finds it by its rules and tables; where it

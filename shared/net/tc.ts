@@ -1,5 +1,5 @@
 import type { Operation } from '../plan/operation.js'
-import { codes } from '../protocol/errors.js'
+import { codes } from '../values/errors.js'
 
 /** A token bucket filter (tc-tbf(8)). */
 export interface TokenBucket {

@@ -1,10 +1,10 @@
 import { mostParts, runTogether } from '../exec/together.js'
-import { CniError } from '../protocol/errors.js'
-import { familyOption } from './batch.js'
+import { familyOption } from '../tools/batch.js'
+import { mostSettings } from '../tools/settings.js'
+import { type Hands, handlingOf } from '../tools/tools.js'
+import { CniError } from '../values/errors.js'
 import type { Operation } from './operation.js'
 import { isTolerated, operationError, type Report, unclearError } from './refusal.js'
-import { mostSettings } from './settings.js'
-import { type Hands, handlingOf } from './tools.js'
 import { asPossible, mayHaveRun, repeated, takenNames } from './unclear.js'
 
 export type { Hands }

@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs'
-import { asCniError, CniError, codes } from '../protocol/errors.js'
+import { asCniError, CniError, codes } from '../values/errors.js'
 import { type Hands, sweep } from './apply.js'
 import type { Operation } from './operation.js'
 

@@ -1,5 +1,5 @@
 import type { Reason } from '../exec/stderr.js'
-import type { Code } from '../protocol/errors.js'
+import type { Code } from '../values/errors.js'
 
 export type Tool =
   | 'ip'
@@ -50,7 +50,7 @@ export function quoted(text: string): string {
 /**
  * Refuses a token that a batch file could read as anything but one word: white space, control characters, comments,
  * escapes, quotes that are not a whole quoted token, and nft's separators inside a word.
- * @throws Error: a defect of ours, for names from outside are refused at the edge (protocol/checks.ts)
+ * @throws Error: a defect of ours, for names from outside are refused at the edge (values/checks.ts)
  */
 export function assertToken(token: string): void {
   const fault = faultOf(token)

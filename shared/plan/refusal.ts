@@ -1,6 +1,6 @@
 import type { Outcome } from '../exec/run.js'
 import { excerpt, firstLine, type Reason, reasonOf } from '../exec/stderr.js'
-import { CniError, codes } from '../protocol/errors.js'
+import { CniError, codes } from '../values/errors.js'
 import type { Operation } from './operation.js'
 import { renderOne } from './render.js'
 

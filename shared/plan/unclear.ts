@@ -1,7 +1,7 @@
 import { hostHasLink, type ObservedLink, observeLink } from '../net/observe.js'
+import type { Hands } from '../tools/tools.js'
 import type { Operation } from './operation.js'
 import { isTolerated, type Report, refusal, together } from './refusal.js'
-import type { Hands } from './tools.js'
 
 // A tool may end without saying how far it came: killed, out of time or memory, at a word it cannot read, in another version's words.
 // Then it may have done nothing, some, or all of what it was given: what can be looked at is looked at, and the rest is taken back by

@@ -1,6 +1,6 @@
 import type { Files } from '../exec/files.js'
 import type { Command, Outcome, Run } from '../exec/run.js'
-import { main } from '../protocol/main.js'
+import { main } from '../program/main.js'
 
 /**
  * Golden rows: what a plugin would do, as the commands a person would type. The whole program runs in a dry run, from the environment to

@@ -1,7 +1,7 @@
 import { fstatSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import type { StateFiles } from '../plan/state.js'
+import type { StateFiles } from '../exec/state.js'
 
 /** What is left of a directory after a power loss: names and texts. */
 export type Remains = Readonly<Record<string, string>>

@@ -1,4 +1,4 @@
-import { CniError } from '../protocol/errors.js'
+import { CniError } from '../values/errors.js'
 
 /** The CNI error that a body throws; anything else, or nothing, fails the test. */
 export function thrownBy(body: () => unknown): CniError {

@@ -1,0 +1,173 @@
+import { withLock } from '../../shared/exec/lock.js'
+import { messageOf } from '../../shared/exec/state.js'
+import { requireForAdd } from '../../shared/net/needs.js'
+import { definePlugin, type Call as PluginCall } from '../../shared/program/plugin.js'
+import { compareAddress, formatAddress, parseCidr } from '../../shared/values/address.js'
+import { checks } from '../../shared/values/checks.js'
+import { isIdentifier } from '../../shared/values/environment.js'
+import { CniError, codes, invalidConfiguration } from '../../shared/values/errors.js'
+import { canonicalResult, type Dns, emptyResult } from '../../shared/values/result.js'
+import { acquire, cidrOf, preview, undoAcquire } from './acquire.js'
+import { type Choice, Exhausted } from './allocate.js'
+import { currentEpoch } from './epoch.js'
+import { exhaustionError, type Origin } from './exhaustion.js'
+import { systemLeaseFiles } from './files.js'
+import type { HostLocalConfiguration } from './host-local.schema.js'
+import type { Owner } from './lease.js'
+import { rangeHolding } from './ranges.js'
+import { readRequest } from './request.js'
+import { parseResolvConf } from './resolv.js'
+import { fullness } from './status.js'
+import { openStore, type Store } from './store.js'
+
+/** Hands out addresses from ranges of this host alone, and remembers them in files. */
+export default definePlugin<HostLocalConfiguration>({
+  name: 'host-local',
+  argsKeys: ['IP'],
+  prevResult: { CHECK: 'optional' },
+  refuse: (call) => readRequest(call).problems,
+
+  add(call) {
+    const dns = readDns(call)
+    const ips = lease(call, storeOf(call)).map((choice) => ({
+      address: cidrOf(choice),
+      gateway: formatAddress(choice.range.gateway),
+    }))
+    return canonicalResult({ ...emptyResult, ips, routes: call.config.ipam?.routes ?? [], dns })
+  },
+
+  check(call) {
+    const own = storeOf(call).look((view) => view.of(ownerOf(call)))
+    if (own.length === 0) throw notFound(call, 'no lease file names it')
+    const { sets } = readRequest(call).request
+    for (const { address: text } of call.prevResult?.ips ?? []) {
+      const address = parseCidr(text)?.address
+      if (address === undefined || !sets.some((set) => rangeHolding(set, address))) continue
+      if (own.some((one) => compareAddress(one.address, address) === 0)) continue
+      throw notFound(call, `it holds ${own.map(({ file }) => file).join(', ')}, but prevResult lists ${text}`)
+    }
+  },
+
+  del(call) {
+    const store = storeOf(call)
+    const owner = ownerOf(call)
+    call.host.change(`release the addresses of ${owner.containerID} ${owner.ifName} in ${store.directory}`, () => {
+      store.change((leases) => leases.release(leases.of(owner)))
+    })
+  },
+
+  status(call) {
+    const { request, problems } = readRequest(call)
+    if (problems.length > 0) throw invalidConfiguration(problems)
+    const { host } = call
+    const store = storeOf(call)
+    requireForAdd(host, {
+      writes: store.writes(request.sets.length),
+      also: [
+        () => void readDns(call),
+        () =>
+          sayFull(
+            call,
+            store.look((view) => fullness(request.sets, view, originOf(call, store))),
+          ),
+      ],
+    })
+  },
+
+  gc(call) {
+    const { validAttachments, host } = call
+    if (validAttachments === undefined) return
+    const valid = new Set(
+      validAttachments.flatMap(({ containerID, ifname }) => [containerID, `${containerID} ${ifname}`]),
+    )
+    const store = storeOf(call)
+    host.change(`release the addresses of all but ${validAttachments.length} attachments in ${store.directory}`, () => {
+      store.change((leases) => leases.release(leases.all().filter(({ owner }) => isStale(owner, valid))))
+    })
+  },
+})
+
+// --- internal
+
+type Call = PluginCall<HostLocalConfiguration>
+
+const defaultDataDir = '/var/lib/cni/networks'
+
+function ownerOf({ attachment: { containerID, ifName } }: Call): Owner {
+  return { containerID, ifName }
+}
+
+function storeOf({ host, config, stdin }: Call): Store {
+  return openStore({
+    dataDir: (config.ipam ? config.ipam.dataDir : dataDirIn(stdin)) || defaultDataDir,
+    network: config.name,
+    files: systemLeaseFiles,
+    epoch: currentEpoch(systemLeaseFiles),
+    lock: (path, body) => withLock(path, body, { host }),
+    warn: host.warn,
+  })
+}
+
+/** The directory as a DEL finds it in a configuration whose `ipam` is wrong elsewhere and was dropped. */
+function dataDirIn(stdin: string): string | undefined {
+  const member = (value: object, name: string): unknown =>
+    Object.entries(value).find(([key]) => key.toLowerCase() === name.toLowerCase())?.[1]
+  const ipam = member(JSON.parse(stdin), 'ipam')
+  const dataDir = typeof ipam === 'object' && ipam !== null ? member(ipam, 'dataDir') : undefined
+  return typeof dataDir === 'string' && checks.path.test(dataDir) ? dataDir : undefined
+}
+
+/** Reserves (in a dry run: chooses) the addresses, and notes in the journal how to give them back. */
+function lease(call: Call, store: Store): readonly Choice[] {
+  const { request } = readRequest(call)
+  const owner = ownerOf(call)
+  const who = `${owner.containerID} ${owner.ifName}`
+  try {
+    if (call.host.dryRun) {
+      const choices = store.look((view) => preview(view, owner, request))
+      call.host.warn(`# reserve ${choices.map(cidrOf).join(' ')} for ${who} in ${store.directory}`)
+      return choices
+    }
+    store.create()
+    const choices = store.change((leases) => acquire(leases, owner, request))
+    if (choices === undefined) throw new CniError(codes.tryAgainLater, `${store.directory} was removed just now`)
+    call.host.journal.note(() => undoAcquire(store, owner, choices))
+    return choices
+  } catch (thrown) {
+    if (!(thrown instanceof Exhausted)) throw thrown
+    throw store.look((view) => exhaustionError(thrown, view, originOf(call, store)))
+  }
+}
+
+function originOf({ host }: Call, { directory }: Store): Origin {
+  return { directory, bootedAt: Date.now() - Number.parseFloat(host.files.read('/proc/uptime')) * 1000 }
+}
+
+/** @throws code 5 when the file cannot be read, before anything is reserved */
+function readDns({ config, host }: Call): Dns {
+  const path = config.ipam?.resolvConf ?? ''
+  if (path === '') return {}
+  try {
+    return parseResolvConf(host.files.read(path))
+  } catch (thrown) {
+    const details = messageOf(thrown)
+    throw new CniError(codes.ioFailure, `cannot read ipam.resolvConf ${path}`, { details, cause: thrown })
+  }
+}
+
+/** The runtimes make a whole node NotReady of a plugin that is not available, also for pods of other networks. */
+function sayFull({ config, host }: Call, full: CniError | undefined): void {
+  if (!full) return
+  if (config.ipam?.statusOnFullRange) throw full
+  host.warn(`host-local: ${full.message}\n${full.details}`)
+}
+
+function notFound({ attachment }: Call, details: string): CniError {
+  const message = `Failed to find address added by container ${attachment.containerID}`
+  return new CniError(codes.checkFailed, message, { details, fix: 'detach the container and attach it again' })
+}
+
+/** Whether no valid attachment is the owner, an old lease's whole container; a person's note is no container. */
+function isStale({ containerID, ifName }: Owner, valid: ReadonlySet<string>): boolean {
+  return isIdentifier(containerID) && !valid.has(ifName === '' ? containerID : `${containerID} ${ifName}`)
+}

@@ -1,0 +1,95 @@
+// The leases of one network on disk, in the official plugin's layout: DATADIR/NETWORK/{lock,last_reserved_ip.N,ADDRESS}.
+// Both may work on one directory at once, under the same flock(2).
+//
+// A lease is complete or absent: its content is written and synced under another name and then linked into place,
+// which fails where a file is. One file serves all addresses of an ADD, as its links. Empty files are what a crash of
+// others leaves; reading all leases, which the index asks for after any foreign change, removes them. Free addresses
+// are found by looking at names, never into files, and past a bound in one listing of the directory.
+
+import { makeDirectories } from '../../shared/exec/directories.js'
+import { errnoOf, messageOf } from '../../shared/exec/state.js'
+import type { Writing } from '../../shared/exec/writable.js'
+import { changesOf, type Leases, type Updates } from './change.js'
+import type { Epoch } from './epoch.js'
+import { type LeaseFiles, reaching } from './files.js'
+import { openIndex } from './index.js'
+import { type LeaseView, type Place, readAll, viewOf } from './view.js'
+
+export interface Store {
+  /** Where the lease files are. */
+  readonly directory: string
+  /** What one more lease writes, with an address from each of `sets` ranges. */
+  readonly writes: (sets: number) => readonly Writing[]
+  /** Makes the directory. @throws code 5 */
+  readonly create: () => void
+  /** Looks without the lock, and changes nothing. @throws code 5 */
+  readonly look: <T>(body: (view: LeaseView) => T) => T
+  /** Runs `body` under the lock, or not at all when the network has no directory. @throws code 5, 11, 100 or 101 */
+  readonly change: <T>(body: (leases: Leases) => T) => T | undefined
+}
+
+export interface StoreOptions {
+  readonly dataDir: string
+  readonly network: string
+  readonly files: LeaseFiles
+  readonly epoch: Epoch
+  readonly lock: <T>(path: string, body: () => T) => T
+  readonly warn: (text: string) => void
+}
+
+export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreOptions): Store {
+  const directory = `${dataDir}/${network}`
+  const state = `${dataDir}/.podwire/${network}`
+  const index = openIndex({ files, leases: directory, state, epoch })
+  const place: Place = { directory, files, index, epoch, warn }
+
+  /** The index may fail, the leases may not: left unsealed, it makes the next change read them all. */
+  const tend = (body: () => void): boolean => {
+    try {
+      body()
+      return true
+    } catch (thrown) {
+      if (errnoOf(thrown) === undefined) throw thrown
+      warn(`cannot write the lease index ${state} (the next call will be slower): ${messageOf(thrown)}`)
+      return false
+    }
+  }
+
+  const underLock = <T>(body: (leases: Leases) => T): T => {
+    const found = index.isCurrent() ? undefined : readAll(place, { heal: true })
+    const isIndexed = found === undefined || tend(() => index.rebuild(found))
+    const updates: Updates = { index: [], moved: false }
+    const result = body(changesOf(place, viewOf(place, found), updates))
+    if (isIndexed && updates.index.length > 0) {
+      tend(() => {
+        for (const update of updates.index) update()
+        if (updates.moved) index.seal()
+      })
+    }
+    return result
+  }
+
+  return {
+    directory,
+    // The lock and a draft, a name for each address and each set's last one; in the index a record and its seal.
+    writes: (sets) => [
+      { directory, files: 2 + 2 * sets },
+      { directory: state, files: 2 },
+    ],
+    create: () =>
+      reaching(`create ${directory}`, () => {
+        if (!files.lstatSync(directory, { throwIfNoEntry: false })) makeDirectories(directory, 0o755, files.mkdirSync)
+      }),
+    look: (body) => reaching(`read the leases in ${directory}`, () => body(viewOf(place, undefined))),
+    change: (body) =>
+      reaching(`change the leases in ${directory}`, () => {
+        const status = files.lstatSync(directory, { throwIfNoEntry: false })
+        if (!status) return undefined
+        if (!status.isDirectory() && !status.isSymbolicLink()) {
+          warn(`host-local: ${directory} is no directory: no lease is in it`)
+          return undefined
+        }
+        return lock(`${directory}/lock`, () => underLock(body))
+      }),
+  }
+}

@@ -1,0 +1,77 @@
+import { allRecords, readRecord } from '../../shared/exec/records.js'
+import { deleteLink } from '../../shared/net/ip.js'
+import { hostHasLink, type ObservedLink, observeLink } from '../../shared/net/observe.js'
+import { restoreIngress, unlimitRate } from '../../shared/net/tc.js'
+import { hostEndOf } from '../../shared/net/veth.js'
+import type { Host } from '../../shared/plan/host.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import { CniError, codes } from '../../shared/values/errors.js'
+import { attachmentHash, officialName } from '../../shared/values/names.js'
+import type { Result } from '../../shared/values/result.js'
+
+/** What DEL and GC cannot know otherwise: the links that an ADD limited. */
+export interface Limited {
+  /** The host's end of the container's veth pair. */
+  readonly link: string
+  /** The link that shapes what the container sends. */
+  readonly ifb?: string
+}
+
+export const recordKind = 'bandwidth'
+
+/**
+ * The host's end of the container's veth pair: the link of prevResult that the container's interface says it is tied to.
+ * @throws code 100 or 7 when the interface is no veth, or its other end is not in prevResult
+ */
+export function findHostEnd(
+  host: Host,
+  { ifName, netns, prevResult }: { ifName: string; netns: string; prevResult: Result },
+): ObservedLink {
+  const inside = observeLink(host, ifName, netns)
+  if (inside?.linkinfo?.info_kind !== 'veth') {
+    const found = inside ? `it is ${inside.linkinfo?.info_kind ?? 'a plain link'}` : 'it is not there'
+    throw new CniError(codes.operationFailed, `container interface ${ifName} has no veth peer: ${found}`, {
+      problems: [
+        { path: `interface ${ifName}`, value: inside?.linkinfo?.info_kind, expected: 'one end of a veth pair' },
+      ],
+      fix: 'call bandwidth behind a plugin that makes a veth pair, such as bridge or ptp',
+    })
+  }
+  const end = hostEndOf(host, inside, prevResult)
+  if (end) return end
+  const names = prevResult.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name)
+  throw new CniError(codes.invalidConfiguration, 'no veth peer of container interface found in host ns', {
+    problems: [{ path: 'prevResult.interfaces', value: names, expected: `the other end of ${ifName} in ${netns}` }],
+  })
+}
+
+/**
+ * The official plugin's name, so that either suite's DEL finds it. It stands for network and container: a second
+ * interface of the container in the network gets a name of its own.
+ */
+export function ifbName(host: Host, attachment: Attachment): string {
+  const name = officialName('bwp', attachment, 15)
+  if (!hostHasLink(host, name) || !isAnothers(host, name, attachment)) return name
+  return `bwp${attachmentHash(attachment).slice(0, 12)}`
+}
+
+/** What takes the limits of an attachment away, of what is still there; without a record what the official plugin made. */
+export function liftLimits(host: Host, attachment: Attachment): readonly Operation[] {
+  const isThere = (link: string) => hostHasLink(host, link)
+  const record = readRecord<Limited>(host, recordKind, attachment)?.data
+  const ifb = record ? record.ifb : officialName('bwp', attachment, 15)
+  const isOwn = ifb !== undefined && isThere(ifb) && (record !== undefined || !isAnothers(host, ifb, attachment))
+  return [
+    ...(record && isThere(record.link) ? [unlimitRate(record.link), restoreIngress(record.link)] : []),
+    ...(isOwn ? [deleteLink({ link: ifb })] : []),
+  ]
+}
+
+// --- internal
+
+function isAnothers(host: Host, ifb: string, attachment: Attachment): boolean {
+  return allRecords<Limited>(host, recordKind, attachment.network).some(
+    (entry) => entry.data.ifb === ifb && attachmentHash(entry.attachment) !== attachmentHash(attachment),
+  )
+}

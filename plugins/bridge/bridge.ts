@@ -1,0 +1,361 @@
+import { readRecord, recordWritings, writeRecord } from '../../shared/exec/records.js'
+import { awaitCarrier } from '../../shared/net/carrier.js'
+import {
+  addressesOf,
+  configureInterface,
+  containerSettings,
+  dnsOf,
+  interfaceDifferences,
+  throwDifferences,
+} from '../../shared/net/interface.js'
+import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLink, setUp } from '../../shared/net/ip.js'
+import { masquerade, masqueradeDifferences, masqueradeNeeds } from '../../shared/net/masquerade.js'
+import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net/needs.js'
+import { requireNetns } from '../../shared/net/netns.js'
+import {
+  bootID,
+  hasFixedAddress,
+  hostHasLink,
+  type ObservedLink,
+  observeIfThere,
+  observeLink,
+} from '../../shared/net/observe.js'
+import { features, linkOf } from '../../shared/net/probe.js'
+import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../../shared/net/veth.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../../shared/program/ipam.js'
+import { type Attachment, type Call, definePlugin } from '../../shared/program/plugin.js'
+import { macOf } from '../../shared/values/checks.js'
+import { CniError, codes, type Problem } from '../../shared/values/errors.js'
+import { hostVethName, macFrom } from '../../shared/values/names.js'
+import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
+import type { BridgeConfiguration } from './bridge.schema.js'
+import { gatewayOperations, isGateway, withGateways } from './gateway.js'
+import { guard, isGuarded, unguard } from './spoof-guard.js'
+import { addGatewayLink, filtersVlans, gatewayLink, gatewayLinkProblems, portVlans, vlanProblems } from './vlan.js'
+
+type BridgeCall = Call<BridgeConfiguration>
+
+/** A bridge in the host, a veth pair to the container, addresses, and a way out. */
+export default definePlugin<BridgeConfiguration>({
+  name: 'bridge',
+  argsKeys: ['MAC'],
+  prevResult: { CHECK: 'required' },
+
+  refuse({ config, args }) {
+    const problems: Problem[] = [...vlanProblems(config), ...gatewayLinkProblems(config)]
+    if (config.hairpinMode && config.promiscMode) {
+      problems.push({
+        path: 'promiscMode',
+        value: true,
+        expected: 'false where hairpinMode is true: they exclude each other',
+      })
+    }
+    if (config.disableContainerInterface && hasIpam({ config })) {
+      problems.push({ path: 'ipam', value: config.ipam, expected: 'nothing where disableContainerInterface is true' })
+    }
+    const mac = args.get('MAC') ?? ''
+    if (mac !== '' && macOf(mac) === undefined) {
+      problems.push({ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address such as "02:00:5e:10:00:01"' })
+    }
+    return problems
+  },
+
+  add(call) {
+    const { config, host, environment, attachment } = call
+    refuseInexpressible(call.version, hasIpam(call))
+    const isForeign = requireIpam(call)
+    const netns = requireNetns(environment.netns)
+    const reserved = !isForeign && leasesFirst(call) ? lease(call) : undefined
+    const before = requireBridge(observeIfThere(host, config.bridge), config.bridge)
+    const macs = chooseMacs(call, reserved)
+    writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container, guarded: config.macspoofchk })
+    host.apply(connect(call, netns, macs, before))
+    const bridge = before ?? requireBridge(observeLink(host, config.bridge), config.bridge)
+    const open = openPort(call, bridge, macs.container)
+    if (isForeign) openWire(call, netns, open)
+
+    const leased = reserved ?? (hasIpam(call) ? lease(call) : emptyResult)
+    const addressed = withGateways(config, leased, 2)
+    const gateway = isGateway(config) && hasIpam(call) ? vlanGateway(call, bridge) : undefined
+    const masquerading = masqueradeOperations(call, addressed)
+    host.apply([
+      ...(isGateway(config) ? forwarding(addressed.ips.map(({ address }) => address)) : []),
+      ...(isForeign ? [] : open),
+      ...gatewayAddresses(call, addressed, gateway ?? bridge),
+      ...containerOperations(call, netns, addressed),
+      ...(reserved ? masquerading : []),
+    ])
+    // An address that may be another container's, too, has been refused by now: its rule is not touched before.
+    if (!reserved) host.apply(masquerading)
+    const made = [
+      { name: config.bridge, mac: bridgeMac(call, bridge) },
+      { name: hostVethName(attachment), mac: macs.host },
+      { name: environment.ifName, mac: macs.container, sandbox: netns },
+      ...(gateway ? [{ name: gateway.ifname, ...(gateway.address ? { mac: gateway.address } : {}) }] : []),
+    ]
+    return { ...addressed, interfaces: made, dns: dnsOf(config.dns, leased.dns) }
+  },
+
+  check(call) {
+    checkLease(call)
+    throwDifferences(differences(call))
+  },
+
+  del(call) {
+    detachVeth(call, 'bridge', (one) => withoutGuard(call, one))
+  },
+
+  status(call) {
+    const { config, host } = call
+    requireForAdd(
+      host,
+      { features: [linkOf('bridge', filtering(config)), features.veth], writes: recordWritings(config.name, 'bridge') },
+      { programs: insideTools(host), settings: isGateway(config) ? forwardingSettings(host) : [] },
+      config.ipMasq ? masqueradeNeeds(config.name, config.ipMasqBackend) : {},
+      // The guard's tables are declared by a process that also does what stands beside them.
+      config.macspoofchk ? { features: [features.nftables], programs: ['ip', 'nsenter'] } : {},
+      // What stands beside a port's VLANs is done by the process that sets them.
+      filtersVlans(config) ? { programs: ['bridge', 'nsenter'] } : {},
+      { also: [() => requireBridge(observeIfThere(host, config.bridge), config.bridge)], ipam: () => ipamStatus(call) },
+    )
+  },
+
+  gc(call) {
+    collectVeths(call, 'bridge', (one) => withoutGuard(call, one))
+  },
+})
+
+// --- internal
+
+/** What DEL cannot know otherwise. */
+interface Made {
+  readonly mac: string
+  /** Whether macspoofchk was true: it may be no more. Of podwire 0.1.0 not known. */
+  readonly guarded?: boolean
+}
+
+interface Macs {
+  readonly host: string
+  readonly container: string
+}
+
+/** Our host-local needs no wire, so it can be asked before there is one; no two attachments have the same address of it. */
+function leasesFirst(call: BridgeCall): boolean {
+  return hasIpam(call) && call.ownDelegate?.name === 'host-local'
+}
+
+/** Another IPAM plugin is asked when packets pass from the container to the bridge. */
+function openWire(call: BridgeCall, netns: string, open: readonly Operation[]): void {
+  const { host, environment, attachment } = call
+  const at = { link: environment.ifName, netns }
+  host.apply([...open, ...containerSettings(at, ipSettings(call)), setUp(at)])
+  // The port forwards by the time its own state is up.
+  for (const end of [at, { link: hostVethName(attachment) }]) awaitCarrier(host, end)
+}
+
+/**
+ * Without a wish the container's MAC follows from its address where that is known: whoever still has the address's last
+ * owner in a neighbour cache reaches the new one all the same. No announcement does that for sure: the bridge's port
+ * does not forward yet when the kernel sends it.
+ */
+function chooseMacs({ config, args, attachment, host }: BridgeCall, reserved: Result | undefined): Macs {
+  const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.get('MAC') || ''
+  const address = reserved?.ips[0]?.address
+  const own = () =>
+    address === undefined ? containerEndMac(host, attachment) : macFrom(`${bootID(host)}/${config.name}/${address}`)
+  return { host: hostEndMac(attachment), container: macOf(asked) ?? own() }
+}
+
+/**
+ * The address that the bridge has as long as it lives: the one it was found with, else one of ours. A bridge that lost its last port, and
+ * its address with it, was found with zeros.
+ */
+function bridgeMac({ config, host }: BridgeCall, found: ObservedLink | undefined): string {
+  const address = found?.address ?? noAddress
+  return address === noAddress ? macFrom(`${bootID(host)}/${config.bridge}`) : address
+}
+
+const noAddress = '00:00:00:00:00:00'
+
+/**
+ * A bridge that somebody else made follows the lowest address among its ports, and with that port's container leaves all others without
+ * their gateway. So it is given the address it has, before our port joins it: several ADDs at once give it the same.
+ */
+function fixAddress(call: BridgeCall, before: ObservedLink): readonly Operation[] {
+  const { ifname: link, address } = before
+  const mac = bridgeMac(call, before)
+  const isFixed = () => hasFixedAddress(call.host, before) || address === bridgeMac(call, undefined)
+  if (address === mac && isFixed()) return []
+  return [setLink({ link }, ['address', mac], `fix the MAC address of ${link}`)]
+}
+
+function filtering(config: BridgeConfiguration): readonly string[] {
+  return filtersVlans(config) ? ['vlan_filtering', '1'] : []
+}
+
+function birth(call: BridgeCall): Operation {
+  const { bridge: link, mtu } = call.config
+  const size = mtu > 0 ? ['mtu', String(mtu)] : []
+  return ensureLink({ link }, [
+    'address',
+    bridgeMac(call, undefined),
+    ...size,
+    'type',
+    'bridge',
+    ...filtering(call.config),
+  ])
+}
+
+/**
+ * The bridge and the pair of links. The bridge is shared: made if absent, never taken away, and set up again and again, which
+ * changes nothing where it is so already. `before` is how it was found.
+ */
+function connect(call: BridgeCall, netns: string, macs: Macs, before: ObservedLink | undefined): readonly Operation[] {
+  const { config, environment, attachment } = call
+  const link = config.bridge
+  const port = hostVethName(attachment)
+  const flags = [...(config.hairpinMode ? ['hairpin', 'on'] : []), ...(config.portIsolation ? ['isolated', 'on'] : [])]
+  const pair = addVethPair({
+    host: port,
+    hostMac: macs.host,
+    container: environment.ifName,
+    containerMac: macs.container,
+    netns,
+    mtu: config.mtu,
+    master: link,
+  })
+  return [
+    ...(before ? fixAddress(call, before) : [birth(call), refuseRouterAdvertisements({ link })]),
+    pair,
+    ...(flags.length > 0
+      ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
+      : []),
+    ...(before && filtersVlans(config)
+      ? [setLink({ link }, ['type', 'bridge', ...filtering(config)], `make ${link} look at VLAN tags`)]
+      : []),
+    ...(config.promiscMode ? [setLink({ link }, ['promisc', 'on'], `make ${link} promiscuous`)] : []),
+    setUp({ link }),
+  ]
+}
+
+/** Where there is a link of the name it must be a bridge: a bond, say, takes the port too. */
+function requireBridge(link: ObservedLink | undefined, name: string): ObservedLink | undefined {
+  const kind = link?.linkinfo?.info_kind ?? 'plain link'
+  if (!link || kind === 'bridge') return link
+  throw new CniError(codes.nameTaken, `"${name}" already exists but is not a bridge`, {
+    problems: [{ path: 'bridge', value: kind, expected: 'a bridge' }],
+    fix: `give the network another bridge name, or remove the link ${name}`,
+  })
+}
+
+/** The port gets its VLANs and its guard before it is up, and is up before the container's end: first packets find the way. */
+function openPort(
+  { config, attachment }: BridgeCall,
+  bridge: ObservedLink | undefined,
+  mac: string,
+): readonly Operation[] {
+  const link = hostVethName(attachment)
+  return [
+    refuseRouterAdvertisements({ link: config.bridge }),
+    refuseRouterAdvertisements({ link }),
+    ...(config.macspoofchk ? guard(attachment, mac) : []),
+    ...portVlans(link, config, defaultVlanOf(bridge)),
+    setUp({ link }),
+  ]
+}
+
+function defaultVlanOf(bridge: ObservedLink | undefined): number {
+  return Number(bridge?.linkinfo?.info_data?.['vlan_default_pvid'] ?? 1)
+}
+
+/** With a VLAN the gateway is the host's link into it: made here if absent. */
+function vlanGateway({ config, host }: BridgeCall, bridge: ObservedLink | undefined): ObservedLink | undefined {
+  if (config.vlan === 0) return undefined
+  const { link } = gatewayLink(config)
+  if (!hostHasLink(host, link)) host.apply(addGatewayLink(config, bridge?.mtu ?? 1500, defaultVlanOf(bridge)))
+  return observeLink(host, link)
+}
+
+function gatewayAddresses(
+  call: BridgeCall,
+  { ips }: Pick<Result, 'ips'>,
+  observed: ObservedLink | undefined,
+): readonly Operation[] {
+  const { config } = call
+  if (!isGateway(config) || !hasIpam(call)) return []
+  const link = config.vlan === 0 ? config.bridge : gatewayLink(config).link
+  return gatewayOperations(config, { link, observed, ips })
+}
+
+function masqueradeOperations(
+  { config, host, attachment }: BridgeCall,
+  { ips }: Pick<Result, 'ips'>,
+): readonly Operation[] {
+  if (!config.ipMasq || ips.length === 0) return []
+  const addresses = ips.map(({ address }) => address)
+  return masquerade(host, { attachment, addresses, backend: config.ipMasqBackend ?? 'nftables' })
+}
+
+function containerOperations(
+  call: BridgeCall,
+  netns: string,
+  { ips, routes }: Pick<Result, 'ips' | 'routes'>,
+): readonly Operation[] {
+  const { config, environment } = call
+  const link = environment.ifName
+  if (!hasIpam(call)) {
+    return [
+      ...containerSettings({ link, netns }, {}),
+      ...(config.disableContainerInterface ? [] : [setUp({ link, netns })]),
+    ]
+  }
+  return configureInterface({ netns, ifName: link, ips, routes, settings: ipSettings(call) })
+}
+
+/** The settings of an interface with addresses. */
+function ipSettings({ config, environment }: BridgeCall): Readonly<Record<string, string>> {
+  const link = environment.ifName
+  const dad: Record<string, string> = config.enabledad ? { enhanced_dad: '1', accept_dad: '1' } : { accept_dad: '0' }
+  const settings = Object.entries(dad).map(([key, value]) => [`net/ipv6/conf/${link}/${key}`, value])
+  settings.push([`net/ipv4/conf/${link}/arp_notify`, '1'])
+  return Object.fromEntries(settings)
+}
+
+function withoutGuard({ config, host }: BridgeCall, attachment: Attachment): readonly Operation[] {
+  const record = readRecord<Made>(host, 'bridge', attachment)?.data
+  const mayBeGuarded = config.macspoofchk || (record ? record.guarded !== false : isGuarded(host, attachment))
+  return mayBeGuarded ? unguard(host, attachment, record?.mac) : []
+}
+
+function differences(call: BridgeCall): readonly Problem[] {
+  const { config, host, environment, attachment } = call
+  const prevResult = call.prevResult ?? emptyResult
+  const netns = requireNetns(environment.netns)
+  const { link, problems } = interfaceDifferences(host, { netns, ifName: environment.ifName, prevResult, kind: 'veth' })
+  const found = [...problems, ...bridgeDifferences(call, prevResult, link)]
+  if (config.ipMasq) {
+    found.push(...masqueradeDifferences(host, attachment, addressesOf(prevResult, environment.ifName)))
+  }
+  return found
+}
+
+/** The bridge and the container's port on it; a bridge's MAC address may follow its ports and is not compared. */
+function bridgeDifferences(
+  { config, host }: BridgeCall,
+  { interfaces }: Result,
+  link: ObservedLink | undefined,
+): readonly Problem[] {
+  const bridge = observeLink(host, config.bridge)
+  if (bridge?.linkinfo?.info_kind !== 'bridge') {
+    return [{ path: 'bridge', value: bridge?.linkinfo?.info_kind ?? 'none', expected: `the bridge ${config.bridge}` }]
+  }
+  const names = interfaces.filter(({ name, sandbox }) => !sandbox && name !== config.bridge).map(({ name }) => name)
+  const ports = names.map((name) => observeLink(host, name)).filter((one) => one !== undefined)
+  const port =
+    ports.find(({ ifindex }) => link?.link_index === ifindex) ?? ports.find(({ master }) => master === config.bridge)
+  if (!port)
+    return [{ path: 'prevResult.interfaces', value: names, expected: `the host end of a veth pair that is there` }]
+  if (port.master === config.bridge) return []
+  return [{ path: `master of ${port.ifname}`, value: port.master ?? 'none', expected: config.bridge }]
+}

@@ -1,0 +1,60 @@
+import { addElement, declare, declareChain, deleteElement, type Element, listElements } from '../../shared/net/nft.js'
+import type { Host } from '../../shared/plan/host.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import { hostVethName, ownerComment } from '../../shared/values/names.js'
+
+/**
+ * macspoofchk: frames from a container's port must carry its MAC address. One set of guarded ports and one of allowed pairs in
+ * our own bridge table, so that a frame's path does not grow with the number of containers.
+ */
+export function guard(attachment: Attachment, mac: string): readonly Operation[] {
+  return elements(attachment, mac).map((element) => addElement(element, why(attachment), declarations))
+}
+
+/** The operations that undo `guard`; without the MAC address they are looked for by the owner. */
+export function unguard(host: Host, attachment: Attachment, mac: string | undefined): readonly Operation[] {
+  const found = mac === undefined ? listed(host, attachment) : elements(attachment, mac)
+  return found.map((element) => deleteElement(element, why(attachment)))
+}
+
+/** Asks the kernel alone: a DEL that comes again, or finds its record garbled, shall not start a process to know. */
+export function isGuarded({ kernel }: Host, attachment: Attachment): boolean {
+  return kernel?.held([guardedPort(attachment)])?.[0] ?? false
+}
+
+// --- internal
+
+function why(attachment: Attachment): string {
+  return `guard ${hostVethName(attachment)} against MAC spoofing`
+}
+
+const declarations: readonly Operation[] = [
+  declare('bridge', 'table', []),
+  declare('bridge', 'set', ['guarded_ports', '{', 'type', 'ifname', ';', '}']),
+  declare('bridge', 'set', ['allowed_macs', '{', 'type', 'ifname', '.', 'ether_addr', ';', '}']),
+  ...declareChain(
+    'bridge',
+    'macspoofchk',
+    [['iifname', '@guarded_ports', 'iifname', '.', 'ether', 'saddr', '!=', '@allowed_macs', 'drop']],
+    ['type', 'filter', 'hook', 'prerouting', 'priority', '-300', ';', 'policy', 'accept', ';'],
+  ),
+]
+
+function elements(attachment: Attachment, mac: string): readonly Element[] {
+  const port = guardedPort(attachment)
+  return [{ ...port, collection: 'allowed_macs', key: [...port.key, '.', mac] }, port]
+}
+
+function guardedPort(attachment: Attachment): Element {
+  const key = [`"${hostVethName(attachment)}"`]
+  return { family: 'bridge', collection: 'guarded_ports', key, comment: ownerComment(attachment) }
+}
+
+function listed({ run }: Host, attachment: Attachment): readonly Element[] {
+  const own = ownerComment(attachment)
+  const macs = listElements(run, { family: 'bridge', collection: 'allowed_macs', kind: 'set' })
+    .filter(({ comment }) => comment === own)
+    .map(({ key }) => (key as { concat: [string, string] }).concat[1])
+  return macs.flatMap((mac) => elements(attachment, mac))
+}

@@ -1,0 +1,107 @@
+import {
+  addElement,
+  declare,
+  declareChain,
+  deleteElement,
+  type Element,
+  listElements,
+  nftFamily,
+} from '../../shared/net/nft.js'
+import { missingElements } from '../../shared/net/nft-elements.js'
+import type { Host } from '../../shared/plan/host.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import type { Problem } from '../../shared/values/errors.js'
+import { ownerComment } from '../../shared/values/names.js'
+import { othersHolding } from './holders.js'
+import { admittedMark, type Family } from './obstacles.js'
+
+/**
+ * The nftables backend: one set of admitted addresses a family, so that neither a packet's path nor an ADD depends on how
+ * many containers there are. What such an address sends, and the replies to it, is marked while it is in the forward hook.
+ */
+export function admit(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
+  return addresses.flatMap((address) => {
+    const add = addElement(elementOf(address, attachment), why(address), declarations(nftFamily(address)))
+    return othersHolding(host, thingOf(address), attachment) === 0 ? [add] : takeOver(add, address)
+  })
+}
+
+/** The operations that undo `admit` for the addresses that no other attachment has been given since. */
+export function dismiss(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
+  return addresses.filter((address) => othersHolding(host, thingOf(address), attachment) === 0).map(removal)
+}
+
+/** The admitted addresses that carry the owner's name, for a DEL without a record. */
+export function admittedAddresses({ run }: Host, attachment: Attachment): readonly string[] {
+  const own = ownerComment(attachment)
+  return (['ip', 'ip6'] as const).flatMap((family) =>
+    listElements(run, { family, collection: set, kind: 'set' })
+      .filter(({ comment }) => comment === own)
+      .map(({ key }) => String(key)),
+  )
+}
+
+/** What CHECK finds missing. */
+export function admissionDifferences(host: Host, addresses: readonly string[]): readonly Problem[] {
+  const wanted = addresses.map((address) => elementOf(address))
+  return missingElements(host, wanted).map(({ key: [address = ''] }) => ({
+    path: `nftables set ${set}`,
+    value: 'no element',
+    expected: address,
+    fix: 'DEL and ADD the attachment: something flushed its rules',
+  }))
+}
+
+/** The name under which an address is held. */
+export function thingOf(address: string): string {
+  return `address-${address}`
+}
+
+// --- internal
+
+const set = 'firewall_addresses'
+
+function elementOf(address: string, attachment?: Attachment): Element {
+  const comment = attachment ? { comment: ownerComment(attachment) } : {}
+  return { family: nftFamily(address), collection: set, key: [address], ...comment }
+}
+
+function removal(address: string): Operation {
+  return deleteElement(elementOf(address), why(address))
+}
+
+/** Adding what is there changes nothing, not even the owner's name: it is removed first, which needs it to be there. */
+function takeOver(add: Operation, address: string): readonly Operation[] {
+  const ensure = addElement(elementOf(address), why(address), declarations(nftFamily(address)))
+  return [{ ...ensure, undo: [] }, removal(address), { ...add, undo: [] }]
+}
+
+function why(address: string): string {
+  return `admit ${address}`
+}
+
+function declarations(family: Family): readonly Operation[] {
+  const type = family === 'ip' ? 'ipv4_addr' : 'ipv6_addr'
+  const { bit, others } = admittedMark
+  const mark = ['meta', 'mark', 'set', 'meta', 'mark', 'or', bit]
+  const isReply = ['ct', 'state', 'established,related']
+  return [
+    declare(family, 'table', []),
+    declare(family, 'set', [set, '{', 'type', type, ';', '}']),
+    ...declareChain(
+      family,
+      'firewall_first',
+      [
+        [family, 'saddr', `@${set}`, ...mark],
+        [family, 'daddr', `@${set}`, ...isReply, ...mark],
+      ],
+      hook('-400'),
+    ),
+    ...declareChain(family, 'firewall_last', [['meta', 'mark', 'set', 'meta', 'mark', 'and', others]], hook('400')),
+  ]
+}
+
+function hook(priority: string): readonly string[] {
+  return ['type', 'filter', 'hook', 'forward', 'priority', priority, ';', 'policy', 'accept', ';']
+}

@@ -1,0 +1,211 @@
+import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../../shared/exec/records.js'
+import { throwDifferences } from '../../shared/net/interface.js'
+import { requireForAdd } from '../../shared/net/needs.js'
+import { nftFamily } from '../../shared/net/nft.js'
+import { listChains } from '../../shared/net/nft-chains.js'
+import { backendNeeds } from '../../shared/net/probe.js'
+import { attemptAll } from '../../shared/plan/host.js'
+import { type Attachment, type Call, definePlugin } from '../../shared/program/plugin.js'
+import { CniError, codes, type Problem } from '../../shared/values/errors.js'
+import { emptyResult, type Result } from '../../shared/values/result.js'
+import { admissionDifferences, admit, admittedAddresses, dismiss, thingOf } from './admission.js'
+import type { FirewallConfiguration } from './firewall.schema.js'
+import { addSources, removeSources, runsFirewalld, sourceDifferences } from './firewalld.js'
+import { hold, holderWriting, release } from './holders.js'
+import { installRules, removeRules, ruleDifferences } from './iptables.js'
+import { type Isolation, isolate, isolationDifferences, portsOf, unisolate } from './isolation.js'
+import { type Family, obstacleDifferences, passObstacles } from './obstacles.js'
+
+type FirewallCall = Call<FirewallConfiguration>
+
+/** Lets a container's traffic through the host's firewall, and keeps bridges or containers apart where asked to. */
+export default definePlugin<FirewallConfiguration>({
+  name: 'firewall',
+  since: '0.4.0',
+  prevResult: { ADD: 'required', CHECK: 'required', DEL: 'optional' },
+
+  refuse({ config, prevResult = emptyResult }) {
+    if (policyOf(config) === undefined || prevResult.interfaces[0]?.name) return []
+    return [
+      {
+        path: 'prevResult.interfaces',
+        value: prevResult.interfaces,
+        expected: `the bridge first, for ingressPolicy "${config.ingressPolicy}"`,
+        fix: 'chain firewall behind bridge',
+      },
+    ]
+  },
+
+  add(call) {
+    const { host, attachment } = call
+    const result = call.prevResult ?? emptyResult
+    const made = wantedOf(call, result)
+    if (made.addresses.length === 0 && !made.isolation) return result
+    writeRecord<Made>(host, 'firewall', attachment, made)
+    for (const address of made.addresses) hold(host, thingOf(address), attachment)
+    backends[made.backend].add(call, made)
+    return result
+  },
+
+  check(call) {
+    const record = readRecord<Made>(call.host, 'firewall', call.attachment)?.data
+    const made = record ?? wantedOf(call, call.prevResult ?? emptyResult)
+    throwDifferences(backends[made.backend].differences(call, made))
+  },
+
+  del(call) {
+    const { host, attachment } = call
+    const record = readRecord<Made>(host, 'firewall', attachment)?.data
+    if (record) remove(call, attachment, record)
+    else removeUnrecorded(call)
+  },
+
+  status({ config, host }) {
+    const backend = backendOf(config, host)
+    requireForAdd(
+      host,
+      { writes: [...recordWritings(config.name, 'firewall'), holderWriting] },
+      backend !== 'firewalld' ? backendNeeds[backend] : { also: [() => requireFirewalld(host)] },
+      backend === 'firewalld' && policyOf(config) ? backendNeeds.nftables : {},
+    )
+  },
+
+  gc(call) {
+    const { config, host, validAttachments } = call
+    if (validAttachments === undefined) return
+    const stale = staleRecords<Made>(host, 'firewall', config.name, validAttachments)
+    attemptAll(
+      ...stale.map(
+        ({ attachment, data }) =>
+          () =>
+            remove(call, attachment, data),
+      ),
+    )
+  },
+})
+
+// --- internal
+
+type Backend = 'nftables' | 'iptables' | 'firewalld'
+
+/** What DEL needs to know: everything an ADD decided. `addresses` are without prefix lengths. */
+interface Made {
+  readonly backend: Backend
+  readonly addresses: readonly string[]
+  readonly zone: string
+  readonly isolation?: Isolation
+}
+
+/** The ingress policy under nftables and firewalld is ours; under iptables it is part of the official plugin's rules. */
+const backends: Record<
+  Backend,
+  {
+    readonly add: (call: FirewallCall, made: Made) => void
+    readonly remove: (call: FirewallCall, attachment: Attachment, made: Made) => void
+    readonly differences: (call: FirewallCall, made: Made) => readonly Problem[]
+  }
+> = {
+  nftables: {
+    add({ host, attachment, config }, { addresses, isolation }) {
+      host.apply(admit(host, attachment, addresses))
+      passObstacles(host, listChains(host), familiesOf(addresses), adminChain(config))
+      if (isolation) isolate(host, attachment, isolation)
+    },
+    remove({ host }, attachment, { addresses, isolation }) {
+      attemptAll(
+        () => host.sweep(dismiss(host, attachment, addresses)),
+        () => isolation && unisolate(host, attachment, isolation),
+      )
+    },
+    differences: ({ host, config }, { addresses, isolation }) => [
+      ...admissionDifferences(host, addresses),
+      ...obstacleDifferences(host, familiesOf(addresses), adminChain(config)),
+      ...(isolation ? isolationDifferences(host, isolation) : []),
+    ],
+  },
+  iptables: {
+    add: ({ host, attachment, config }, made) => installRules(host, attachment, made, adminChain(config)),
+    remove: ({ host }, attachment, made) => removeRules(host, attachment, made),
+    differences: ({ host, config }, made) => ruleDifferences(host, made, adminChain(config)),
+  },
+  firewalld: {
+    add({ host, attachment }, { zone, addresses, isolation }) {
+      addSources(host, zone, addresses)
+      if (isolation) isolate(host, attachment, isolation)
+    },
+    remove({ host }, attachment, { zone, addresses, isolation }) {
+      attemptAll(
+        () => removeSources(host, zone, addresses),
+        () => isolation && unisolate(host, attachment, isolation),
+      )
+    },
+    differences: ({ host }, { zone, addresses, isolation }) => [
+      ...sourceDifferences(host, zone, addresses),
+      ...(isolation ? isolationDifferences(host, isolation) : []),
+    ],
+  },
+}
+
+function backendOf({ backend }: FirewallConfiguration, host: Call['host']): Backend {
+  return backend || (runsFirewalld(host) ? 'firewalld' : 'nftables')
+}
+
+function requireFirewalld(host: Call['host']): void {
+  if (runsFirewalld(host)) return
+  throw new CniError(codes.notAvailable, 'firewalld does not answer on the D-Bus system bus', {
+    fix: 'systemctl start firewalld, or leave out "backend"',
+  })
+}
+
+function wantedOf({ config, host }: FirewallCall, { ips, interfaces }: Result): Made {
+  const addresses = addressesOf({ ips })
+  const policy = policyOf(config)
+  const port = interfaces.find(({ sandbox, name }) => !sandbox && name !== interfaces[0]?.name)?.name
+  const bridge = interfaces[0]?.name ?? ''
+  return {
+    backend: backendOf(config, host),
+    addresses,
+    zone: config.firewalldZone || 'trusted',
+    ...(policy ? { isolation: { bridge, policy, ...(port === undefined ? {} : { port }) } } : {}),
+  }
+}
+
+function remove(call: FirewallCall, attachment: Attachment, made: Made): void {
+  backends[made.backend].remove(call, attachment, made)
+  for (const address of made.addresses) release(call.host, thingOf(address), attachment)
+  removeRecord(call.host, 'firewall', attachment)
+}
+
+/**
+ * Without a record: ours are found by the owner's name. The official plugin's rules carry only the address, so they go
+ * when prevResult names it and nobody else has been given it; its isolation rules belong to no attachment and stay.
+ */
+function removeUnrecorded(call: FirewallCall): void {
+  const { host, attachment, config } = call
+  const named = addressesOf(call.prevResult ?? emptyResult)
+  const admitted = admittedAddresses(host, attachment)
+  attemptAll(
+    () => host.sweep([...dismiss(host, attachment, admitted), ...portsOf(host, attachment)]),
+    ...[...new Set([...admitted, ...named])].map((address) => () => release(host, thingOf(address), attachment)),
+    () => removeRules(host, attachment, { addresses: named }),
+    () => removeSources(host, config.firewalldZone || 'trusted', named),
+    // What lies there and is none.
+    () => removeRecord(host, 'firewall', attachment),
+  )
+}
+
+function policyOf({ ingressPolicy }: FirewallConfiguration): Isolation['policy'] | undefined {
+  return ingressPolicy === '' || ingressPolicy === 'open' ? undefined : ingressPolicy
+}
+
+function adminChain({ iptablesAdminChainName }: FirewallConfiguration): string {
+  return iptablesAdminChainName || 'CNI-ADMIN'
+}
+
+function addressesOf({ ips }: Pick<Result, 'ips'>): readonly string[] {
+  return ips.map(({ address }) => address.split('/')[0] as string)
+}
+
+function familiesOf(addresses: readonly string[]): readonly Family[] {
+  return (['ip', 'ip6'] as const).filter((family) => addresses.some((address) => nftFamily(address) === family))
+}

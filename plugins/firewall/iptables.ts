@@ -1,0 +1,124 @@
+import { hasRule, iptablesTool, readRules, type SavedRules, savedRules } from '../../shared/net/iptables.js'
+import type { Host } from '../../shared/plan/host.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import { CniError, codes, type Problem } from '../../shared/values/errors.js'
+import { thingOf as addressThing } from './admission.js'
+import { exclusively, hold, othersHolding, release } from './holders.js'
+import { type Isolation, othersWant, thingOf } from './isolation.js'
+import {
+  addressRules,
+  admittedBy,
+  entryRule,
+  type IngressPolicy,
+  missingAddressRules,
+  missingFirst,
+  missingSkeleton,
+  missingStages,
+  policyRules,
+  removeRule,
+} from './rules.js'
+
+/** What an attachment wants under the iptables backend. `addresses` are without prefix lengths. */
+export interface Wanted {
+  readonly addresses: readonly string[]
+  readonly isolation?: Isolation
+}
+
+type Tool = 'iptables' | 'ip6tables'
+
+/**
+ * The rules of the official plugin, in one look and one transaction for each family that has an address. Under a lock,
+ * because iptables cannot say "unless it is there": parallel ADDs would double the shared rules.
+ */
+export function installRules(host: Host, attachment: Attachment, wanted: Wanted, adminChain: string): void {
+  exclusively(host, () => {
+    const plan = toolsFor(wanted.addresses).flatMap((tool) => {
+      const saved = requireRules(host, tool)
+      const own = wanted.addresses.filter((address) => iptablesTool(address) === tool)
+      return [
+        ...missingSkeleton(saved, tool, adminChain),
+        ...own.flatMap((address) => missingAddressRules(saved, tool, address)),
+        ...(wanted.isolation ? [...missingStages(saved, tool), ...bridgeRules(saved, tool, wanted.isolation)] : []),
+      ]
+    })
+    if (wanted.isolation) hold(host, thingOf(wanted.isolation), attachment)
+    host.apply(plan)
+  })
+}
+
+/** Takes away what `installRules` made and nobody else wants; the shared chains stay, as the official plugin leaves them. */
+export function removeRules(host: Host, attachment: Attachment, { addresses, isolation }: Wanted): void {
+  exclusively(host, () => {
+    const free = addresses.filter((address) => othersHolding(host, addressThing(address), attachment) === 0)
+    const plan = toolsFor(addresses).flatMap((tool) => {
+      const own = free.filter((address) => iptablesTool(address) === tool).flatMap(addressRules)
+      const saved = savedRules(host.run, tool, 'filter')
+      const isKept = !isolation || admitsOthers(host, saved, addresses, attachment)
+      const shared = isKept ? [] : unwantedRules(host, isolation, attachment)
+      return [...own, ...shared].filter((rule) => hasRule(saved, rule)).map((rule) => removeRule(tool, rule))
+    })
+    host.sweep(plan)
+    if (isolation) release(host, thingOf(isolation), attachment)
+  })
+}
+
+/** What CHECK finds missing; it changes nothing. */
+export function ruleDifferences(host: Host, { addresses, isolation }: Wanted, adminChain: string): readonly Problem[] {
+  return toolsFor(addresses).flatMap((tool) => {
+    const saved = requireRules(host, tool)
+    const own = addresses.filter((address) => iptablesTool(address) === tool)
+    const missing: readonly Operation[] = [
+      ...missingSkeleton(saved, tool, adminChain),
+      ...own.flatMap((address) => missingAddressRules(saved, tool, address)),
+      ...(isolation ? [...missingStages(saved, tool), ...bridgeRules(saved, tool, isolation)] : []),
+    ]
+    return missing.map(({ argv }) => ({
+      path: `${tool} filter`,
+      value: 'no rule',
+      expected: argv.slice(2).join(' '),
+      fix: 'DEL and ADD the attachment: something flushed its rules',
+    }))
+  })
+}
+
+// --- internal
+
+function toolsFor(addresses: readonly string[]): readonly Tool[] {
+  return (['iptables', 'ip6tables'] as const).filter((tool) => addresses.some((one) => iptablesTool(one) === tool))
+}
+
+function requireRules(host: Host, tool: Tool): SavedRules {
+  const saved = readRules(host.run, tool, 'filter')
+  if (saved) return saved
+  throw new CniError(codes.toolMissing, `cannot admit the container: the program "${tool}-save" is not installed`, {
+    fix: 'install the package iptables, or leave out "backend"',
+  })
+}
+
+/**
+ * Whether addresses are admitted that no attachment of ours has: containers of the official plugin, which want their bridge's policy, too. It
+ * is asked each time, because they come and go without telling.
+ */
+function admitsOthers(host: Host, saved: SavedRules, addresses: readonly string[], attachment: Attachment): boolean {
+  return admittedBy(saved).some(
+    (address) => !addresses.includes(address) && othersHolding(host, addressThing(address), attachment) === 0,
+  )
+}
+
+function bridgeRules(saved: SavedRules, tool: Tool, { bridge, policy }: Isolation): readonly Operation[] {
+  return [...policyRules(bridge, policy), entryRule(bridge)].flatMap((rule) => missingFirst(saved, tool, rule))
+}
+
+/** A policy's rules go with the last attachment that wants it, the entry rule with the last that wants any. */
+function unwantedRules(
+  host: Host,
+  { bridge, policy }: Isolation,
+  attachment: Attachment,
+): readonly (readonly string[])[] {
+  const isWanted = (one: IngressPolicy) => othersHolding(host, thingOf({ bridge, policy: one }), attachment) > 0
+  return [
+    ...(isWanted(policy) ? [] : policyRules(bridge, policy)),
+    ...(othersWant(host, bridge, attachment) ? [] : [entryRule(bridge)]),
+  ]
+}

@@ -1,0 +1,184 @@
+import {
+  addElement,
+  declare,
+  declareChain,
+  deleteElement,
+  type Element,
+  listElements,
+  type NftFamily,
+} from '../../shared/net/nft.js'
+import { missingElements } from '../../shared/net/nft-elements.js'
+import { hasIPv6 } from '../../shared/net/observe.js'
+import type { Host } from '../../shared/plan/host.js'
+import { type Operation, quoted } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import { asCniError, type CniError, codes, type Problem } from '../../shared/values/errors.js'
+import { ownerComment } from '../../shared/values/names.js'
+import { exclusively, hold, holds, othersHolding, release } from './holders.js'
+import type { Family } from './obstacles.js'
+import type { IngressPolicy } from './rules.js'
+
+/** What an attachment wants of the bridge it is on. `port` is the host's end of its link. */
+export interface Isolation {
+  readonly bridge: string
+  readonly policy: IngressPolicy
+  readonly port?: string
+}
+
+/**
+ * same-bridge: no packet is forwarded from one bridge that has a policy to another such bridge. isolated: nor between
+ * two ports of the bridge, whether the host routes the packet or the bridge forwards the frame (which iptables only
+ * sees where br_netfilter is loaded). A bridge's policy is the strictest that any attachment on it wants.
+ */
+export function isolate(host: Host, attachment: Attachment, isolation: Isolation): void {
+  exclusively(host, () => {
+    const isNew = !holds(host, thingOf(isolation), attachment)
+    hold(host, thingOf(isolation), attachment)
+    if (isNew && !host.dryRun) host.journal.note(() => takeBack(() => unisolate(host, attachment, isolation)))
+    host.apply([
+      ...policed(host, isolation.bridge, strictest(host, isolation, attachment)),
+      ...portElements(attachment, isolation),
+    ])
+  })
+}
+
+/** Takes an attachment's wish back: the bridge keeps what the others on it want. */
+export function unisolate(host: Host, attachment: Attachment, isolation: Isolation): void {
+  exclusively(host, () => {
+    const wanted = othersWant(host, isolation.bridge, attachment)
+    const plan = wanted ? policed(host, isolation.bridge, wanted) : unpoliced(host, isolation.bridge)
+    host.sweep([...plan, ...portRemovals(isolation.port)])
+    release(host, thingOf(isolation), attachment)
+  })
+}
+
+/** What an ADD under iptables holds, too, by the same names. */
+export function thingOf({ bridge, policy }: Isolation): string {
+  return `${policy}-${bridge}`
+}
+
+/** The strictest policy that others want of a bridge. */
+export function othersWant(host: Host, bridge: string, attachment: Attachment): IngressPolicy | undefined {
+  return strictestFirst.find((policy) => othersHolding(host, thingOf({ bridge, policy }), attachment) > 0)
+}
+
+/** The guarded ports that carry the owner's name, for a DEL without a record. */
+export function portsOf({ run }: Host, attachment: Attachment): readonly Operation[] {
+  const own = ownerComment(attachment)
+  return listElements(run, { family: 'bridge', collection: ports, kind: 'set' })
+    .filter(({ comment }) => comment === own)
+    .flatMap(({ key }) => portRemovals(String(key)))
+}
+
+/** What CHECK finds missing. */
+export function isolationDifferences(host: Host, { bridge, policy, port }: Isolation): readonly Problem[] {
+  const wanted = [...families(host).map((family) => bridgeElement(family, bridge)), ...portElement(policy, port)]
+  return missingElements(host, wanted).map(({ family, collection, key }) => ({
+    path: `nftables set ${family} ${collection}`,
+    value: 'no element',
+    expected: key.join(' '),
+    fix: 'DEL and ADD the attachment: something flushed its rules',
+  }))
+}
+
+// --- internal
+
+const strictestFirst: readonly IngressPolicy[] = ['isolated', 'same-bridge']
+const bridges = 'firewall_bridges'
+const within = 'firewall_within'
+const ports = 'firewall_isolated_ports'
+
+/** Without nft nothing can have been made. */
+function takeBack(body: () => void): readonly CniError[] {
+  try {
+    body()
+    return []
+  } catch (thrown) {
+    const error = asCniError(thrown)
+    return error.code === codes.toolMissing ? [] : [error]
+  }
+}
+
+function strictest(host: Host, { bridge, policy }: Isolation, attachment: Attachment): IngressPolicy {
+  return othersWant(host, bridge, attachment) === 'isolated' ? 'isolated' : policy
+}
+
+function families(host: Host): readonly Family[] {
+  return hasIPv6(host) ? ['ip', 'ip6'] : ['ip']
+}
+
+function bridgeElement(family: NftFamily, bridge: string): Element {
+  return { family, collection: bridges, key: [quoted(bridge)] }
+}
+
+function withinElement(family: NftFamily, bridge: string): Element {
+  return { family, collection: within, key: [quoted(bridge), '.', quoted(bridge)] }
+}
+
+/** The bridge under a policy. It is shared: what takes it back counts who else wants it (`isolate`). */
+function policed(host: Host, bridge: string, policy: IngressPolicy): readonly Operation[] {
+  const why = `keep ${bridge} apart from other bridges`
+  const verdict = policy === 'isolated' ? ['drop'] : ['return']
+  return families(host).flatMap((family) => [
+    { ...addElement(bridgeElement(family, bridge), why, declarations(family)), undo: [] },
+    {
+      ...addElement({ ...withinElement(family, bridge), value: verdict }, why, declarations(family)),
+      undo: [],
+      displaces: [deleteElement(withinElement(family, bridge), why)],
+    },
+  ])
+}
+
+function unpoliced(host: Host, bridge: string): readonly Operation[] {
+  const why = `keep ${bridge} apart from other bridges`
+  return families(host).flatMap((family) =>
+    [bridgeElement(family, bridge), withinElement(family, bridge)].map((element) => deleteElement(element, why)),
+  )
+}
+
+function portElements(attachment: Attachment, { policy, port }: Isolation): readonly Operation[] {
+  const comment = ownerComment(attachment)
+  return portElement(policy, port).map((element) =>
+    addElement({ ...element, comment }, `isolate the port ${port}`, portDeclarations),
+  )
+}
+
+function portRemovals(port: string | undefined): readonly Operation[] {
+  return portElement('isolated', port).map((element) => deleteElement(element, `isolate the port ${port}`))
+}
+
+function portElement(policy: IngressPolicy, port: string | undefined): readonly Element[] {
+  if (policy !== 'isolated' || port === undefined) return []
+  return [{ family: 'bridge', collection: ports, key: [quoted(port)] }]
+}
+
+function declarations(family: Family): readonly Operation[] {
+  return [
+    declare(family, 'table', []),
+    declare(family, 'set', [bridges, '{', 'type', 'ifname', ';', '}']),
+    declare(family, 'map', [within, '{', 'type', 'ifname', '.', 'ifname', ':', 'verdict', ';', '}']),
+    ...declareChain(
+      family,
+      'firewall_ingress',
+      [
+        ['iifname', '.', 'oifname', 'vmap', `@${within}`],
+        ['iifname', `@${bridges}`, 'oifname', `@${bridges}`, 'drop'],
+      ],
+      ['type', 'filter', 'hook', 'forward', 'priority', 'filter', ';', 'policy', 'accept', ';'],
+    ),
+  ]
+}
+
+const portDeclarations: readonly Operation[] = [
+  declare('bridge', 'table', []),
+  declare('bridge', 'set', [ports, '{', 'type', 'ifname', ';', '}']),
+  ...declareChain(
+    'bridge',
+    'firewall_isolation',
+    [
+      ['iifname', `@${ports}`, 'drop'],
+      ['oifname', `@${ports}`, 'drop'],
+    ],
+    ['type', 'filter', 'hook', 'forward', 'priority', '-200', ';', 'policy', 'accept', ';'],
+  ),
+]

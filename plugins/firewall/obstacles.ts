@@ -1,0 +1,154 @@
+import {
+  hasChain,
+  hasRule,
+  type IptablesTool,
+  iptables,
+  legacyTable,
+  plainTools,
+  type SavedRules,
+  type SavedTable,
+  savedRules,
+  usesLegacy,
+} from '../../shared/net/iptables.js'
+import { askNft, nft, ownTable } from '../../shared/net/nft.js'
+import { type ListedChain, listChains } from '../../shared/net/nft-chains.js'
+import type { Host } from '../../shared/plan/host.js'
+import { type Operation, quoted } from '../../shared/plan/operation.js'
+import { CniError, type Problem } from '../../shared/values/errors.js'
+import { exclusively } from './holders.js'
+import { missingSkeleton } from './rules.js'
+
+/**
+ * The bit of a packet's mark that says "admitted" while the packet is in the forward hook. A verdict of our chain is not the last word:
+ * every other base chain of the hook is asked too, and none of them can look into our sets. So our first chain sets the
+ * bit, one rule in each chain that could drop accepts it, and our last chain clears it again.
+ */
+export const admittedMark = { bit: '0x20000000', others: '0xdfffffff' }
+
+/**
+ * Puts that one rule where it takes effect: into FORWARD of iptables, in whichever of its two kernel interfaces it has
+ * rules, and into every nftables chain whose policy is drop. It is shared, and stays. `chains` are all there are.
+ */
+export function passObstacles(
+  host: Host,
+  chains: readonly ListedChain[],
+  families: readonly Family[],
+  adminChain: string,
+): void {
+  const look = (seen: readonly ListedChain[]) => {
+    const unsettled = families.filter((family) => !isSettled(seen, family, adminChain))
+    return obstacles(host, seen, { families, read: unsettled, adminChain }).flatMap(({ operations }) => operations)
+  }
+  if (look(chains).length > 0) exclusively(host, () => host.apply(look(listChains(host))))
+  for (const family of families) if (!forwardOf(chains, family)) foresee(host, family, adminChain)
+}
+
+/** What CHECK finds: chains that drop what the container sends. */
+export function obstacleDifferences(host: Host, families: readonly Family[], adminChain: string): readonly Problem[] {
+  return obstacles(host, listChains(host), { families, read: families, adminChain })
+    .filter(({ operations }) => operations.length > 0)
+    .map(({ chain }) => ({
+      path: chain,
+      value: 'no rule of ours',
+      expected: 'a rule that accepts what the containers were admitted for',
+      fix: 'DEL and ADD the attachment: something flushed its rules',
+    }))
+}
+
+export type Family = 'ip' | 'ip6'
+
+// --- internal
+
+/** A foreign chain of the forward hook, and what has to be done to get past it: nothing when it has our rule. */
+interface Obstacle {
+  readonly chain: string
+  readonly operations: readonly Operation[]
+}
+
+const why = 'let the containers through'
+const ownChain = 'PODWIRE-ADMITTED'
+const ruleComment = 'podwire: admitted by the firewall plugin'
+
+/** `read`: the families whose FORWARD of iptables is read, which takes a process. */
+function obstacles(
+  host: Host,
+  chains: readonly ListedChain[],
+  { families, read, adminChain }: { families: readonly Family[]; read: readonly Family[]; adminChain: string },
+): readonly Obstacle[] {
+  const dropping = chains.filter(
+    ({ hook, table, policy }) => hook === 'forward' && table !== ownTable && policy === 'drop',
+  )
+  const found: Obstacle[] = []
+  for (const family of families) {
+    const legacy = legacyTable(host, family, 'filter')
+    if (legacy) found.push(...iptablesObstacle(legacy, adminChain))
+    const own = forwardOf(chains, family)
+    const byIptables = own && read.includes(family) ? iptablesObstacle(tableOf(host, family), adminChain) : []
+    const plain = dropping.filter((one) => one.family === family && (one !== own || byIptables.length === 0))
+    found.push(...byIptables, ...plain.map((one) => nftObstacle(host, one)))
+  }
+  return [...found, ...dropping.filter(({ family }) => family === 'inet').map((one) => nftObstacle(host, one))]
+}
+
+/** FORWARD of iptables as nf_tables has it. */
+function forwardOf(chains: readonly ListedChain[], family: Family): ListedChain | undefined {
+  return chains.find((one) => one.family === family && one.table === 'filter' && one.name === 'FORWARD')
+}
+
+/** True where FORWARD drops nothing by its policy, and the chains are there that an ADD of ours makes. */
+function isSettled(chains: readonly ListedChain[], family: Family, adminChain: string): boolean {
+  const isThere = (name: string) =>
+    chains.some((one) => one.family === family && one.table === 'filter' && one.name === name)
+  return forwardOf(chains, family)?.policy !== 'drop' && isThere(ownChain) && isThere(adminChain)
+}
+
+/**
+ * Makes FORWARD of iptables with our rule before anybody uses it: who begins to (Docker, when it starts) sets its policy to DROP, and
+ * containers that are there by then must keep their traffic. Where iptables cannot do it, nobody sets that policy with it.
+ */
+function foresee(host: Host, family: Family, adminChain: string): void {
+  if (usesLegacy(host, family, 'filter')) return
+  try {
+    const look = () => iptablesObstacle(tableOf(host, family), adminChain).flatMap(({ operations }) => operations)
+    if (look().length > 0) exclusively(host, () => host.apply(look()))
+  } catch (thrown) {
+    if (!(thrown instanceof CniError)) throw thrown
+    host.warn(`firewall: should the policy of ${plainTools[family]} FORWARD turn to DROP, ADD again: ${thrown.message}`)
+  }
+}
+
+function tableOf({ run }: Host, family: Family): SavedTable {
+  const tool = plainTools[family]
+  return { tool, saved: savedRules(run, tool, 'filter') }
+}
+
+/** Nothing where iptables is not installed or cannot read the chain: then it is a plain nftables chain for us. */
+function iptablesObstacle({ tool, saved }: SavedTable, adminChain: string): readonly Obstacle[] {
+  if (!hasChain(saved, 'FORWARD')) return []
+  return [
+    { chain: `${tool} FORWARD`, operations: [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)] },
+  ]
+}
+
+/** The rule, in a chain of its own, whose name tells the next ADD that it is there: the others may be the official plugin's. */
+function accept(saved: SavedRules, tool: IptablesTool): readonly Operation[] {
+  const marked = ['-m', 'mark', '--mark', `${admittedMark.bit}/${admittedMark.bit}`]
+  const comment = ['-m', 'comment', '--comment', quoted(ruleComment)]
+  const rules = [
+    [ownChain, ...marked, ...comment, '-j', 'ACCEPT'],
+    ['CNI-FORWARD', ...comment, '-j', ownChain],
+  ]
+  return [
+    ...(hasChain(saved, ownChain) ? [] : [iptables(tool, 'filter', ['-N', ownChain], why)]),
+    ...rules.filter((rule) => !hasRule(saved, rule)).map((rule) => iptables(tool, 'filter', ['-A', ...rule], why)),
+  ]
+}
+
+function nftObstacle({ run }: Host, { family, table, name }: ListedChain): Obstacle {
+  const rules = askNft(run, ['list', 'chain', family, table, name])
+  const isThere = rules.some((one) => (one['rule'] as { comment?: string } | undefined)?.comment === ruleComment)
+  const { bit } = admittedMark
+  const rule = ['meta', 'mark', 'and', bit, '==', bit, 'accept', 'comment', quoted(ruleComment)]
+  const insert = nft(['insert', 'rule', family, table, name, ...rule], why)
+  return { chain: `${family} ${table} ${name}`, operations: isThere ? [] : [insert] }
+}

@@ -1,0 +1,172 @@
+import {
+  recordsOfAllNetworks,
+  recordWritings,
+  removeRecord,
+  staleRecords,
+  writeRecord,
+} from '../../shared/exec/records.js'
+import { announcing, settle } from '../../shared/net/announce.js'
+import { awaitCarrier } from '../../shared/net/carrier.js'
+import { interfaceDifferences, throwDifferences } from '../../shared/net/interface.js'
+import { setUp } from '../../shared/net/ip.js'
+import { requireForAdd } from '../../shared/net/needs.js'
+import { netnsAt, requireNetns } from '../../shared/net/netns.js'
+import { type ObservedLink, observeLink } from '../../shared/net/observe.js'
+import { attemptAll } from '../../shared/plan/host.js'
+import {
+  checkLease,
+  collectLeases,
+  hasIpam,
+  ipamStatus,
+  lease,
+  release,
+  requireIpam,
+} from '../../shared/program/ipam.js'
+import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import { CniError, codes } from '../../shared/values/errors.js'
+import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
+import { configureLan } from '../lan/interface.js'
+import { deviceProblems, findDevice } from './find.js'
+import type { HostDeviceConfiguration } from './host-device.schema.js'
+import { type Moved, makeOf, placeOf } from './identity.js'
+import { giveBack, moveIn, recordKind } from './move.js'
+
+type HostDeviceCall = Call<HostDeviceConfiguration>
+
+/** Lends a link of the host to the container. A device that a program drives itself gets only its addresses. */
+export default definePlugin<HostDeviceConfiguration>({
+  name: 'host-device',
+  prevResult: { CHECK: 'required' },
+  refuse: ({ config }) => deviceProblems(config),
+
+  add(call) {
+    const { config, host, environment, version } = call
+    refuseInexpressible(version, hasIpam(call))
+    const isForeign = requireIpam(call)
+    const netns = requireNetns(environment.netns)
+    const device = findDevice(host, config)
+    const link = device.dpdk ? undefined : device.find()
+    if (link) lend(call, link, netns)
+    if (link && isForeign) openWire(call, link, netns)
+    const mac = link?.address
+    const leased = hasIpam(call) ? lease(call) : emptyResult
+    if (link) configure(call, leased, netns)
+    return {
+      interfaces: [{ name: environment.ifName, sandbox: netns, ...(mac === undefined ? {} : { mac }) }],
+      ips: leased.ips.map((one) => ({ ...one, interface: 0 })),
+      routes: leased.routes,
+      dns: hasIpam(call) ? (config.dns ?? {}) : {},
+    }
+  },
+
+  check(call) {
+    const { config, host, environment, prevResult = emptyResult } = call
+    checkLease(call)
+    const netns = requireNetns(environment.netns)
+    if (findDevice(host, config).dpdk) return
+    throwDifferences(interfaceDifferences(host, { netns, ifName: environment.ifName, prevResult }).problems)
+  },
+
+  /** The lease is given back after the device: as long as that is in the container, its address answers. */
+  del(call) {
+    const { host, environment, attachment } = call
+    giveBack(host, attachment, environment.netns)
+    release(call)
+    removeRecord(host, recordKind, attachment)
+  },
+
+  status(call) {
+    const { config, host } = call
+    requireForAdd(host, {
+      programs: ['nsenter', 'ip'],
+      writes: recordWritings(config.name, recordKind),
+      also: [() => requireDevice(call)],
+      ipam: () => ipamStatus(call),
+    })
+  },
+
+  gc(call) {
+    const { config, host, validAttachments } = call
+    const stale =
+      validAttachments === undefined ? [] : staleRecords<Moved>(host, recordKind, config.name, validAttachments)
+    attemptAll(
+      ...stale.map(({ attachment, netns }) => () => {
+        giveBack(host, attachment, netns?.path ?? '')
+        removeRecord(host, recordKind, attachment)
+      }),
+      () => collectLeases(call),
+    )
+  },
+})
+
+// --- internal
+
+/**
+ * A device that a runtime names with the container cannot be looked for, and one that a container has, comes back: the node is not
+ * to stop for it.
+ */
+function requireDevice({ config, host }: HostDeviceCall): void {
+  const { device, hwaddr, kernelpath, pciBusID, runtimeConfig } = config
+  if (!device && !hwaddr && !kernelpath && !pciBusID && !runtimeConfig?.deviceID) return
+  const found = findDevice(host, config)
+  if (found.dpdk) return
+  try {
+    found.find()
+  } catch (thrown) {
+    const lent = recordsOfAllNetworks<Moved>(host, recordKind).find(
+      ({ attachment, data }) => attachment.network === config.name || data.device === device || data.mac === hwaddr,
+    )
+    if (!lent) throw thrown
+    host.warn(
+      `host-device: ${lent.data.device} is with container ${lent.attachment.containerID}: no other can be attached`,
+    )
+  }
+}
+
+/** Moves the device, with what it was on record; of one that is no hardware, also its number inside, which a move may change. */
+function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedLink, netns: string): void {
+  const { ifName } = environment
+  if (observeLink(host, ifName, netns)) {
+    throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
+      fix: 'remove or rename the interface that is there; a DEL of the attachment does',
+    })
+  }
+  const moved = describe(link)
+  writeRecord<Moved>(host, recordKind, attachment, moved, { netns: netnsAt(host, netns) })
+  host.apply(moveIn(host, moved, { attachment, ifName, netns }))
+  const inside = moved.parent === undefined ? observeLink(host, ifName, netns) : undefined
+  if (inside) writeRecord<Moved>(host, recordKind, attachment, { ...moved, inside: placeOf(inside) })
+}
+
+/** Another IPAM plugin is asked when the device can send. One that was up without a carrier has none here either. */
+function openWire({ config, host, environment }: HostDeviceCall, { flags }: ObservedLink, netns: string): void {
+  const at = { link: environment.ifName, netns }
+  host.apply(configureLan({ ...config, ifName: at.link, netns }, emptyResult))
+  if (!flags.includes('UP') || flags.includes('LOWER_UP')) awaitCarrier(host, at)
+}
+
+function describe(link: ObservedLink): Moved {
+  const { ifname, address, ifalias, flags } = link
+  return {
+    device: ifname,
+    up: flags.includes('UP'),
+    ...(address === undefined ? {} : { mac: address }),
+    ...(ifalias === undefined || !isPlain(ifalias) ? {} : { alias: ifalias }),
+    ...makeOf(link),
+  }
+}
+
+/** True for a text that can be quoted for a tool. */
+function isPlain(text: string): boolean {
+  for (const char of text) if (char < ' ' || char === '\x7f' || char === '"' || char === '\\') return false
+  return true
+}
+
+/** Without IPAM the device only comes up: it may be all the container's business. */
+function configure({ config, host, environment }: HostDeviceCall, leased: Result, netns: string): void {
+  const { ifName } = environment
+  const at = { link: ifName, netns }
+  const isBare = leased.ips.length === 0
+  host.apply(isBare ? [setUp(at)] : configureLan({ ...config, ifName, netns }, leased, announcing(ifName)))
+  if (leased.ips.some(({ address }) => address.includes(':'))) settle(host, at)
+}

@@ -1,0 +1,213 @@
+import { readRecord } from '../../shared/exec/records.js'
+import { ip, setLink, setUp } from '../../shared/net/ip.js'
+import { compareNetns, livingNetns, type Netns } from '../../shared/net/netns.js'
+import { hostHasLink, type ObservedLink, observeLink, observeLinks } from '../../shared/net/observe.js'
+import type { Host } from '../../shared/plan/host.js'
+import { type Operation, quoted } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import { isLinkName } from '../../shared/values/checks.js'
+import { CniError, codes } from '../../shared/values/errors.js'
+import { attachmentHash } from '../../shared/values/names.js'
+import { isDevice, isMarked, isOfHost, isOfMake, type Moved, makeOf } from './identity.js'
+
+export const recordKind = 'host-device'
+
+/**
+ * Moves a device into the container under its new name. It carries its old name as its alias, as the official plugin
+ * leaves it, so that either suite can give it back. It arrives under a name that nobody else has: neither the host's
+ * other links nor the container's can be in its way, and udev never sees the new name.
+ */
+export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation[] {
+  const { device } = moved
+  const { ifName, netns } = to
+  const passing = passingName(to.attachment)
+  const back = ip(
+    netns,
+    ['link', 'set', 'dev', passing, 'netns', ownNetns(host), 'name', device],
+    `give ${device} back`,
+  )
+  return [
+    {
+      ...setAlias(device, device),
+      undo: asBefore({ ...moved, device }),
+    },
+    {
+      ...setLink({ link: device }, ['netns', netns, 'name', passing], `move ${device} into the container`),
+      undo: [back],
+      shownBy: { link: passing, netns, exists: true },
+    },
+    {
+      ...setLink({ link: passing, netns }, ['name', ifName], `rename ${device} to ${ifName}`),
+      undo: [
+        setLink({ link: ifName, netns }, ['down'], `set ${ifName} down`),
+        setLink({ link: ifName, netns }, ['name', passing], `rename ${ifName}`),
+      ],
+      shownBy: { link: ifName, netns, exists: true },
+      meaning: {
+        exists: {
+          code: codes.nameTaken,
+          fix: 'remove or rename the interface that is there; a DEL of the attachment does',
+        },
+      },
+    },
+  ]
+}
+
+/**
+ * Gives the attachment's device back: its name, its alias and its state. Nothing to do when it is not in the container
+ * any more (unplugged, or gone with its namespace), except to rename what the kernel gave back itself.
+ * @throws code 103 when the host has another link of its name, and everything stays where it is; a later DEL does it
+ */
+export function giveBack(host: Host, attachment: Attachment, given: string): void {
+  const entry = readRecord<Moved>(host, recordKind, attachment)
+  const record = entry?.data
+  const netns = namespaceOf(host, entry?.netns, given)
+  const inside = netns === undefined ? undefined : findInside(host, { attachment, record, netns })
+  if (inside && netns !== undefined) {
+    moveOut(host, { ...inside, netns, record })
+  } else if (record) restoreStranded(host, record, attachment)
+}
+
+// --- internal
+
+/**
+ * The namespace a device is in: the given one, else that on record. One that is known to be another has never had the device; where that
+ * cannot be told, the device's own marks in it decide.
+ */
+function namespaceOf(host: Host, recorded: Netns | undefined, given: string): string | undefined {
+  return [given, recorded?.path ?? '']
+    .map(livingNetns)
+    .find((path) => path !== undefined && (!recorded || compareNetns(host, recorded, path) !== 'other'))
+}
+
+interface Target {
+  readonly attachment: Attachment
+  readonly netns: string
+  readonly ifName: string
+}
+
+interface Leaving {
+  readonly link: ObservedLink
+  readonly device: string
+  readonly passing: string
+  readonly netns: string
+  readonly record: Moved | undefined
+}
+
+/** The name of a device on its way, the attachment's own. */
+function passingName(attachment: Attachment): string {
+  return `dev${attachmentHash(attachment).slice(0, 12)}`
+}
+
+/** The namespace of this process by a path that another one can open: that of process 1 where it is the same. */
+function ownNetns({ files }: Host): string {
+  const own = files.readLink('/proc/self/ns/net')
+  try {
+    if (files.readLink('/proc/1/ns/net') === own) return '/proc/1/ns/net'
+  } catch {
+    // Not to be looked at: in another container, say.
+  }
+  return `/proc/${files.readLink('/proc/self')}/ns/net`
+}
+
+/** An empty text removes the alias. */
+function setAlias(link: string, alias: string): Operation {
+  return setLink(
+    { link },
+    ['alias', quoted(alias)],
+    alias === '' ? `take its alias from ${link}` : `note ${alias} on ${link}`,
+  )
+}
+
+/**
+ * The device in the container, whatever its name there by now, also that of its way where an ADD was killed. Its name on the host is the
+ * record's; what the official plugin moved has no record, and an alias that says it: that is taken from a link alone that is the host's.
+ * @throws code 100 when there are several, and everything stays where it is
+ */
+function findInside(
+  host: Host,
+  { attachment, record, netns }: { attachment: Attachment; record: Moved | undefined; netns: string },
+): Pick<Leaving, 'link' | 'device' | 'passing'> | undefined {
+  const passing = passingName(attachment)
+  const links = observeLinks(host, netns)
+  const names = [passing, attachment.ifName]
+  if (record) {
+    const link = onlyOne(
+      record,
+      links.filter((one) => isDevice(record, one, names.includes(one.ifname))),
+    )
+    const impostor = link ? undefined : links.find((one) => isMarked(record, one))
+    if (impostor) {
+      host.warn(`host-device: ${impostor.ifname} in the container passes for ${record.device}, and is not: it stays`)
+    }
+    return link && { link, device: record.device, passing }
+  }
+  const link = names.flatMap((name) => links.find(({ ifname }) => ifname === name) ?? [])[0]
+  const device = link?.ifalias
+  if (!link || device === undefined || !isLinkName(device)) return undefined
+  if (isOfHost(host, netns, link)) return { link, device, passing }
+  host.warn(`host-device: ${link.ifname} in the container passes for ${device}, and may be made there: it stays`)
+  return undefined
+}
+
+function onlyOne(record: Moved, links: readonly ObservedLink[]): ObservedLink | undefined {
+  if (links.length < 2) return links[0]
+  const names = links.map(({ ifname }) => ifname).join(' and ')
+  throw new CniError(codes.operationFailed, `cannot tell which link is ${record.device}: ${names} both look like it`, {
+    details: 'everything stays as it is',
+    fix: 'remove the one that is not, and repeat the DEL',
+  })
+}
+
+/** What arrives is down, and stays so until it is known to be what left: its name in the container may have been given to another meanwhile. */
+function moveOut(host: Host, { link, device, passing, netns, record }: Leaving): void {
+  if (hostHasLink(host, device)) throw occupied(device, link.ifname)
+  const at = { link: link.ifname, netns }
+  const rename = setLink(at, ['name', passing], `rename ${link.ifname}`)
+  host.apply([
+    setLink(at, ['down'], `set ${link.ifname} down`),
+    ...(link.ifname === passing ? [] : [rename]),
+    setLink({ link: passing, netns }, ['netns', ownNetns(host), 'name', device], `give ${device} back to the host`),
+  ])
+  const arrived = host.dryRun ? undefined : observeLink(host, device)
+  if (arrived && !isOfMake(record ?? makeOf(link), arrived)) sendBack(host, { device, passing, netns })
+  host.apply(asBefore({ device, up: record?.up ?? false, alias: record?.alias }))
+}
+
+function sendBack(host: Host, { device, passing, netns }: Pick<Leaving, 'device' | 'passing' | 'netns'>): never {
+  host.apply([setLink({ link: device }, ['netns', netns, 'name', passing], `put ${passing} back into the container`)])
+  throw new CniError(codes.operationFailed, `cannot give ${device} back: the container put another link in its place`, {
+    fix: 'end what runs in the container, and repeat the DEL',
+  })
+}
+
+/** Puts a device in order that is on the host already: the kernel moved it when its namespace ended, or a DEL was killed. */
+function restoreStranded(host: Host, record: Moved, attachment: Attachment): void {
+  const { device, parent } = record
+  const isOurs = (link: ObservedLink) => isOfMake(record, link) && (parent !== undefined || isMarked(record, link))
+  const link = onlyOne(record, observeLinks(host).filter(isOurs))
+  if (!link || (link.ifname === device && link.ifalias !== device)) return
+  const isRenamed = link.ifname !== device
+  if (isRenamed && hostHasLink(host, device)) throw occupied(device, link.ifname)
+  const rename = [
+    setLink({ link: link.ifname }, ['down'], `set ${link.ifname} down`),
+    setLink({ link: link.ifname }, ['name', device], `rename ${attachment.ifName} to ${device}`),
+  ]
+  host.apply([...(isRenamed ? rename : []), ...asBefore(record)])
+}
+
+/** The alias last: until then it tells a next DEL that something is left to do. */
+function asBefore({ device, up, alias = '' }: { device: string; up: boolean; alias?: string | undefined }) {
+  return [...(up ? [setUp({ link: device })] : []), setAlias(device, alias)]
+}
+
+function occupied(device: string, ifName: string): CniError {
+  return new CniError(
+    codes.nameTaken,
+    `cannot give ${ifName} its name ${device} back: the host has another link of it`,
+    {
+      details: 'the device stays as it is, with its address',
+      fix: `rename that link (ip link set dev ${device} name ANOTHER) and repeat the DEL`,
+    },
+  )
+}

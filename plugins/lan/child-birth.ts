@@ -1,0 +1,70 @@
+import { addLink, deleteLink, setLink } from '../../shared/net/ip.js'
+import { hostHasLink, type ObservedLink, observeLink } from '../../shared/net/observe.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import { CniError, codes, invalidConfiguration } from '../../shared/values/errors.js'
+import { attachmentHash } from '../../shared/values/names.js'
+import type { ChildCall, ChildLink } from './child-link.js'
+
+/**
+ * The child is born in the container under its final name. A kernel before 6.15 refuses the name there when the host has it
+ * too, as for most containers on a host's eth0: then it comes under a name of its own and is renamed.
+ */
+export function createLink(
+  { config, host, environment, attachment }: ChildCall,
+  child: ChildLink,
+  master: string,
+  netns: string,
+): readonly Operation[] {
+  const { ifName } = environment
+  const at = { link: ifName, netns }
+  const why = `create the ${child.kind} ${ifName} on ${master}`
+  const words = [
+    ...['link', master],
+    ...(child.mac === undefined ? [] : ['address', child.mac]),
+    ...(config.mtu > 0 ? ['mtu', String(config.mtu)] : []),
+  ]
+  const type = ['type', child.kind, ...wordsOf(child)]
+  if (config.linkInContainer) return [explained(addLink(at, [...words, ...type], why), child)]
+  const born = (link: string) => ({
+    ...explained(addLink({ link }, [...words, 'netns', netns, ...type], why), child),
+    undo: [deleteLink({ link, netns })],
+    shownBy: { link, netns, exists: true },
+  })
+  if (!hostHasLink(host, ifName)) return [born(ifName)]
+  refuseTakenName(observeLink(host, ifName, netns), ifName)
+  const link = temporaryName(attachment)
+  const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)
+  return [born(link), { ...rename, undo: [deleteLink(at)], shownBy: { ...at, exists: true } }]
+}
+
+/** What makes a child of its kind this one, as `ip link add` takes it. */
+export function wordsOf({ attributes }: ChildLink): readonly string[] {
+  return Object.entries(attributes).flatMap(([key, value]) => [key, String(value)])
+}
+
+/** What a child is called before it is renamed. */
+export function temporaryName(attachment: Attachment): string {
+  return `new${attachmentHash(attachment).slice(0, 12)}`
+}
+
+/** A child cannot be larger than its master; only an ipvlan the kernel takes of any size. @throws code 7 */
+export function refuseLargeMtu(mtu: number, master: ObservedLink, { kind }: ChildLink): void {
+  if (kind === 'ipvlan' || mtu <= master.mtu) return
+  const problem = { path: 'mtu', value: mtu, expected: `at most ${master.mtu}, the MTU of ${master.ifname}` }
+  throw invalidConfiguration([problem], `invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`)
+}
+
+// --- internal
+
+function explained(operation: Operation, { taken }: ChildLink): Operation {
+  if (taken === undefined) return operation
+  return { ...operation, meaning: { ...operation.meaning, exists: { code: codes.nameTaken, fix: taken } } }
+}
+
+function refuseTakenName(link: ObservedLink | undefined, ifName: string): void {
+  if (!link) return
+  throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
+    fix: 'remove or rename the interface that is there; a DEL of the attachment does',
+  })
+}

@@ -1,0 +1,226 @@
+import { withOwnLock } from '../../shared/exec/lock.js'
+import {
+  readRecord,
+  recordsOfAllNetworks,
+  recordWritings,
+  removeRecord,
+  staleRecords,
+  writeRecord,
+} from '../../shared/exec/records.js'
+import { deleteLink, ensureLink, ip, refuseRouterAdvertisements, setUp, sysctl } from '../../shared/net/ip.js'
+import type { Needs } from '../../shared/net/needs.js'
+import { bootID, hostHasLink, type ObservedLink, observeLink, observeRoutes } from '../../shared/net/observe.js'
+import { attemptAll, type Host } from '../../shared/plan/host.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment, Call } from '../../shared/program/plugin.js'
+import { contains, parseAddress, parseCidr } from '../../shared/values/address.js'
+import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
+import { sha512 } from '../../shared/values/hash.js'
+import { attachmentHash, macFrom } from '../../shared/values/names.js'
+import type { Result } from '../../shared/values/result.js'
+
+/**
+ * Lets the host and a macvlan container talk: the kernel keeps a master and its children apart, but not children. So the host
+ * gets a child of its own, a shim without addresses, and sends what is for the container through it. The container
+ * knows the host's addresses at the shim's MAC address; to everyone else on the LAN the shim is silent.
+ */
+export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<Result, 'ips'>): void {
+  const { host, environment, attachment } = call
+  const addresses = ips.map(({ address }) => address.slice(0, address.indexOf('/')))
+  const shim = shimName(master.ifname)
+  const mac = shimMac(host, shim)
+  locked(host, () => {
+    const before = readRecord<Access>(host, kind, attachment)?.data
+    const made = ensureShim(host, shim, { mac, master })
+    writeRecord<Access>(host, kind, attachment, { shim, addresses })
+    // Behind the record, so that it is taken back before that.
+    if (before?.shim !== shim)
+      host.journal.note(() => undoing(() => locked(host, () => removeUnused(host, shim, attachment))))
+    host.apply([
+      ...made,
+      ...ips.flatMap(({ address }, index) => {
+        const own = hostAddress(master, address)
+        return [
+          hostRoute(shim, addresses[index] as string, own),
+          ...(own === undefined ? [] : [neighbour({ own, mac, ifName: environment.ifName, netns: environment.netns })]),
+        ]
+      }),
+    ])
+    if (before) withdrawFormer(host, attachment, before, { shim, addresses })
+  })
+}
+
+/** Takes back what an ADD granted, and the shim with the last of them. As long as any of it is there, so is the record. */
+export function revokeHostAccess(host: Host, attachment: Attachment): void {
+  const record = readRecord<Access>(host, kind, attachment)
+  if (!record) {
+    // What lies in its place goes, too.
+    removeRecord(host, kind, attachment)
+    return
+  }
+  const { shim } = record.data
+  locked(host, () => {
+    attemptAll(
+      () => host.sweep(ownRoutes(host, attachment, record.data)),
+      () => removeUnused(host, shim, attachment),
+    )
+    removeRecord(host, kind, attachment)
+  })
+}
+
+/**
+ * Takes back what was granted to attachments of the network that are not valid any more, and the shim on the network's master that no
+ * record speaks of, as one that was garbled or that podwire 0.1.0 left.
+ */
+export function collectHostAccess({ host, config, validAttachments }: Call, master: string | undefined): void {
+  const stale = validAttachments ? staleRecords<Access>(host, kind, config.name, validAttachments) : []
+  const shim = master === undefined ? undefined : shimName(master)
+  attemptAll(
+    ...stale.map(
+      ({ attachment }) =>
+        () =>
+          revokeHostAccess(host, attachment),
+    ),
+    () => {
+      if (shim !== undefined && isOwnShim(host, shim)) locked(host, () => removeUnused(host, shim))
+    },
+  )
+}
+
+/** What `grantHostAccess` needs. */
+export function hostAccessNeeds({ config }: Call): Needs {
+  return { programs: ['nsenter', 'ip'], writes: recordWritings(config.name, kind) }
+}
+
+/** What is missing of what an ADD granted. */
+export function hostAccessDifferences({ host, attachment }: Call, master: ObservedLink): readonly Problem[] {
+  const shim = shimName(master.ifname)
+  if (!observeLink(host, shim))
+    return [{ path: 'hostAccess', value: 'no shim', expected: `the link ${shim} on the host` }]
+  const routed = new Set(observeRoutes(host).flatMap(({ dst, dev }) => (dev === shim ? [dst] : [])))
+  const missing =
+    readRecord<Access>(host, kind, attachment)?.data.addresses.filter((address) => !routed.has(address)) ?? []
+  return missing.map((address) => ({ path: `routes on ${shim}`, value: 'none', expected: `a route to ${address}` }))
+}
+
+// --- internal
+
+const kind = 'host-access'
+
+interface Access {
+  readonly shim: string
+  readonly addresses: readonly string[]
+}
+
+function shimName(master: string): string {
+  return `shim${sha512(master).slice(0, 11)}`
+}
+
+function shimMac(host: Host, shim: string): string {
+  return macFrom(`${bootID(host)}/${shim}`)
+}
+
+function isOwnShim(host: Host, shim: string): boolean {
+  return hostHasLink(host, shim) && observeLink(host, shim)?.address === shimMac(host, shim)
+}
+
+/** Nothing to do where it is there and up already. @throws code 103 where the name is another link's */
+function ensureShim(host: Host, shim: string, wanted: { mac: string; master: ObservedLink }): readonly Operation[] {
+  const { mac, master } = wanted
+  const before = hostHasLink(host, shim) ? observeLink(host, shim) : undefined
+  if (before && before.link !== master.ifname) {
+    throw new CniError(codes.nameTaken, `"${shim}" already exists and is no child of ${master.ifname}`, {
+      fix: "remove or rename that link: the name is the one of the host's own child",
+    })
+  }
+  if (before?.flags.includes('UP')) return []
+  const quiet = {
+    [`net/ipv4/conf/${shim}/arp_ignore`]: '8',
+    [`net/ipv6/conf/${shim}/autoconf`]: '0',
+    [`net/ipv6/conf/${shim}/accept_dad`]: '0',
+  }
+  return [
+    ensureLink({ link: shim }, ['link', master.ifname, 'address', mac, 'type', 'macvlan', 'mode', 'bridge']),
+    refuseRouterAdvertisements({ link: shim }),
+    ...Object.entries(quiet).map(([key, value]) => sysctl({ key, value }, { ifSupported: true })),
+    setUp({ link: shim }),
+  ]
+}
+
+/** The host's address in the container's subnet, else any of that family that is for more than the machine alone. */
+function hostAddress({ addr_info }: ObservedLink, address: string): string | undefined {
+  const container = parseAddress(address.slice(0, address.indexOf('/')))
+  const own = addr_info.filter(
+    ({ local = '', scope }) => scope === 'global' && parseAddress(local)?.family === container?.family,
+  )
+  const near = own.find(({ local, prefixlen }) => {
+    const cidr = parseCidr(`${local}/${prefixlen}`)
+    return cidr && container && contains(cidr, container)
+  })
+  return (near ?? own[0])?.local
+}
+
+function hostRoute(shim: string, address: string, own: string | undefined): Operation {
+  const source = own === undefined ? [] : ['src', own]
+  const why = `route ${address} to the container from the host`
+  return {
+    ...ip(undefined, ['route', 'replace', ...destination(shim, address), ...source], why),
+    undo: [deleteHostRoute(shim, address)],
+  }
+}
+
+function deleteHostRoute(shim: string, address: string): Operation {
+  const why = `remove the route to ${address} from the host`
+  return { ...ip(undefined, ['route', 'del', ...destination(shim, address)], why), tolerate: ['absent'] }
+}
+
+function destination(shim: string, address: string): readonly string[] {
+  return [`${address}/${address.includes(':') ? 128 : 32}`, 'dev', shim]
+}
+
+function neighbour(entry: { own: string; mac: string; ifName: string; netns: string }): Operation {
+  const { own, mac, ifName, netns } = entry
+  const words = ['neigh', 'replace', own, 'lladdr', mac, 'dev', ifName, 'nud', 'permanent']
+  return ip(netns, words, `tell the container where the host's ${own} is`)
+}
+
+/** Attachments share the shim: who looks whether he is the last must not be overtaken by the next. */
+function locked(host: Host, body: () => void): void {
+  withOwnLock(host, `${kind}.lock`, body)
+}
+
+/** The routes to an attachment's addresses, without those that somebody else has been given since: they lead to another container. */
+function ownRoutes(host: Host, attachment: Attachment, { shim, addresses }: Access): readonly Operation[] {
+  const own = attachmentHash(attachment)
+  const others = recordsOfAllNetworks<Access>(host, kind).filter(
+    (one) => attachmentHash(one.attachment) !== own && one.data.shim === shim,
+  )
+  const taken = new Set(others.flatMap(({ data }) => data.addresses))
+  return addresses.filter((address) => !taken.has(address)).map((address) => deleteHostRoute(shim, address))
+}
+
+/** An ADD that follows no DEL: what the container of before had goes, where it is not the same. */
+function withdrawFormer(host: Host, attachment: Attachment, before: Access, now: Access): void {
+  const isKept = (address: string) => before.shim === now.shim && now.addresses.includes(address)
+  const gone = before.addresses.filter((address) => !isKept(address))
+  if (gone.length > 0) host.sweep(ownRoutes(host, attachment, { shim: before.shim, addresses: gone }))
+  if (before.shim !== now.shim) removeUnused(host, before.shim)
+}
+
+function undoing(body: () => void): readonly CniError[] {
+  try {
+    body()
+    return []
+  } catch (thrown) {
+    return [asCniError(thrown)]
+  }
+}
+
+/** `leaving` uses it no more, though its record is there still. */
+function removeUnused(host: Host, shim: string, leaving?: Attachment): void {
+  const own = leaving && attachmentHash(leaving)
+  const isUsed = recordsOfAllNetworks<Access>(host, kind).some(
+    ({ attachment, data }) => data.shim === shim && attachmentHash(attachment) !== own,
+  )
+  if (!isUsed && hostHasLink(host, shim)) host.sweep([deleteLink({ link: shim })])
+}

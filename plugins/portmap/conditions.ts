@@ -1,0 +1,92 @@
+import {
+  type Address,
+  compareAddress,
+  lastOf,
+  networkOf,
+  parseAddress,
+  parseCidr,
+} from '../../shared/values/address.js'
+
+/**
+ * Whether conditions keep packets to an address of the host from being published: one of their matches of the destination
+ * (`! -d 169.254.170.23`, `ip daddr != 169.254.170.23`) can be read and excludes it. What cannot be read excludes nothing.
+ * @param words of iptables or nftables, as a publication holds them
+ */
+export function excludes(words: readonly string[], address: string): boolean {
+  const parsed = parseAddress(address)
+  if (!parsed) return false
+  const [first = ''] = words
+  const matches = first.startsWith('-') || first.startsWith('!') ? ofIptables(words) : ofNftables(words)
+  return matches.some(({ isNegated, ranges }) => {
+    const isKnown = ranges.length > 0 && !ranges.includes(undefined)
+    const holds = ranges.some((range) => range !== undefined && isWithin(range, parsed))
+    return isNegated ? holds : isKnown && !holds
+  })
+}
+
+// --- internal
+
+interface Match {
+  readonly isNegated: boolean
+  /** Undefined: an address that cannot be read, such as a host name or the name of a set. */
+  readonly ranges: readonly (Range | undefined)[]
+}
+
+interface Range {
+  readonly first: Address
+  readonly last: Address
+}
+
+const destinations = ['-d', '--dst', '--destination', '--dst-range']
+
+/** "! -d ADDRESS[/MASK][,...]", and "--dst-range FIRST-LAST" of the match iprange. */
+function ofIptables(words: readonly string[]): readonly Match[] {
+  return words.flatMap((word, at) => {
+    if (!destinations.includes(word)) return []
+    return [{ isNegated: words[at - 1] === '!', ranges: (words[at + 1] ?? '').split(',').map(rangeOf) }]
+  })
+}
+
+/** "ip daddr [!=] ADDRESS | ADDRESS/PREFIX | FIRST-LAST | { ... }", in the family's own words. */
+function ofNftables(words: readonly string[]): readonly Match[] {
+  const all = words
+    .flatMap((word) => ['{', '}', ','].reduce((text, sign) => text.replaceAll(sign, ` ${sign} `), word).split(' '))
+    .filter((word) => word !== '')
+  return all.flatMap((word, at) => {
+    if (word !== 'daddr' || !['ip', 'ip6'].includes(all[at - 1] ?? '')) return []
+    const operator = all[at + 1] ?? ''
+    const isNegated = operator === '!=' || operator === 'ne'
+    const start = isNegated || operator === '==' || operator === 'eq' ? at + 2 : at + 1
+    const end = all[start] === '{' ? all.indexOf('}', start) : start + 1
+    const values = end < 0 ? [''] : all.slice(start, end).filter((one) => one !== '{' && one !== ',')
+    return [{ isNegated, ranges: values.map(rangeOf) }]
+  })
+}
+
+/** An address, one with a prefix length or a mask in dots, or "FIRST-LAST". */
+function rangeOf(text: string): Range | undefined {
+  const [from = '', to] = text.split('-')
+  if (to !== undefined) {
+    const [first, last] = [parseAddress(from), parseAddress(to)]
+    return first && last && { first, last }
+  }
+  const [address = '', mask] = text.split('/')
+  if (mask === undefined) {
+    const first = parseAddress(address)
+    return first && { first, last: first }
+  }
+  const cidr = parseCidr(`${address}/${mask.includes('.') ? prefixOf(mask) : mask}`)
+  return cidr && { first: networkOf(cidr).address, last: lastOf(cidr) }
+}
+
+/** 24 of "255.255.255.0"; "" of a mask with holes. */
+function prefixOf(mask: string): string {
+  const bits = parseAddress(mask)?.value.toString(2).padStart(32, '0') ?? ''
+  const ones = bits.indexOf('0')
+  if (ones < 0) return '32'
+  return bits.includes('1', ones) ? '' : String(ones)
+}
+
+function isWithin({ first, last }: Range, address: Address): boolean {
+  return compareAddress(first, address) <= 0 && compareAddress(address, last) <= 0
+}

@@ -1,0 +1,190 @@
+import type { Host } from '../../shared/plan/host.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import { formatAddress, parseAddress } from '../../shared/values/address.js'
+import { CniError, codes } from '../../shared/values/errors.js'
+import { excludes } from './conditions.js'
+import { localAddresses } from './local.js'
+import { type Backend, type Port, type Protocol, type Publication, portText } from './publication.js'
+import { type Holder, holdings } from './reservations.js'
+
+/**
+ * Publications beside the listeners of the host. One whose traffic the rules would take is refused, unless the runtime only keeps
+ * the port for this very container; one on the loopback, or on an address that is not the host's (yet), is spared: the
+ * publication leaves that address alone. A UDP socket on a port that the kernel gives to clients may be either, and is told of.
+ * @returns the publications with what they spare
+ * @throws code 106 naming the process
+ */
+export function besideListeners(
+  host: Host,
+  attachment: Attachment,
+  { backend, publications }: { backend: Backend; publications: readonly Publication[] },
+): readonly Publication[] {
+  const contests = publications.map((publication) => contestsOf(host, backend, publication))
+  const inodes = new Set(contests.flat().map(({ socket }) => socket.inode))
+  if (inodes.size === 0) return publications
+  const held = holdings(attachment, inodes)
+  return publications.map((publication, index) => {
+    const others = (contests[index] ?? []).filter(({ socket }) => held.get(socket.inode)?.isReservation !== true)
+    const spared = new Map<string, Port>()
+    for (const { socket, port } of others) {
+      const { protocol, address } = socket
+      const one = { protocol, host: port.host, container: 0, address }
+      const holder = held.get(socket.inode)?.holder
+      if (isSpared(host, publication, { socket, port })) spared.set(portText(one), one)
+      else if (isOfClients(host, socket)) host.warn(`portmap: ${told(port, socket, holder)}; ${clientsToo}`)
+      else throw taken(port, socket, holder)
+    }
+    return spared.size === 0 ? publication : { ...publication, spared: [...spared.values()] }
+  })
+}
+
+// --- internal
+
+/** A socket whose traffic a port's rule would take. */
+interface Contest {
+  readonly socket: Socket
+  readonly port: Port
+}
+
+function contestsOf(host: Host, backend: Backend, publication: Publication): readonly Contest[] {
+  const byNumber = Map.groupBy(publication.ports, ({ protocol, host }) => `${protocol} ${host}`)
+  return listeningSockets(host, publication).flatMap((socket) => {
+    const ports = byNumber.get(`${socket.protocol} ${socket.port}`) ?? []
+    const everywhere = ports.find(({ address }) => address === undefined)
+    const port = isForAll(socket)
+      ? (everywhere ?? ports.find(({ address = '' }) => isTaken(backend, publication, address)))
+      : isTaken(backend, publication, socket.address)
+        ? (ports.find(({ address }) => address === socket.address) ?? everywhere)
+        : undefined
+    return port ? [{ socket, port }] : []
+  })
+}
+
+function isForAll({ address }: Socket): boolean {
+  return address === '0.0.0.0' || address === '::'
+}
+
+/** Whether the rules for an address match it: not where a condition excludes it; in nftables ::1 never comes to them. */
+function isTaken(backend: Backend, { conditions }: Publication, address: string): boolean {
+  if (address === '::1' && backend === 'nftables') return false
+  return !excludes(conditions, address)
+}
+
+/** Nobody asked for that very address, and nobody else's packets go there. */
+function isSpared(host: Host, { family }: Publication, { socket, port }: Contest): boolean {
+  if (isForAll(socket) || port.address !== undefined) return false
+  return isLoopback(socket.address) || !localAddresses(host, family).has(socket.address)
+}
+
+function isLoopback(address: string): boolean {
+  return address === '::1' || address.startsWith('127.')
+}
+
+function isOfClients({ files }: Host, { protocol, port }: Socket): boolean {
+  if (protocol !== 'udp') return false
+  const [first = 0, last = 0] = files.read('/proc/sys/net/ipv4/ip_local_port_range').trim().split('\t').map(Number)
+  return port >= first && port <= last
+}
+
+const clientsToo =
+  'if it is a server, it gets nothing any more; a client, as the port suggests, keeps what it asked for'
+
+interface Socket {
+  readonly protocol: Protocol
+  readonly address: string
+  readonly port: number
+  readonly inode: string
+  readonly isIPv6Only: boolean
+}
+
+/** The states in /proc/net: a TCP or SCTP socket that listens, a UDP socket without a peer (include/net/tcp_states.h). */
+const listening = { tcp: '0A', udp: '07', sctp: '10' } as const
+
+/** An IPv6 socket bound to "::" takes IPv4, too, unless it asked for IPv6 only (which /proc does not tell). */
+function listeningSockets(host: Host, { family, ports }: Publication): readonly Socket[] {
+  const protocols = (['tcp', 'udp', 'sctp'] as const).filter((one) => ports.some(({ protocol }) => protocol === one))
+  return protocols
+    .flatMap((protocol) => {
+      if (protocol === 'sctp') return sctpSockets(host)
+      return [...(family === 'ip' ? ofFamily(host, protocol, 4) : []), ...ofFamily(host, protocol, 6)]
+    })
+    .filter(
+      ({ address, isIPv6Only }) => (address === '::' && !isIPv6Only) || address.includes(':') === (family === 'ip6'),
+    )
+}
+
+function ofFamily(host: Host, protocol: 'tcp' | 'udp', family: 4 | 6): readonly Socket[] {
+  const told = host.kernel?.listening({ family, protocol })
+  return told?.map((one) => ({ protocol, ...one })) ?? read(host, protocol, family === 4 ? '' : '6')
+}
+
+/** Lines are "sl local rem st tx:rx tr:when retrnsmt uid timeout inode ...", addresses in hex as the machine holds them. */
+function read({ files }: Host, protocol: 'tcp' | 'udp', suffix: string): readonly Socket[] {
+  const found: Socket[] = []
+  for (const line of textOf(files, `/proc/net/${protocol}${suffix}`).split('\n').slice(1)) {
+    const [, local = '', , state, , , , , , inode = ''] = line.split(' ').filter((word) => word !== '')
+    if (state !== listening[protocol]) continue
+    const [address = '', port = ''] = local.split(':')
+    found.push({ protocol, address: addressOf(address), port: Number.parseInt(port, 16), inode, isIPv6Only: false })
+  }
+  return found
+}
+
+/** Lines are "endpoint sock style state hash port uid inode address ...": it may be bound to several. */
+function sctpSockets({ files }: Host): readonly Socket[] {
+  return textOf(files, '/proc/net/sctp/eps')
+    .split('\n')
+    .flatMap((line) => {
+      const [, , , state, , port, , inode = '', ...addresses] = line.split(' ').filter((word) => word !== '')
+      if (state !== listening.sctp) return []
+      return addresses.map((text) => {
+        const parsed = parseAddress(text)
+        const address = parsed ? formatAddress(parsed) : text
+        return { protocol: 'sctp' as const, address, port: Number(port), inode, isIPv6Only: false }
+      })
+    })
+}
+
+/** A kernel without IPv6, or without the protocol, has no such file. */
+function textOf(files: Host['files'], path: string): string {
+  try {
+    return files.read(path)
+  } catch (thrown) {
+    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return ''
+    throw thrown
+  }
+}
+
+/** Words of 32 bits, each in the machine's byte order (little-endian on every machine we build for). */
+function addressOf(hex: string): string {
+  let value = 0n
+  for (let at = 0; at < hex.length; at += 8) {
+    const word = Buffer.from(hex.slice(at, at + 8), 'hex').readUInt32LE()
+    value = (value << 32n) | BigInt(word)
+  }
+  if (hex.length === 8) return formatAddress({ family: 4, value })
+  const isMapped = value >> 32n === 0xffffn
+  return formatAddress(isMapped ? { family: 4, value: value & 0xffffffffn } : { family: 6, value })
+}
+
+function told({ host, protocol }: Port, { address }: Socket, holder: Holder | undefined): string {
+  return `${nameOfHolder(holder)} is bound to ${portText({ protocol, host, container: 0, address })}`
+}
+
+function nameOfHolder(holder: Holder | undefined): string {
+  return holder ? `process ${holder.pid} (${holder.command.slice(0, 80)})` : 'a process of the host'
+}
+
+function taken(port: Port, socket: Socket, holder: Holder | undefined): CniError {
+  const elsewhere = isForAll(socket)
+    ? 'let the process listen on one address and give another one as hostIP'
+    : `give a hostIP that is not ${socket.address}, or conditions that exclude it`
+  return new CniError(
+    codes.portTaken,
+    `cannot publish host port ${portText(port)}: ${nameOfHolder(holder)} listens on it`,
+    {
+      details: `it is bound to ${portText({ ...port, address: socket.address })}`,
+      fix: `choose another host port, or ${elsewhere}, or stop the process`,
+    },
+  )
+}

@@ -1,0 +1,124 @@
+import { askNft, elementWords, nft, ownTable, type RuleTable } from '../../shared/net/nft.js'
+import { missingElements } from '../../shared/net/nft-elements.js'
+import type { Host } from '../../shared/plan/host.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/program/plugin.js'
+import { codes, type Problem } from '../../shared/values/errors.js'
+import { ownerComment } from '../../shared/values/names.js'
+import { collectionsOf, commandWords, exclusions } from './elements.js'
+import { type Family, type Publication, portText } from './publication.js'
+import { declarations } from './tables.js'
+
+// Published ports as elements of maps: neither an ADD nor a packet's path grows with their number. A packet to one of
+// the host's own addresses is looked for by address and port, then by port, then among the ranges.
+//
+// `create` lets the kernel decide between two who want one port. A deletion names only the key, whose element may be
+// somebody else's by then (a DEL that was killed and comes again): so each attachment has an element of its own in
+// `portmap_owners`, and all its elements are deleted in one transaction with that one, or not at all.
+
+/** Makes a publication's elements, all or none. Code `portTaken` when a port, or the container's address, is somebody's. */
+export function publish(attachment: Attachment, publication: Publication): readonly Operation[] {
+  const needs = declarations(publication)
+  const comment = ownerComment(attachment)
+  const made = collectionsOf(attachment, publication).map((one) => commandWords('create', publication, one, comment))
+  return [...made, ...exclusions(publication)].map((argv, index) => ({
+    ...nft(argv, `publish ${summary(publication)}`),
+    needs,
+    meaning: { exists: { code: codes.portTaken, fix: 'choose another host port, or stop what has it' } },
+    ...(index === 0 ? { undo: [{ ...unpublish(attachment, [publication]), tolerate: ['absent'] }] } : {}),
+  }))
+}
+
+/** Removes all elements of an attachment at once, and none when it no longer is their owner (code `unknownContainer`). */
+export function unpublish(attachment: Attachment, publications: readonly Publication[]): Operation {
+  const commands = publications.flatMap((publication) =>
+    collectionsOf(attachment, publication).map((one) => commandWords('delete', publication, one)),
+  )
+  const argv = commands.flatMap((words, index) => (index === 0 ? words : [';', ...words]))
+  const fix = 'the rules were changed by somebody else'
+  return {
+    ...nft(argv, `stop to publish ${publications.map(summary).join(', ')}`),
+    meaning: { absent: { code: codes.unknownContainer, fix } },
+  }
+}
+
+/** Removes, by the owner's name in their comments, elements that no record tells of. */
+export function unpublishByOwner(
+  { run }: Host,
+  attachment: Attachment,
+  tables: readonly RuleTable[],
+): readonly Operation[] {
+  const own = ownerComment(attachment)
+  const families = (['ip', 'ip6'] as const).filter((one) =>
+    tables.some(({ family, name }) => family === one && name === ownTable),
+  )
+  return families.flatMap((family) =>
+    listedElements(run, family)
+      .filter(({ comment }) => comment === own)
+      .map(({ collection, key }) => ({
+        ...nft(['delete', 'element', family, ownTable, collection, '{', ...key, '}'], `remove what ${own} published`),
+        tolerate: ['absent'] as const,
+      })),
+  )
+}
+
+/** What CHECK finds missing or changed of an attachment's elements. */
+export function elementProblems(
+  host: Host,
+  attachment: Attachment,
+  publications: readonly Publication[],
+): readonly Problem[] {
+  const comment = ownerComment(attachment)
+  const wanted = publications.flatMap((publication) =>
+    collectionsOf(attachment, publication).flatMap(({ name, entries }) =>
+      entries.map((entry) => ({ ...entry, family: publication.family, collection: name, comment })),
+    ),
+  )
+  return missingElements(host, wanted).map((element) => ({
+    path: `nftables ${element.family} ${ownTable} ${element.collection}`,
+    value: 'no such element',
+    expected: elementWords(element).join(' '),
+    fix: 'DEL and ADD the attachment: something flushed or changed its rules',
+  }))
+}
+
+// --- internal
+
+function summary({ address, ports }: Publication): string {
+  const [first] = ports
+  const others = ports.length > 1 ? ` and ${ports.length - 1} more` : ''
+  return `${first ? portText(first) : 'nothing'}${others} as ${address}`
+}
+
+interface Listed {
+  readonly collection: string
+  readonly key: readonly string[]
+  readonly comment?: string
+}
+
+/** Every element of ours in a family. */
+function listedElements(run: Host['run'], family: Family): readonly Listed[] {
+  return askNft(run, ['list', 'table', family, ownTable]).flatMap((one) => {
+    const { name = '', elem = [] } = (one['map'] ?? one['set'] ?? {}) as { name?: string; elem?: readonly unknown[] }
+    if (!name.startsWith('portmap_')) return []
+    return elem.map((listed) => ({ collection: name, ...listedOf('map' in one ? (listed as [unknown])[0] : listed) }))
+  })
+}
+
+function listedOf(listed: unknown): Omit<Listed, 'collection'> {
+  const { elem } = listed as { elem?: { val: unknown; comment?: string } }
+  if (!elem) return { key: listedKey(listed) }
+  return { key: listedKey(elem.val), ...(elem.comment === undefined ? {} : { comment: elem.comment }) }
+}
+
+/** A key as `nft -j` says it, in the words of `nft`. */
+function listedKey(value: unknown): readonly string[] {
+  if (typeof value === 'string') return value.includes(':') || value.includes('.') ? [value] : [`"${value}"`]
+  const { concat = [] } = value as { concat?: readonly unknown[] }
+  return concat.flatMap((part, index) => [...(index === 0 ? [] : ['.']), partText(part)])
+}
+
+function partText(part: unknown): string {
+  const { range } = part as { range?: readonly [number, number] }
+  return range ? range.join('-') : String(part)
+}

@@ -1,0 +1,107 @@
+import { declare, declareChain } from '../../shared/net/nft.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import { sha512 } from '../../shared/values/hash.js'
+import { type Family, type Publication, subnetOf } from './publication.js'
+
+/** How the names of chains begin that attachments share. */
+export const sharedPrefixes = ['portmap_masquerade_', 'portmap_hairpin_', 'portmap_if_']
+
+/** The chain that masquerades for a publication. */
+export function hairpinChain(publication: Publication): string {
+  return publication.masquerade === 'all' ? 'portmap_masquerade_all' : `portmap_hairpin_${subnetName(publication)}`
+}
+
+/** Named by what it says: networks that say the same share it, and one that changes its mind leaves the old one be. */
+export function conditionChain({ conditions }: Publication): string {
+  return `portmap_if_${sha512(conditions.join(' ')).slice(0, 16)}`
+}
+
+/** The table, its maps, and the chains that look into them. */
+export function declarations(publication: Publication): readonly Operation[] {
+  const { family, conditions } = publication
+  return [
+    ...maps(family),
+    ...declareChain(family, hairpinChain(publication), hairpinRules(publication)),
+    ...(conditions.length > 0
+      ? declareChain(family, conditionChain(publication), [[...conditions, 'return'], ['accept']])
+      : []),
+    ...lookups(family),
+    ...hooks(family),
+  ]
+}
+
+// --- internal
+
+const types = { ip: 'ipv4_addr', ip6: 'ipv6_addr' } as const
+const loopback = '127.0.0.0/8'
+
+function subnetName(publication: Publication): string {
+  return subnetOf(publication).replaceAll(':', '-')
+}
+
+function maps(family: Family): readonly Operation[] {
+  const address = types[family]
+  const port = ['inet_proto', '.', 'inet_service']
+  const at = [address, '.', ...port]
+  const target = [address, '.', 'inet_service']
+  const map = (name: string, key: readonly string[], value: readonly string[], flags: readonly string[] = []) =>
+    declare(family, 'map', [name, '{', 'type', ...key, ':', ...value, ';', ...flags, '}'])
+  return [
+    declare(family, 'table', []),
+    declare(family, 'set', ['portmap_owners', '{', 'type', 'ifname', ';', '}']),
+    map('portmap_ports', port, target),
+    map('portmap_ranges', port, [address], ['flags', 'interval', ';']),
+    map('portmap_addresses', at, target),
+    map('portmap_conditions', port, ['verdict']),
+    map('portmap_address_conditions', at, ['verdict']),
+    map('portmap_hairpin', [address], ['verdict']),
+  ]
+}
+
+function hairpinRules(publication: Publication): readonly (readonly string[])[] {
+  const { family, masquerade } = publication
+  if (masquerade === 'all') return [['masquerade']]
+  const sources = [...(family === 'ip' ? [loopback] : []), subnetOf(publication)]
+  return sources.map((source) => [family, 'saddr', source, 'masquerade'])
+}
+
+/**
+ * Packets that a condition does not let pass, or that are for a listener of the host, are accepted here, which in a nat chain
+ * means: left as they are.
+ */
+function lookups(family: Family): readonly Operation[] {
+  const port = ['meta', 'l4proto', '.', 'th', 'dport']
+  const at = [family, 'daddr', '.', ...port]
+  return declareChain(family, 'portmap', [
+    [...at, 'vmap', '@portmap_address_conditions'],
+    ['dnat', family, 'to', ...at, 'map', '@portmap_addresses'],
+    [...port, 'vmap', '@portmap_conditions'],
+    ['dnat', family, 'to', ...port, 'map', '@portmap_ports'],
+    ['dnat', family, 'to', ...port, 'map', '@portmap_ranges'],
+  ])
+}
+
+/**
+ * Only packets to the host itself are looked at: what it forwards may go to the same port of others (CVE-2025-67499).
+ * ::1 is left alone: the kernel has no route_localnet for IPv6 and drops the container's answers, so that a client would
+ * wait in vain instead of being refused and trying 127.0.0.1. The guard drops what `route_localnet` would let in: packets to and from 127/8 that did not come from lo (CVE-2020-8558).
+ */
+function hooks(family: Family): readonly Operation[] {
+  const hook = (type: string, name: string, priority: string) =>
+    ['type', type, 'hook', name, 'priority', priority, ';', 'policy', 'accept', ';'] as const
+  const answerable = family === 'ip6' ? ['ip6', 'daddr', '!=', '::1'] : []
+  const local = [[...answerable, 'fib', 'daddr', 'type', 'local', 'jump', 'portmap']]
+  const fromOutside = ['iifname', '!=', '"lo"']
+  const guards = ['daddr', 'saddr'].map((side) => ['ip', side, loopback, ...fromOutside, 'drop'])
+  return [
+    ...declareChain(family, 'portmap_prerouting', local, hook('nat', 'prerouting', '-100')),
+    ...declareChain(family, 'portmap_output', local, hook('nat', 'output', '-100')),
+    ...declareChain(
+      family,
+      'portmap_postrouting',
+      [['ct', 'status', 'dnat', family, 'daddr', 'vmap', '@portmap_hairpin']],
+      hook('nat', 'postrouting', '100'),
+    ),
+    ...(family === 'ip' ? declareChain(family, 'portmap_guard', guards, hook('filter', 'prerouting', '-300')) : []),
+  ]
+}

@@ -1,0 +1,198 @@
+import { aloneIn } from '../../shared/exec/lock.js'
+import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../../shared/exec/records.js'
+import { throwDifferences } from '../../shared/net/interface.js'
+import { addLink, deleteLink, setUp } from '../../shared/net/ip.js'
+import { requireForAdd } from '../../shared/net/needs.js'
+import { compareNetns, livingNetns, netnsAt, requireNetns } from '../../shared/net/netns.js'
+import { type ObservedLink, observeLinks, observeRouting, type Routing } from '../../shared/net/observe.js'
+import { features } from '../../shared/net/probe.js'
+import { freeTables, tablesInUse } from '../../shared/net/routing.js'
+import { attemptAll, type Host } from '../../shared/plan/host.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import { type Attachment, type Call, definePlugin } from '../../shared/program/plugin.js'
+import { CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
+import { emptyResult } from '../../shared/values/result.js'
+import { enclose, give, inTable, type Kept, keptOf, leave, tableOfVrf } from './enclosure.js'
+import type { VrfConfiguration } from './vrf.schema.js'
+
+type VrfCall = Call<VrfConfiguration>
+
+const recordKind = 'vrf'
+
+/** Puts the interface into a VRF of the container, made for its first and removed with its last interface. */
+export default definePlugin<VrfConfiguration>({
+  name: 'vrf',
+  since: '0.3.1',
+  prevResult: { ADD: 'required', CHECK: 'required' },
+
+  add(call) {
+    const { host, environment, prevResult = emptyResult } = call
+    const netns = requireNetns(environment.netns)
+    aloneIn(host, netns, () => enter(call, netns))
+    return prevResult
+  },
+
+  check(call) {
+    throwDifferences(differences(call))
+  },
+
+  del({ config, host, environment, attachment }) {
+    const netns = livingNetns(environment.netns)
+    if (netns !== undefined) aloneIn(host, netns, () => exit(host, { attachment, netns, vrf: config.vrfname }))
+    removeRecord(host, recordKind, attachment)
+  },
+
+  status({ config, host }) {
+    const writes = recordWritings(config.name, recordKind)
+    requireForAdd(host, { features: [features.vrf], programs: ['nsenter', 'ip'], writes })
+  },
+
+  gc({ config, host, validAttachments }) {
+    if (validAttachments === undefined) return
+    attemptAll(
+      ...staleRecords<Enclosed>(host, recordKind, config.name, validAttachments).map((entry) => () => {
+        const { attachment, data } = entry
+        const netns = livingNetns(entry.netns?.path ?? '')
+        if (netns !== undefined)
+          aloneIn(host, netns, () => exit(host, { attachment, netns, vrf: data.vrf, isKnown: true }))
+        removeRecord(host, recordKind, attachment)
+      }),
+    )
+  },
+})
+
+// --- internal
+
+/** What GC must know to find the interface, and DEL to leave it as it was. */
+interface Enclosed {
+  readonly vrf: string
+  readonly kept: Kept
+}
+
+/** What is on record of this very namespace. */
+function recordIn(
+  host: Host,
+  attachment: Attachment,
+  { netns, links }: { netns: string; links: readonly ObservedLink[] },
+): Enclosed | undefined {
+  const record = readRecord<Enclosed>(host, recordKind, attachment)
+  const lookInside = () => links.find(({ ifname }) => ifname === attachment.ifName)
+  return record && compareNetns(host, record.netns, netns, lookInside) === 'same' ? record.data : undefined
+}
+
+function enter({ config, host, environment, attachment }: VrfCall, netns: string): void {
+  const { ifName } = environment
+  const vrfname = config.vrfname
+  const links = observeLinks(host, netns)
+  const link = requireLink(links, ifName, vrfname)
+  const existing = existingTable(links, config)
+  const routing = observeRouting(host, netns)
+  const table = existing ?? chooseTable(config, links, routing)
+  const isInside = link.master === vrfname
+  const earlier = recordIn(host, attachment, { netns, links })?.kept
+  // What was interrupted behind the step inside has lost what its record holds.
+  const kept = (isInside ? earlier : undefined) ?? keptOf(link, routing)
+  const at = { link: ifName, netns }
+  writeRecord<Enclosed>(host, recordKind, attachment, { vrf: vrfname, kept }, { netns: netnsAt(host, netns, link) })
+  host.apply([
+    ...(existing === undefined ? create({ link: vrfname, netns }, table) : []),
+    ...(isInside ? give(at, inTable(kept, table)) : enclose(at, { vrf: vrfname, table, kept })),
+  ])
+}
+
+interface Leaving {
+  readonly attachment: Attachment
+  readonly netns: string
+  readonly vrf: string
+  /** Only what is on record is to be left: nobody says that the namespace is the attachment's. */
+  readonly isKnown?: boolean
+}
+
+function create(at: { link: string; netns: string }, table: number): readonly Operation[] {
+  return [addLink(at, ['type', 'vrf', 'table', String(table)], `create the VRF ${at.link}`), setUp(at)]
+}
+
+/**
+ * Leaves the interface as it was before, and no VRF without an interface. A record that is there still means that nobody
+ * has given back all yet, wherever the interface is by now. What cannot be given back is only told of.
+ */
+function exit(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving): void {
+  const links = observeLinks(host, netns)
+  const record = recordIn(host, attachment, { netns, links })
+  if (isKnown && !record) return
+  const at = { link: attachment.ifName, netns }
+  // The configuration may name another by now.
+  const name = record?.vrf ?? vrf
+  const isThere = links.some((link) => link.ifname === name && tableOfVrf(link) !== undefined)
+  const inside = isThere ? links.filter(({ master }) => master === name).map(({ ifname }) => ifname) : []
+  const isInside = inside.includes(at.link)
+  const isLast = isThere && inside.every((one) => one === at.link) && (isInside || record !== undefined)
+  host.sweep([...(isInside ? [leave(at)] : []), ...(isLast ? [deleteLink({ link: name, netns })] : [])])
+  if (!record || !links.some(({ ifname }) => ifname === at.link)) return
+  try {
+    host.sweep(give(at, record.kept))
+  } catch (thrown) {
+    if (!(thrown instanceof CniError)) throw thrown
+    host.warn(`vrf: ${at.link} has not got back all it had outside of ${vrf}: ${thrown.message}`)
+  }
+}
+
+function requireLink(links: readonly ObservedLink[], ifName: string, vrf: string): ObservedLink {
+  const link = links.find(({ ifname }) => ifname === ifName)
+  if (!link) {
+    throw new CniError(codes.operationFailed, `could not get link by name ${ifName}`, {
+      fix: 'call vrf behind the plugin that makes the interface',
+    })
+  }
+  if (link.master === undefined || link.master === vrf) return link
+  throw new CniError(codes.operationFailed, `interface ${ifName} has already a master set: ${link.master}`, {
+    problems: [{ path: `master of ${ifName}`, value: link.master, expected: `none, or ${vrf}` }],
+  })
+}
+
+/** The table of the VRF that is there; undefined when none is. @throws code 103 or 7 */
+function existingTable(links: readonly ObservedLink[], { vrfname, table }: VrfConfiguration): number | undefined {
+  const link = links.find(({ ifname }) => ifname === vrfname)
+  if (!link) return undefined
+  const actual = tableOfVrf(link)
+  if (actual === undefined) {
+    throw new CniError(codes.nameTaken, `Netlink ${vrfname} is not a VRF`, {
+      problems: [{ path: 'vrfname', value: vrfname, expected: 'a name that no other kind of link has' }],
+    })
+  }
+  if (table === 0 || table === actual) return actual
+  throw invalidConfiguration(
+    [{ path: 'table', value: table, expected: `${actual}, or nothing` }],
+    `VRF ${vrfname} already exist with different routing table ${actual}`,
+  )
+}
+
+/** The lowest table that no VRF, no rule and no route uses. */
+function chooseTable({ table }: VrfConfiguration, links: readonly ObservedLink[], routing: Routing): number {
+  if (table !== 0) return table
+  const ofVrfs = links.map(tableOfVrf).filter((one) => one !== undefined)
+  return freeTables(new Set([...ofVrfs, ...tablesInUse(routing)]), { first: 1, count: 1 })[0] as number
+}
+
+function differences({ config, host, environment }: VrfCall): readonly Problem[] {
+  const { vrfname, table } = config
+  const links = observeLinks(host, requireNetns(environment.netns))
+  const device = links.find(({ ifname }) => ifname === vrfname)
+  const actual = device && tableOfVrf(device)
+  if (actual === undefined) {
+    return [{ path: vrfname, value: device?.linkinfo?.info_kind ?? 'none', expected: 'a VRF of this name' }]
+  }
+  const link = links.find(({ ifname }) => ifname === environment.ifName)
+  const problems: Problem[] = []
+  if (table !== 0 && actual !== table)
+    problems.push({ path: `table of ${vrfname}`, value: actual, expected: String(table) })
+  if (!device?.flags.includes('UP')) problems.push({ path: vrfname, value: device?.flags, expected: 'the flag UP' })
+  if (link?.master !== vrfname) {
+    problems.push({
+      path: `master of ${environment.ifName}`,
+      value: link ? (link.master ?? 'none') : 'no such link',
+      expected: vrfname,
+    })
+  }
+  return problems
+}

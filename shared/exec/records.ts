@@ -1,0 +1,222 @@
+import { shapes } from 'podwire:shapes'
+import type { Netns } from '../net/netns.js'
+import type { Host } from '../plan/host.js'
+import type { Attachment } from '../program/plugin.js'
+import { accept } from '../values/accept.js'
+import { asCniError, CniError, codes } from '../values/errors.js'
+import { attachmentHash } from '../values/names.js'
+import {
+  clearDrafts,
+  errnoOf,
+  isAbsent,
+  messageOf,
+  namesIn,
+  parseState,
+  printState,
+  readState,
+  replaceState,
+  stateRoot,
+  systemStateFiles,
+  Unusable,
+  whyUnusable,
+} from './state.js'
+import type { Writing } from './writable.js'
+
+/**
+ * What DEL and GC need to know about an attachment and nobody else keeps: the keys of its rules. Written before the
+ * rules are made, removed after they are gone, on a file system that a reboot empties together with the kernel's rules:
+ * so a rule of ours always has a record, whatever was killed in between. `Data` must be JSON, as records.schema.ts has it.
+ */
+export interface Entry<Data> {
+  readonly attachment: Attachment
+  /** The namespace of what a plugin changed inside. */
+  readonly netns?: Netns
+  readonly data: Data
+}
+
+/**
+ * Notes what an ADD is about to make; taken back when the ADD fails. A record that is written again stays one of its namespace. `kind` is the plugin's name; records that are looked
+ * for by something else than their network lie in a `folder` of that name.
+ */
+export function writeRecord<Data>(
+  host: Host,
+  kind: string,
+  attachment: Attachment,
+  data: Data,
+  { folder = attachment.network, netns }: { folder?: string; netns?: Netns | undefined } = {},
+): void {
+  const file = fileOf(kind, attachment, folder)
+  host.change(`note ${kind} of ${attachment.network}/${attachment.containerID} in ${file}`, () => {
+    const before = read<Data>(host, kind, file)
+    host.journal.note(() => {
+      try {
+        if (before) put(kind, file, before)
+        else remove(host, file)
+        return []
+      } catch (thrown) {
+        return [asCniError(thrown)]
+      }
+    })
+    const inside = netns ?? before?.netns
+    put(kind, file, { attachment, ...(inside ? { netns: inside } : {}), data })
+  })
+}
+
+export function readRecord<Data>(
+  host: Host,
+  kind: string,
+  attachment: Attachment,
+  folder = attachment.network,
+): Entry<Data> | undefined {
+  return read(host, kind, fileOf(kind, attachment, folder))
+}
+
+/** Removes a record, and what an ADD that was killed while it wrote may have left of it. */
+export function removeRecord(host: Host, kind: string, attachment: Attachment, folder = attachment.network): void {
+  const file = fileOf(kind, attachment, folder)
+  host.change(`forget ${file}`, () => {
+    remove(host, file)
+    clear(host, draftsOf(kind, file).prefix)
+  })
+}
+
+/** The same in every folder: for who cannot know in which there are some. */
+export function removeEverywhere(host: Host, kind: string, attachment: Attachment): void {
+  for (const folder of listed(host, `${stateRoot}/${kind}`)) removeRecord(host, kind, attachment, folder)
+}
+
+/** The records of one network that no valid attachment owns: what GC removes. Half-written ones go at once. */
+export function staleRecords<Data>(
+  host: Host,
+  kind: string,
+  network: string,
+  valid: readonly { containerID: string; ifname: string }[],
+): readonly Entry<Data>[] {
+  if (!host.dryRun) clear(host, `${kind}.`)
+  const alive = new Set(valid.map(({ containerID, ifname }) => `${containerID}/${ifname}`))
+  return allRecords<Data>(host, kind, network).filter(
+    ({ attachment }) => attachment.network === network && !alive.has(`${attachment.containerID}/${attachment.ifName}`),
+  )
+}
+
+/** What an ADD writes that notes a record of each kind. */
+export function recordWritings(network: string, ...kinds: readonly string[]): readonly Writing[] {
+  const drafts = { directory: draftDirectory, files: 0 }
+  return [drafts, ...kinds.map((kind) => ({ directory: directoryOf(kind, network) }))]
+}
+
+/** Every record of one network, or in one folder. */
+export function allRecords<Data>(host: Host, kind: string, folder: string): readonly Entry<Data>[] {
+  const directory = directoryOf(kind, folder)
+  return listed(host, directory)
+    .map((name) => read<Data>(host, kind, `${directory}/${name}`))
+    .filter((entry) => entry !== undefined)
+}
+
+/** Every record of a kind, whatever its network: for what attachments of different networks compete for. */
+export function recordsOfAllNetworks<Data>(host: Host, kind: string): readonly Entry<Data>[] {
+  return listed(host, `${stateRoot}/${kind}`).flatMap((network) => allRecords<Data>(host, kind, network))
+}
+
+// --- internal
+
+const files = systemStateFiles
+
+function directoryOf(kind: string, folder: string): string {
+  return `${stateRoot}/${kind}/${folder}`
+}
+
+function fileOf(kind: string, attachment: Attachment, folder = attachment.network): string {
+  return `${directoryOf(kind, folder)}/${attachmentHash(attachment)}`
+}
+
+/** All drafts lie in one directory, which is empty but for what was killed: looking through it costs the same on every node. */
+const draftDirectory = `${stateRoot}/drafts`
+
+function draftsOf(kind: string, file: string) {
+  return { directory: draftDirectory, prefix: `${kind}.${file.slice(file.lastIndexOf('/') + 1)}.` }
+}
+
+/** What cannot be read again is not written. */
+function put(kind: string, file: string, entry: Entry<unknown>): void {
+  const text = printState(entry)
+  try {
+    understood(kind, parseState(text))
+    replaceState(files, file, text, draftsOf(kind, file))
+  } catch (thrown) {
+    throw new CniError(codes.ioFailure, `cannot write ${file}`, {
+      details: messageOf(thrown),
+      fix: `make ${stateRoot} a writable directory with space: it keeps what DEL has to remove`,
+      cause: thrown,
+    })
+  }
+}
+
+function remove(host: Host, file: string): void {
+  try {
+    files.unlinkSync(file)
+  } catch (thrown) {
+    if (isAbsent(thrown)) return
+    if (errnoOf(thrown) !== 'EISDIR')
+      throw new CniError(codes.ioFailure, `cannot remove ${file}`, { cause: thrown, details: messageOf(thrown) })
+    skip(host, file, 'is a directory')
+  }
+}
+
+function clear(host: Host, prefix: string): void {
+  try {
+    clearDrafts(files, { directory: draftDirectory, prefix })
+  } catch (thrown) {
+    skip(host, draftDirectory, whyUnusable(thrown))
+  }
+}
+
+function listed(host: Host, directory: string): readonly string[] {
+  try {
+    // podwire 0.1.0 wrote its drafts beside the records.
+    return namesIn(files, directory).filter((name) => !name.endsWith('.new'))
+  } catch (thrown) {
+    skip(host, directory, whyUnusable(thrown))
+    return []
+  }
+}
+
+/** An unusable record counts as absent: the slower search by comment then finds the rules. */
+function read<Data>(host: Host, kind: string, file: string): Entry<Data> | undefined {
+  try {
+    const text = readState(files, file)
+    return text === undefined ? undefined : (understood(kind, parseState(text)) as Entry<Data>)
+  } catch (thrown) {
+    skip(host, file, whyUnusable(thrown))
+    return undefined
+  }
+}
+
+function skip(host: Host, path: string, why: string): void {
+  host.warn(`podwire: ${path} ${why}: it is skipped; remove it, unless another version of podwire needs it`)
+}
+
+/** @throws Unusable */
+function understood(kind: string, value: Readonly<Record<string, unknown>>): Entry<unknown> {
+  const record = accepted('record', value) as Entry<Record<string, unknown>>
+  const { attachment, data } = record
+  const netns = record.netns ?? netnsOf010(data)
+  return { attachment, ...(netns ? { netns } : {}), data: accepted(kind, data) }
+}
+
+function accepted(name: string, value: unknown): unknown {
+  const shape = shapes[`state.${name}`]
+  if (!shape) throw new Error(`records of the kind ${name} have no schema`)
+  const { value: taken, problems } = accept(value, shape)
+  const [problem] = problems
+  if (problem) throw new Unusable(`is no record of ${name}: ${problem.path}: expected ${problem.expected}`)
+  return taken
+}
+
+/** podwire 0.1.0 had in its data a path, or of portmap path, inode and boot. */
+function netnsOf010({ netns, boot }: Record<string, unknown>): Netns | undefined {
+  if (typeof netns === 'string') return { path: netns }
+  if (typeof netns !== 'object' || netns === null || typeof boot !== 'string') return undefined
+  const { path, inode } = netns as Record<string, unknown>
+  return typeof path === 'string' && Number.isSafeInteger(inode) ? { path, boot, inode: inode as number } : undefined
+}

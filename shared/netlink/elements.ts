@@ -1,0 +1,291 @@
+import { closeSync } from 'node:fs'
+import { type Element, ownTable } from '../net/nft.js'
+import type { Operation } from '../plan/operation.js'
+import { unquoted } from '../plan/render.js'
+import type { Libc } from '../system/libc.js'
+import { outlive } from '../system/outlive.js'
+import { parseAddress } from '../values/address.js'
+import { addressBytes, isMapped } from './address.js'
+import {
+  type Attribute,
+  acknowledgements,
+  askEach,
+  attribute,
+  attributesOf,
+  bytesOf,
+  flag,
+  frame,
+  openSocket,
+  type Part,
+  protocol,
+  type Request,
+  send,
+  sizeOf,
+} from './netlink.js'
+
+// Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes. Tables,
+// chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
+
+/**
+ * Carries out neighbouring operations of nft as one transaction. False when one of them is left to `nft`, or the kernel refused: then
+ * nothing has changed. The socket is left open, see `outlive`.
+ */
+export function changeElements(find: () => Libc | undefined, operations: readonly Operation[]): boolean {
+  const commands = operations.map(commandsOf)
+  if (commands.some((one) => one === undefined)) return false
+  const messages = commands.flatMap((one) => one ?? [])
+  const libc = find()
+  const fd = libc && openSocket(libc, protocol.netfilter)
+  if (!libc || fd === undefined) return false
+  const batch = [
+    frame(NFNL_MSG_BATCH_BEGIN, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
+    ...messages.map(({ type, flags, parts }, index) => frame(type, flags | flag.acknowledge, index + 1, parts)),
+    frame(NFNL_MSG_BATCH_END, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
+  ]
+  if (send(libc, fd, Buffer.concat(batch))) {
+    const answers = acknowledgements(fd)
+    if (answers.length === messages.length && answers.every((error) => error === 0)) {
+      if (messages.some(({ type }) => type === removal)) outlive(libc, fd)
+      return true
+    }
+  }
+  closeSync(fd)
+  return false
+}
+
+/**
+ * Whether maps and sets hold elements as these say; of one without a value or a comment any will do. Undefined when one of them is left to
+ * `nft`, or the kernel cannot say.
+ */
+export function heldElements(find: () => Libc | undefined, wanted: readonly Element[]): readonly boolean[] | undefined {
+  const questions = wanted.map(question)
+  if (questions.some((one) => one === undefined)) return undefined
+  const libc = find()
+  const fd = libc && openSocket(libc, protocol.netfilter)
+  if (!libc || fd === undefined) return undefined
+  try {
+    const held: boolean[] = []
+    while (held.length < questions.length) {
+      const some = questions.slice(held.length, held.length + mostQuestions).map((one) => one as LookedFor)
+      const answers = askEach(
+        libc,
+        fd,
+        some.map(({ request }) => request),
+      )
+      if (!answers.every((one) => one?.error === 0 || one?.error === -ENOENT)) return undefined
+      held.push(...some.map((one, index) => isAsSaid(one, answers[index]?.parts[0])))
+    }
+    return held
+  } finally {
+    closeSync(fd)
+  }
+}
+
+// --- internal
+
+const ENOENT = 2
+/** The answers to so many fit into a socket's buffer, where the kernel drops what does not. */
+const mostQuestions = 32
+const NFNL_SUBSYS_NFTABLES = 10
+const NFNL_MSG_BATCH_BEGIN = 0x10
+const NFNL_MSG_BATCH_END = 0x11
+const NFT_MSG_NEWSETELEM = 12
+const NFT_MSG_GETSETELEM = 13
+const NFT_MSG_DELSETELEM = 14
+const removal = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELSETELEM
+const list = { table: 1, set: 2, elements: 3 }
+const element = { key: 1, data: 2, userData: 6, keyEnd: 10 }
+const data = { value: 1, verdict: 2 }
+const verdict = { code: 1, chain: 2 }
+const families: Record<string, number> = { ip: 2, ip6: 10, bridge: 7 }
+const verbs: Record<string, { message: number; flags: number }> = {
+  add: { message: NFT_MSG_NEWSETELEM, flags: flag.create },
+  create: { message: NFT_MSG_NEWSETELEM, flags: flag.create | flag.exclusive },
+  delete: { message: NFT_MSG_DELSETELEM, flags: 0 },
+}
+
+interface Message {
+  readonly type: number
+  readonly flags: number
+  readonly parts: readonly Part[]
+}
+
+/** The commands of an operation: one, or several behind each other. */
+function commandsOf({ argv, netns }: Operation): readonly Message[] | undefined {
+  const messages = split(argv, ';').map(messageOf)
+  return netns === undefined && messages.every((one) => one !== undefined) ? messages : undefined
+}
+
+/** "add element ip TABLE SET { KEY comment TEXT : VALUE , ... }" */
+function messageOf(words: readonly string[]): Message | undefined {
+  const [verb = '', object, familyName = '', table = '', set = '', open, ...rest] = words
+  const [family, how] = [families[familyName], verbs[verb]]
+  if (!family || !how || object !== 'element' || open !== '{' || rest.pop() !== '}') return undefined
+  const entries = split(rest, ',').map(entryOf)
+  if (entries.some((one) => one === undefined)) return undefined
+  const all = entries.map((one) => attribute(LIST_ELEMENT, one ?? []))
+  if (sizeOf(all) > largestAttribute) return undefined
+  const lists = [attribute(list.table, table), attribute(list.set, set), attribute(list.elements, all)]
+  return { type: (NFNL_SUBSYS_NFTABLES << 8) | how.message, flags: how.flags, parts: [header(family, 0), ...lists] }
+}
+
+const LIST_ELEMENT = 1
+/** Lengths of attributes have 16 bits. */
+const largestAttribute = 60_000
+
+function entryOf(words: readonly string[]): readonly Attribute[] | undefined {
+  const colon = words.indexOf(':')
+  const [left, value] = colon < 0 ? [words, undefined] : [words.slice(0, colon), words.slice(colon + 1)]
+  const at = left.indexOf('comment')
+  return encoded({
+    key: at < 0 ? left : left.slice(0, at),
+    ...(value ? { value } : {}),
+    ...(at < 0 ? {} : { comment: unquoted(left[at + 1] ?? '') }),
+  })
+}
+
+/** An element, or undefined when it is left to `nft`. */
+function encoded({
+  key,
+  value,
+  comment,
+}: Pick<Element, 'key' | 'value' | 'comment'>): readonly Attribute[] | undefined {
+  const found = dataOf(key)
+  const mapped = value && (verdictOf(value) ?? dataOf(value))
+  if (found === undefined || (value && mapped === undefined)) return undefined
+  return [
+    attribute(element.key, [found]),
+    ...(mapped ? [attribute(element.data, [mapped])] : []),
+    ...(comment === undefined ? [] : [attribute(element.userData, noted(comment))]),
+  ]
+}
+
+/** A question for an element, which says all of it: the kernel looks for the key. An interval is found by its start. */
+function question({ family, collection, key, value, comment }: Element): LookedFor | undefined {
+  const interval = key.find(isInterval)
+  const bound = (side: 0 | 1) => key.map((word) => (word === interval ? (word.split('-')[side] as string) : word))
+  const start = encoded({ key: bound(0), ...(value ? { value } : {}), ...(comment === undefined ? {} : { comment }) })
+  const end = interval === undefined ? undefined : dataOf(bound(1))
+  if (!start || (interval !== undefined && !end)) return undefined
+  const [first, ...rest] = start as [Attribute, ...Attribute[]]
+  const entry = bytesOf([first, ...(end ? [attribute(element.keyEnd, [end])] : []), ...rest])
+  const attributes = [
+    attribute(list.table, ownTable),
+    attribute(list.set, collection),
+    attribute(list.elements, [attribute(LIST_ELEMENT, entry)]),
+  ]
+  const type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETSETELEM
+  return { request: { type, flags: 0, header: header(families[family] ?? 0, 0), attributes }, entry }
+}
+
+interface LookedFor {
+  readonly request: Request
+  readonly entry: Buffer
+}
+
+/** "8080-8090" */
+function isInterval(word: string): boolean {
+  return word.includes('-') && !word.startsWith('"')
+}
+
+/** The kernel answers in the order that the entry has: mostly no part needs to be looked at. */
+function isAsSaid({ entry }: LookedFor, answer: Buffer | undefined): boolean {
+  if (!answer) return false
+  if (entry.equals(answer.subarray(-entry.length))) return true
+  const entries = attributesOf(answer, nfgenmsg).get(list.elements)
+  const found = entries && attributesOf(entries, 0).get(LIST_ELEMENT)
+  if (!found) return false
+  const [wanted, shown] = [partsOf(entry), partsOf(found)]
+  const isSaid = (said: string | undefined, is: string | undefined) => said === undefined || said === is
+  return (
+    shown.key === wanted.key &&
+    shown.end === wanted.end &&
+    isSaid(wanted.value, shown.value) &&
+    isSaid(wanted.comment, shown.comment)
+  )
+}
+
+/** An element's parts, each as a text to compare. */
+function partsOf(entry: Buffer) {
+  const parts = attributesOf(entry, 0)
+  const [key, end, value] = [element.key, element.keyEnd, element.data].map((type) => shownData(parts.get(type)))
+  return { key, end, value, comment: parts.get(element.userData)?.toString('latin1') }
+}
+
+function shownData(bytes: Buffer | undefined): string | undefined {
+  const parts = bytes && attributesOf(bytes, 0)
+  const code = parts?.get(data.verdict)
+  if (!code) return parts?.get(data.value)?.toString('hex')
+  const shown = attributesOf(code, 0)
+  return `${shown.get(verdict.code)?.toString('hex')} ${shown.get(verdict.chain)?.toString('latin1')}`
+}
+
+/** The form nft keeps a comment in and shows it from: a type, a length, a text that ends in 0. */
+function noted(value: string): Buffer {
+  const bytes = Buffer.from(`${value}\0`)
+  return Buffer.concat([Buffer.from([0, bytes.length]), bytes])
+}
+
+/** "jump CHAIN" and the like. */
+function verdictOf([name = '', chain]: readonly string[]): Attribute | undefined {
+  const code = { drop: 0, accept: 1, jump: -3, goto: -4 }[name]
+  if (code === undefined) return undefined
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32BE(code)
+  const parts = [attribute(verdict.code, bytes), ...(chain === undefined ? [] : [attribute(verdict.chain, chain)])]
+  return attribute(data.verdict, parts)
+}
+
+/** One field, or several joined by "." of which each fills whole words of four bytes. */
+function dataOf(words: readonly string[]): Attribute | undefined {
+  const fields = split(words, '.').map((one) => (one.length === 1 ? fieldOf(one[0] as string) : undefined))
+  if (fields.some((one) => one === undefined)) return undefined
+  const known = fields.map((one) => one as Buffer)
+  const bytes = known.length === 1 ? (known[0] as Buffer) : Buffer.concat(known.map(padded))
+  return attribute(data.value, bytes)
+}
+
+/** Many elements share a word. */
+const known = new Map<string, Buffer | undefined>()
+
+function fieldOf(word: string): Buffer | undefined {
+  if (!known.has(word)) known.set(word, bytesOfField(word))
+  return known.get(word)
+}
+
+/** An interface name, protocol, port, MAC address or address, told apart by its form; a range or prefix is none. */
+function bytesOfField(word: string): Buffer | undefined {
+  if (word.startsWith('"')) return Buffer.concat([Buffer.from(unquoted(word)), Buffer.alloc(IFNAMSIZ)], IFNAMSIZ)
+  const transport = { tcp: 6, udp: 17, sctp: 132 }[word]
+  if (transport !== undefined) return Buffer.from([transport])
+  const port = Number(word)
+  if (Number.isInteger(port) && port >= 0 && port < 2 ** 16) return Buffer.from([port >> 8, port & 255])
+  const bytes = word.split(':')
+  if (bytes.length === 6 && bytes.every((one) => one.length === 2)) return Buffer.from(bytes.join(''), 'hex')
+  const address = parseAddress(word)
+  return address && !isMapped(word, address.family) ? addressBytes(address) : undefined
+}
+
+const IFNAMSIZ = 16
+
+const padding = Buffer.alloc(3)
+
+function padded(field: Buffer): Buffer {
+  return field.length % 4 === 0 ? field : Buffer.concat([field, padding], (field.length + 3) & ~3)
+}
+
+const nfgenmsg = 4
+
+/** struct nfgenmsg. */
+function header(family: number, resource: number): Buffer {
+  return Buffer.from([family, 0, resource >> 8, resource & 255])
+}
+
+function split(words: readonly string[], separator: string): string[][] {
+  const parts: string[][] = [[]]
+  for (const word of words) {
+    if (word === separator) parts.push([])
+    else parts.at(-1)?.push(word)
+  }
+  return parts
+}

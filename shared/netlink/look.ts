@@ -1,0 +1,227 @@
+import { type Address, formatAddress } from '../values/address.js'
+import type { ObservedLink } from '../values/observe.schema.js'
+import { addressBytes, addressFrom, families } from './address.js'
+import {
+  information,
+  ipvlan,
+  ipvlanModes,
+  link,
+  linkHeader,
+  macvlan,
+  macvlanModes,
+  RTA,
+  RTN_UNICAST,
+  vlan,
+} from './encode.js'
+import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request } from './netlink.js'
+
+/** Asks the kernel of the namespace at hand; undefined when the socket does not work. */
+export type Ask = (request: Request) => Answer | undefined
+
+/** What a look cannot tell by itself: `ip` must be asked. */
+export type Unknown = 'unknown'
+
+/**
+ * A link with its addresses, in the form of `ip -j -d addr show`, as far as podwire reads that (observe.schema.ts); undefined when there
+ * is none of the name.
+ */
+export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown {
+  const found = linkOf(ask, name)
+  if (found === undefined || found === 'unknown') return found
+  const attributes = attributesOf(found, linkHeaderBytes)
+  const linkinfo = informationOf(attributes.get(link.information))
+  const [master, lower] = [link.master, link.link].map((type) => attributes.get(type)?.readUInt32LE() ?? 0)
+  const index = found.readInt32LE(4)
+  const addresses = addressesOf(ask, index)
+  const names = [master, attributes.has(link.linkNetns) ? 0 : lower].map((one) => (one ? nameOf(ask, one) : ''))
+  if (linkinfo === 'unknown' || addresses === 'unknown' || names.includes(undefined)) return 'unknown'
+  const alias = attributes.get(link.alias)
+  const [mac, permanent] = [link.address, link.permanentAddress].map((type) => macOf(attributes.get(type)))
+  const [parentdev, parentbus] = [link.parentName, link.parentBus].map((type) => stringOf(attributes.get(type)))
+  const netnsID = attributes.get(link.linkNetns)?.readInt32LE()
+  return {
+    ifindex: index,
+    ifname: stringOf(attributes.get(link.name)),
+    flags: flagsOf(found.readUInt32LE(8)),
+    mtu: attributes.get(link.mtu)?.readUInt32LE() ?? 0,
+    operstate: operationalStates[attributes.get(link.operationalState)?.[0] ?? 0] ?? 'UNKNOWN',
+    ...(mac === undefined ? {} : { address: mac }),
+    ...(permanent === undefined || permanent === mac ? {} : { permaddr: permanent }),
+    ...(parentbus ? { parentbus } : {}),
+    ...(parentdev ? { parentdev } : {}),
+    txqlen: attributes.get(link.queueLength)?.readUInt32LE() ?? 0,
+    promiscuity: attributes.get(link.promiscuity)?.readUInt32LE() ?? 0,
+    ...(names[0] ? { master: names[0] } : {}),
+    ...(names[1] ? { link: names[1] } : {}),
+    ...(lower && !names[1] ? { link_index: lower } : {}),
+    ...(netnsID === undefined ? {} : { link_netnsid: netnsID }),
+    ...(alias ? { ifalias: stringOf(alias) } : {}),
+    ...(linkinfo ? { linkinfo } : {}),
+    addr_info: addresses,
+  }
+}
+
+/** The number by which the namespace at hand knows another, which its links name; undefined where it has none for it. */
+export function numberOf(ask: Ask, netns: number): number | undefined {
+  const [NETNSA_NSID, NETNSA_FD] = [1, 3]
+  const attributes = [attribute(NETNSA_FD, netns)]
+  const [found] = ask({ type: request.getNetnsID, flags: 0, header: Buffer.alloc(4), attributes })?.parts ?? []
+  const number = found && attributesOf(found, 4).get(NETNSA_NSID)?.readInt32LE()
+  return number === undefined || number < 0 ? undefined : number
+}
+
+/** The index of a link in the namespace at hand. */
+export function indexOf(ask: Ask, name: string): number | undefined {
+  const found = linkOf(ask, name)
+  return found === 'unknown' ? undefined : found?.readInt32LE(4)
+}
+
+/** Whether a link has this very name, and not another one too; unknown when the socket does not work. */
+export function hasLink(ask: Ask, name: string): boolean | Unknown {
+  const found = linkOf(ask, name)
+  if (found === undefined || found === 'unknown') return found ?? false
+  return stringOf(attributesOf(found, linkHeaderBytes).get(link.name)) === name
+}
+
+/** The link by which the kernel sends to an IPv4 address itself; undefined where it sends to a gateway, or has it itself. */
+export function linkTo(ask: Ask, address: Address): string | undefined | Unknown {
+  const header = Buffer.alloc(routeHeaderBytes)
+  header[0] = families[address.family]
+  header[1] = 32
+  const attributes = [attribute(RTA.destination, addressBytes(address))]
+  const [route] = ask({ type: request.getRoute, flags: 0, header, attributes })?.parts ?? []
+  if (!route) return 'unknown'
+  const found = attributesOf(route, routeHeaderBytes)
+  if (route[7] !== RTN_UNICAST || found.has(RTA.gateway) || found.has(RTA.via)) return undefined
+  return nameOf(ask, found.get(RTA.outgoing)?.readUInt32LE() ?? 0) ?? 'unknown'
+}
+
+/** All that the kernel tells of a link: its header (struct ifinfomsg) and attributes. Undefined when there is none of the name. */
+export function linkOf(ask: Ask, name: string): Buffer | undefined | Unknown {
+  const answer = ask(linkRequest({}, name))
+  if (answer?.error === -ENODEV) return undefined
+  return (answer?.error === 0 ? answer.parts[0] : undefined) ?? 'unknown'
+}
+
+export const linkHeaderBytes = 16
+
+// --- internal
+
+const addressHeaderBytes = 8
+const routeHeaderBytes = 12
+
+function linkRequest(of: { index?: number }, name?: string): Request {
+  const RTEXT_FILTER_SKIP_STATS = 8
+  const attributes = [
+    attribute(link.filterMask, RTEXT_FILTER_SKIP_STATS),
+    ...(name === undefined ? [] : [attribute(link.name, name)]),
+  ]
+  return { type: request.getLink, flags: 0, header: linkHeader(of), attributes }
+}
+
+function nameOf(ask: Ask, index: number): string | undefined {
+  const [found] = ask(linkRequest({ index }))?.parts ?? []
+  return found && stringOf(attributesOf(found, linkHeaderBytes).get(link.name))
+}
+
+/** Of kinds that are not in `detailsOf`, `ip` knows more. */
+function informationOf(bytes: Buffer | undefined): ObservedLink['linkinfo'] | Unknown {
+  if (bytes === undefined) return undefined
+  const parts = attributesOf(bytes, 0)
+  const info_kind = stringOf(parts.get(information.kind))
+  const details = detailsOf[info_kind]
+  if (details === undefined) return 'unknown'
+  return { info_kind, info_data: details(attributesOf(parts.get(information.data) ?? Buffer.alloc(0), 0)) }
+}
+
+/** What podwire reads of a link of each kind, from its attributes as in linux/if_link.h and linux/if_tun.h. */
+const detailsOf: Readonly<Record<string, (data: ReadonlyMap<number, Buffer>) => Record<string, unknown>>> = {
+  veth: () => ({}),
+  dummy: () => ({}),
+  ifb: () => ({}),
+  bridge: (data) => {
+    const pvid = data.get(IFLA_BR_VLAN_DEFAULT_PVID)
+    return pvid ? { vlan_default_pvid: pvid.readUInt16LE() } : {}
+  },
+  macvlan: (data) => {
+    const mode = data.get(macvlan.mode)?.readUInt32LE()
+    const [name] = Object.entries(macvlanModes).find(([, value]) => value === mode) ?? []
+    return { mode: name, bcqueuelen: data.get(macvlan.queueLength)?.readUInt32LE() }
+  },
+  ipvlan: (data) => ({ mode: ipvlanModes[data.get(ipvlan.mode)?.readUInt16LE() ?? -1] }),
+  vlan: (data) => ({ id: data.get(vlan.id)?.readUInt16LE() }),
+  tun: (data) => ({
+    type: ['', 'tun', 'tap'][data.get(IFLA_TUN_TYPE)?.readUInt8() ?? 0],
+    multi_queue: data.get(IFLA_TUN_MULTI_QUEUE)?.readUInt8() === 1,
+  }),
+}
+
+const IFLA_BR_VLAN_DEFAULT_PVID = 39
+const IFLA_TUN_TYPE = 3
+const IFLA_TUN_MULTI_QUEUE = 7
+
+function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unknown {
+  const header = Buffer.alloc(addressHeaderBytes)
+  header.writeUInt32LE(index, 4)
+  const answer = ask({ type: request.getAddress, flags: flag.dump, header, attributes: [] })
+  if (answer?.error !== 0) return 'unknown'
+  return answer.parts
+    .filter((part) => part.readUInt32LE(4) === index && part[0] !== undefined && part[0] in familyNames)
+    .map(addressOf)
+}
+
+const familyNames: Record<number, string> = { 2: 'inet', 10: 'inet6' }
+const scopes: Record<number, string> = { 0: 'global', 200: 'site', 253: 'link', 254: 'host' }
+
+function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
+  const [IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS] = [1, 2, 8]
+  const attributes = attributesOf(part, addressHeaderBytes)
+  const [family = 0, prefixlen = 0, , scope = 0] = part
+  const flags = attributes.get(IFA_FLAGS)?.readUInt32LE() ?? 0
+  const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? Buffer.alloc(0)
+  return {
+    family: familyNames[family] ?? '',
+    local: formatAddress(addressFrom(bytes)),
+    prefixlen,
+    scope: scopes[scope] ?? String(scope),
+    ...(flags & IFA_F_TENTATIVE ? { tentative: true } : {}),
+    ...(flags & IFA_F_DADFAILED ? { dadfailed: true } : {}),
+    ...(flags & IFA_F_PERMANENT ? {} : { dynamic: true }),
+  }
+}
+
+const IFA_F_DADFAILED = 0x08
+const IFA_F_TENTATIVE = 0x40
+const IFA_F_PERMANENT = 0x80
+
+function macOf(bytes: Buffer | undefined): string | undefined {
+  return bytes?.toString('hex').replaceAll(/..\B/g, '$&:')
+}
+
+function stringOf(bytes: Buffer | undefined): string {
+  return bytes?.subarray(0, bytes.indexOf(0) < 0 ? undefined : bytes.indexOf(0)).toString() ?? ''
+}
+
+/** IFF_ flags as `ip` names them. */
+function flagsOf(bits: number): string[] {
+  const isDead = (bits & IFF_UP) !== 0 && (bits & IFF_RUNNING) === 0
+  return [...(isDead ? ['NO-CARRIER'] : []), ...flagNames.filter(([bit]) => bits & bit).map(([, name]) => name)]
+}
+
+const IFF_UP = 0x1
+const IFF_RUNNING = 0x40
+const flagNames: readonly [number, string][] = [
+  [0x8, 'LOOPBACK'],
+  [0x2, 'BROADCAST'],
+  [0x10, 'POINTOPOINT'],
+  [0x1000, 'MULTICAST'],
+  [0x80, 'NOARP'],
+  [0x200, 'ALLMULTI'],
+  [0x100, 'PROMISC'],
+  [0x400, 'MASTER'],
+  [0x800, 'SLAVE'],
+  [IFF_UP, 'UP'],
+  [0x10000, 'LOWER_UP'],
+]
+
+const operationalStates = ['UNKNOWN', 'NOTPRESENT', 'DOWN', 'LOWERLAYERDOWN', 'TESTING', 'DORMANT', 'UP']

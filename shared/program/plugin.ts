@@ -1,0 +1,59 @@
+import type { Host } from '../plan/host.js'
+import type { NetworkConfiguration } from '../values/config.schema.js'
+import type { Environment, Verb } from '../values/environment.js'
+import type { Problem } from '../values/errors.js'
+import type { Result } from '../values/result.js'
+import type { Version } from '../values/version.js'
+
+/** One container's tie to one network: the owner of everything an ADD makes. */
+export interface Attachment {
+  readonly network: string
+  readonly containerID: string
+  readonly ifName: string
+}
+
+/** Everything one invocation of a plugin knows. */
+export interface Call<Config = NetworkConfiguration> {
+  readonly plugin: string
+  readonly version: Version
+  readonly config: Config & NetworkConfiguration
+  /** The bytes from stdin as text: what a delegate gets. */
+  readonly stdin: string
+  readonly environment: Environment
+  readonly attachment: Attachment
+  /** CNI_ARGS by key; empty where the plugin names no keys. */
+  readonly args: ReadonlyMap<string, string>
+  /** Present as far as the plugin's `prevResult` table asks for it. */
+  readonly prevResult?: Result
+  /** GC only: the attachments still alive; absent when the runtime gave no list, which then means nothing is stale. */
+  readonly validAttachments?: readonly { readonly containerID: string; readonly ifname: string }[]
+  readonly host: Host
+  /** The IPAM plugin of this very suite that `ipam.type` names, loaded already; used when CNI_PATH leads to it. */
+  readonly ownDelegate?: AnyPlugin
+}
+
+/** A plugin: what it accepts and what it does for each verb. A verb it lacks is a silent success. */
+export interface Plugin<Config> {
+  readonly name: string
+  /** The first CNI version it supports; absent: 0.1.0. */
+  readonly since?: Version
+  /** The CNI_ARGS keys it understands; absent: CNI_ARGS is not read. */
+  readonly argsKeys?: readonly string[]
+  /** Verbs for which prevResult is read; a required one that is missing is refused. */
+  readonly prevResult?: Partial<Record<Verb, 'required' | 'optional'>>
+  /** Mistakes that single keys do not show, for ADD and CHECK; called before anything is touched. */
+  readonly refuse?: (call: Call<Config>) => readonly Problem[]
+  readonly add: (call: Call<Config>) => Result
+  readonly check?: (call: Call<Config>) => void
+  readonly del: (call: Call<Config>) => void
+  readonly status?: (call: Call<Config>) => void
+  readonly gc?: (call: Call<Config>) => void
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a table of plugins holds plugins of every configuration
+export type AnyPlugin = Plugin<any>
+
+/** Gives a plugin's literal its types and returns it unchanged. */
+export function definePlugin<Config>(plugin: Plugin<Config>): Plugin<Config> {
+  return plugin
+}

@@ -1,0 +1,104 @@
+import type { Outcome } from '../exec/run.js'
+import { reasonOf } from '../exec/stderr.js'
+import type { Part } from '../exec/together.js'
+import type { Operation } from '../plan/operation.js'
+import { neverRan, type Report, refusal, together, unclear } from '../plan/refusal.js'
+import { batchLine } from '../plan/render.js'
+import { text, within } from './batch.js'
+import type { Hands } from './tools.js'
+
+/** nft: neighbours are one transaction. */
+export function transaction(group: readonly Operation[]): Part {
+  return { argv: within(group[0]?.netns, 'nft', '-f', '-'), stdin: text(group) }
+}
+
+/**
+ * `nft -f` is atomic. Declarations are sent only when the kernel says something is absent: declaring what exists costs
+ * the kernel 7 to 13 ms each time (bench/RESULTS.md), adding to it nothing. A sweep that fails is split until the
+ * culprits stand alone.
+ */
+export function readTransaction(group: readonly Operation[], first: Outcome, hands: Hands, keepGoing: boolean): Report {
+  let lines = group
+  let outcome = first
+  for (const [reason, key] of remedies) {
+    const before = distinct(group.flatMap((operation) => operation[key] ?? []))
+    if (!isRefused(outcome, refusedByNft) || before.length === 0 || reasonOf(outcome.stderr) !== reason) continue
+    lines = [...before, ...lines]
+    outcome = hands.run(transaction(lines))
+  }
+  if (outcome.status === 0) return { ran: group, refused: [] }
+  if (!isRefused(outcome, refusedByNft)) return unclear(group, outcome)
+  if (outcome.failure) return untried(keepGoing ? group : group.slice(0, 1), outcome)
+  if (!keepGoing || group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome)] }
+  return inHalves(group, (half) => readTransaction(half, hands.run(transaction(half)), hands, true))
+}
+
+/** iptables: neighbours of one table are one transaction. */
+export function runRestore(group: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
+  const reports: Report[] = []
+  for (const part of tables(group)) {
+    const report = restoreTable(part, hands, keepGoing)
+    reports.push(report)
+    if (report.ran.length < part.length && !keepGoing) break
+  }
+  return together(reports)
+}
+
+/** iptables-restore takes a table's lines as one transaction; a sweep that fails is split as for nft. */
+function restoreTable(part: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
+  const [{ tool, netns, argv }] = part as [Operation]
+  const rules = part.map((one) => batchLine({ ...one, argv: one.argv.slice(2) }))
+  const stdin = [`*${argv[1]}`, ...rules, 'COMMIT', ''].join('\n')
+  const outcome = hands.run({ argv: within(netns, `${tool}-restore`, '--noflush', '--wait'), stdin })
+  if (outcome.status === 0) return { ran: part, refused: [] }
+  if (!isRefused(outcome, refusedByRestore)) return unclear(part, outcome)
+  if (outcome.failure) return untried(keepGoing ? part : part.slice(0, 1), outcome)
+  if (keepGoing && part.length > 1) return inHalves(part, (half) => restoreTable(half, hands, true))
+  return { ran: [], refused: [refusal(part[0] as Operation, outcome)] }
+}
+
+// --- internal
+
+/** What to send first when the kernel refuses a transaction for a reason that can be mended. */
+const remedies = [
+  ['absent', 'needs'],
+  ['exists', 'displaces'],
+] as const
+
+/** Words and exit statuses with which a tool says that it refused a transaction; whoever ends otherwise may have committed it. */
+interface RefusalForm {
+  readonly word: string
+  readonly highest: number
+}
+const refusedByNft: RefusalForm = { word: 'Error: ', highest: 1 }
+const refusedByRestore: RefusalForm = { word: '-restore', highest: 4 }
+
+function isRefused(outcome: Outcome, { word, highest }: RefusalForm): boolean {
+  const { status, stderr } = outcome
+  return neverRan(outcome) || (status !== null && status > 0 && status <= highest && stderr.includes(word))
+}
+
+function distinct(operations: readonly Operation[]): readonly Operation[] {
+  return [...new Map(operations.map((one) => [batchLine(one), one])).values()]
+}
+
+/** Without a process there is no culprit to be found. */
+function untried(group: readonly Operation[], outcome: Outcome): Report {
+  return { ran: [], refused: group.map((one) => refusal(one, outcome)) }
+}
+
+function inHalves(group: readonly Operation[], runHalf: (half: readonly Operation[]) => Report): Report {
+  const middle = group.length >> 1
+  return together([runHalf(group.slice(0, middle)), runHalf(group.slice(middle))])
+}
+
+/** Neighbours of one table; every iptables operation begins with `-t TABLE`. */
+function tables(group: readonly Operation[]): Operation[][] {
+  const parts: Operation[][] = []
+  for (const operation of group) {
+    const last = parts.at(-1)
+    if (last?.[0]?.argv[1] === operation.argv[1]) last?.push(operation)
+    else parts.push([operation])
+  }
+  return parts
+}
