@@ -16,7 +16,7 @@ base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
 
 # The folders stand among the sources because a removed file shows only there.
 SOURCES := $(shell find plugins ipam shared -name '*.ts' ! -name '*.test.ts' ! -path 'shared/testing/*') \
-  $(shell find plugins ipam shared -type d) tsconfig.json shared/build/tsconfig.json
+  $(shell find plugins ipam shared -type d) tsconfig.json shared/bundling/tsconfig.json
 
 FAULTS := conformance/faults conformance/main/killed conformance/devices/faults conformance/lan/faults conformance/ptp/faults \
   conformance/outlive conformance/unclear conformance/state conformance/surroundings conformance/protocol/standard \
@@ -40,15 +40,15 @@ $(MODULES): package-lock.json package.json .npmrc
 build: $(MODULES) dist/.built
 
 dist/js/.built: $(SOURCES) $(MODULES)
-	$(TSC) -p shared/build/tsconfig.json
+	$(TSC) -p shared/bundling/tsconfig.json
 	@touch $@
 
 dist/podwire.cjs: dist/js/.built package.json
-	$(NODE) dist/js/shared/build/bundle.js
+	$(NODE) dist/js/shared/bundling/bundle.js
 
 # What the binary's heap holds before its first instruction of ours.
 dist/podwire.heap: dist/podwire.cjs
-	$(NODE) dist/js/shared/build/save.js dist/heap.cjs $@
+	$(NODE) dist/js/shared/heap/save.js dist/heap.cjs $@
 
 # Stripped before pkg puts the bundle in: stripping after breaks the binary.
 $(call base,x64): $(MODULES)
@@ -57,35 +57,35 @@ $(call base,x64): $(MODULES)
 
 # The same binary, but it records what calls of the plugins compile; the code it keeps goes into the real one.
 dist/recorder: dist/podwire.heap $(call base,x64)
-	$(NODE) dist/js/shared/build/sea.js x64 $@ dist/podwire.cjs dist/recorder.scripts dist/podwire.heap
-	@shared/build/in-namespace $(NODE) dist/js/shared/build/warm.js $@ || \
+	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/recorder.scripts dist/podwire.heap
+	@shared/heap/in-namespace $(NODE) dist/js/shared/heap/warm.js $@ || \
 	  echo 'No code caches, because no network namespace could be made here: each start of these binaries takes some milliseconds more.' >&2
 
 dist/podwire: dist/recorder
-	$(NODE) dist/js/shared/build/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
+	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
 
 # The libraries come from the network; without them the binaries start, but not on every host. The next build asks again, and `make dist` insists.
-dist/.built: dist/podwire shared/build/libraries shared/build/libraries.txt
-	@shared/build/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib || { rm -rf dist/podwire-lib; \
+dist/.built: dist/podwire shared/packing/libraries shared/packing/libraries.txt
+	@shared/packing/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib || { rm -rf dist/podwire-lib; \
 	  echo 'No podwire-lib: these binaries start only on hosts that have libatomic, libgcc_s and libstdc++.' >&2; }
-	$(NODE) dist/js/shared/build/link.js
+	$(NODE) dist/js/shared/packing/link.js
 	@[ ! -d dist/podwire-lib ] || touch $@
 
 demo: build
 	@conformance/demo/run
 
 install: build
-	shared/build/install dist/bin $(DESTDIR)$(CNI_BIN)
+	shared/packing/install dist/bin $(DESTDIR)$(CNI_BIN)
 
 dist: setup build
 	@conformance/setup/debian dist
 	@$(MAKE) --no-print-directory $(AMD64_ARCHIVE) dist/podwire-arm64
-	shared/build/libraries arm64 $(dir $(ARM64))../LICENSE dist/arm64/podwire-lib
-	shared/build/archive dist/podwire-arm64 dist/arm64/podwire-lib arm64 $(VERSION)
+	shared/packing/libraries arm64 $(dir $(ARM64))../LICENSE dist/arm64/podwire-lib
+	shared/packing/archive dist/podwire-arm64 dist/arm64/podwire-lib arm64 $(VERSION)
 
-$(AMD64_ARCHIVE): dist/.built shared/build/archive LICENSE README.md
-	shared/build/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib
-	shared/build/archive dist/podwire dist/podwire-lib amd64 $(VERSION)
+$(AMD64_ARCHIVE): dist/.built shared/packing/archive LICENSE README.md
+	shared/packing/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib
+	shared/packing/archive dist/podwire dist/podwire-lib amd64 $(VERSION)
 
 # npm checks this Node against the lock file, too; it is an optional dependency because npm refuses it on x64 otherwise.
 $(ARM64): package-lock.json package.json .npmrc
@@ -99,7 +99,7 @@ $(call base,arm64): $(ARM64)
 	aarch64-linux-gnu-strip -o $@ $<
 
 dist/podwire-arm64: dist/podwire.cjs $(call base,arm64)
-	$(NODE) dist/js/shared/build/sea.js arm64 $@ dist/podwire.cjs dist/scripts
+	$(NODE) dist/js/shared/packing/sea.js arm64 $@ dist/podwire.cjs dist/scripts
 
 lint: $(MODULES)
 	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings

@@ -1,8 +1,8 @@
 import { defineConfig } from 'vitest/config'
-import { nodeFlags } from './shared/build/flags.js'
-import { MachineFirst } from './shared/build/sequencer.js'
-import { Summary } from './shared/build/summary.js'
-import { virtualModulesPlugin } from './shared/build/vite.js'
+import { MachineFirst } from './conformance/runner/sequencer.js'
+import { Summary } from './conformance/runner/summary.js'
+import { virtualModulesPlugin } from './conformance/runner/vite.js'
+import { nodeFlags } from './shared/heap/flags.js'
 
 export default defineConfig({
   test: {

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { describe, expect } from 'vitest'
-import { deadlockDetection, modes } from '../shared/build/mutexes.js'
-import { listPlugins } from '../shared/build/plugins.js'
+import { listPlugins } from '../shared/bundling/plugins.js'
+import { deadlockDetection, modes } from '../shared/packing/mutexes.js'
 import { type Cost, type Costed, costOf } from './harness/cost.js'
 import { test } from './harness/fixture.js'
 import { repository } from './harness/locations.js'
@@ -98,7 +98,7 @@ describe('the processes of each verb', () => {
   })
 })
 
-/** A script of shared/build/bundle.ts. */
+/** A script of shared/bundling/bundle.ts. */
 const scriptOf = (plugin: string) => `${repository}/dist/scripts/${plugin}.js`
 
 test('a start stays small: bytes of JavaScript and of the saved heap, and none of zod, ipaddr.js or a module of Node that is slow to load', () => {

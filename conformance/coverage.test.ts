@@ -1,6 +1,6 @@
 import { globSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { listPlugins } from '../shared/build/plugins.js'
+import { listPlugins } from '../shared/bundling/plugins.js'
 import { repository } from './harness/locations.js'
 
 // The test that watches the tests: a plugin that lacks a kind of proof fails here, not in somebody's cluster.

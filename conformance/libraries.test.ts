@@ -28,7 +28,7 @@ async function makeBare(host: Host): Promise<void> {
 
 /** Runs lines of bash in the host, with `suite` for the built plugins, `bare` for the bare root, `install` for the installer. */
 async function script(host: Host, lines: string): Promise<string> {
-  const head = `set -euo pipefail\nbare=${bare}\nsuite='${suites.podwire}'\ninstall='${repository}/shared/build/install'\n`
+  const head = `set -euo pipefail\nbare=${bare}\nsuite='${suites.podwire}'\ninstall='${repository}/shared/packing/install'\n`
   return host.output(['bash', '--norc', '-c', head + lines], { deadline: 120_000 })
 }
 

@@ -2,7 +2,7 @@ import { internalBinding } from './system/binding.js'
 import { exit, write } from './system/standard.js'
 
 // What the binary does first: run the script of the plugin that it was started as. Each plugin has a script of its own, so that a start
-// reads, and takes out of V8's code cache, nothing that only others need (shared/build/bundle.ts). By a name that is no plugin's runs the one
+// reads, and takes out of V8's code cache, nothing that only others need (shared/bundling/bundle.ts). By a name that is no plugin's runs the one
 // that finds out which plugin is meant (foreign.ts).
 
 /** What a script is told. */
@@ -42,7 +42,7 @@ export function start(require: NodeJS.Require): void {
   become(require, process.argv0.slice(process.argv0.lastIndexOf('/') + 1))
 }
 
-/** The script of shared/build/bundle.ts, ready to run. @throws where this Node does not show its bindings */
+/** The script of shared/bundling/bundle.ts, ready to run. @throws where this Node does not show its bindings */
 export function compile(text: string, name: string, cache?: Buffer) {
   const contexts = internalBinding<Contexts>('contextify')
   if (!contexts) throw new Error(`this Node cannot start ${name}: it does not show its bindings`)

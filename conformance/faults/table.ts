@@ -1,6 +1,6 @@
 import { relative } from 'node:path'
 import type { Reporter, TestModule } from 'vitest/node'
-import { listPlugins } from '../../shared/build/plugins.js'
+import { listPlugins } from '../../shared/bundling/plugins.js'
 import { repository } from '../harness/locations.js'
 import { type Kind, kinds } from './kinds.js'
 

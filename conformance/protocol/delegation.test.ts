@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
-import { listPlugins } from '../../shared/build/plugins.js'
+import { listPlugins } from '../../shared/bundling/plugins.js'
 import { errorOf, resultOf } from '../harness/answer.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'

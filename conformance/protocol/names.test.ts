@@ -1,7 +1,7 @@
 import { copyFileSync, linkSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
-import { listPlugins } from '../../shared/build/plugins.js'
+import { listPlugins } from '../../shared/bundling/plugins.js'
 import { errorOf, resultOf } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
 import { Host } from '../harness/host.js'

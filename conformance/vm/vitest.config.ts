@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
-import { nodeFlags } from '../../shared/build/flags.js'
-import { virtualModulesPlugin } from '../../shared/build/vite.js'
+import { nodeFlags } from '../../shared/heap/flags.js'
+import { virtualModulesPlugin } from '../runner/vite.js'
 import { ReportFile } from './report.js'
 
 // The conformance tests as one run among others: in the guest, on another root, or here on a full kernel. Outside stays what

@@ -1,5 +1,5 @@
 /**
- * One of the bindings that Node's public modules stand on. V8's flags at a start (shared/build/flags.ts) make it refuse the code that Node
+ * One of the bindings that Node's public modules stand on. V8's flags at a start (shared/heap/flags.ts) make it refuse the code that Node
  * carries of these modules, so each is compiled anew: node:ffi, node:vm and node:sea take 2.5 ms a start, their bindings nothing.
  *
  * Needs --expose-internals, which the binary is made with. The contract is the pinned Node's: the build starts every plugin, and

@@ -99,9 +99,9 @@ async function main(): Promise<void> {
   for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
   writeFileSync(path.join(scripts, 'foreign.js'), await script('shared/foreign.js', [virtualModulesPlugin(shapes, [])]))
   // Alone in its binary, it is what start.ts runs by any name.
-  writeFileSync(path.join(recorder, 'foreign.js'), await script('shared/build/record.js', []))
+  writeFileSync(path.join(recorder, 'foreign.js'), await script('shared/heap/record.js', []))
   // By its name here, stacks do not tell where it was built.
-  writeFileSync('dist/heap.cjs', `${await bundled('shared/build/heap.js', [])}//# sourceURL=podwire\n`)
+  writeFileSync('dist/heap.cjs', `${await bundled('shared/heap/heap.js', [])}//# sourceURL=podwire\n`)
   writeFileSync('dist/podwire.cjs.new', await bundled('shared/main.js', []))
   renameSync('dist/podwire.cjs.new', 'dist/podwire.cjs')
 }

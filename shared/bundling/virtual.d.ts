@@ -1,4 +1,4 @@
-/** Modules the bundler makes from the folders (shared/build); nothing is registered by hand. */
+/** Modules the bundler makes from the folders (shared/bundling); nothing is registered by hand. */
 declare module 'podwire:plugins' {
   import type { AnyPlugin } from '../program/plugin.js'
   /** Of all plugins; those that are none of `plugins` have another script. */

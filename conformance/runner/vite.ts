@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import type { Plugin } from 'vitest/config'
-import { virtualModule, virtualPrefix } from './modules.js'
+import { virtualModule, virtualPrefix } from '../../shared/bundling/modules.js'
 
 /** The virtual modules for vitest, so that tests run the same source as the bundle. */
 export function virtualModulesPlugin(): Plugin {

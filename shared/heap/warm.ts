@@ -1,8 +1,8 @@
 import { spawnSync } from 'node:child_process'
 import { mkdirSync, symlinkSync } from 'node:fs'
 import path from 'node:path'
+import { listPlugins } from '../bundling/plugins.js'
 import { flowsOf } from './flows.js'
-import { listPlugins } from './plugins.js'
 import type { Recording } from './record.js'
 
 // warm RECORDER: makes the code caches: runs each script as a runtime would and keeps what V8 had to compile, which is what a start should find

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
-import { listPlugins } from './plugins.js'
+import { listPlugins } from '../bundling/plugins.js'
 
 /** Gives the binary every plugin's name in `folder`, each swapped in whole, and removes names that are no plugin any more. */
 function linkNames(binary: string, folder: string, names: string[]): void {
