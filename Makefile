@@ -22,7 +22,7 @@ FAULTS := conformance/faults conformance/main/killed conformance/devices/faults 
   conformance/outlive conformance/unclear conformance/state conformance/surroundings conformance/protocol/standard \
   conformance/limits conformance/swapped conformance/changed
 
-.PHONY: all setup build demo install dist test-setup lint test test-vm test-roots faults kills bench profile clean
+.PHONY: all setup build demo install dist check unit mutants test-setup lint test test-vm test-roots faults kills bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -104,6 +104,17 @@ dist/podwire-arm64: dist/podwire.cjs $(call base,arm64)
 lint: $(MODULES)
 	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings
 	$(TSC) --noEmit
+
+unit: $(MODULES)
+	$(VITEST) run --project unit
+
+# The loop of a developer: no root, no Go, no machine; under a minute.
+check: lint unit
+
+# Changes one small thing after another and shows what no unit test notices, and the share a floor. FLOOR=shared/plan is minutes, all
+# of them hours; SHARE=5 tries every fifth line of statements, JOBS=1 takes one processor.
+mutants: $(MODULES)
+	$(NODE) node_modules/@stryker-mutator/core/bin/stryker.js run conformance/runner/mutants.ts
 
 test-setup: setup
 	@conformance/setup/debian test containerd podman vm roots

@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config'
 import { MachineFirst } from './conformance/runner/sequencer.js'
 import { Summary } from './conformance/runner/summary.js'
+import { unit } from './conformance/runner/unit.js'
 import { virtualModulesPlugin } from './conformance/runner/vite.js'
 import { nodeFlags } from './shared/heap/flags.js'
 
@@ -9,15 +10,7 @@ export default defineConfig({
     reporters: ['default', new Summary()],
     sequence: { sequencer: MachineFirst },
     projects: [
-      {
-        plugins: [virtualModulesPlugin()],
-        test: {
-          name: 'unit',
-          include: ['{plugins,ipam,shared}/**/*.test.ts'],
-          testTimeout: 30_000,
-          execArgv: nodeFlags,
-        },
-      },
+      unit,
       {
         plugins: [virtualModulesPlugin()],
         test: {

@@ -40,7 +40,12 @@ export type Run = (command: Command) => Outcome
  * How long a tool may take, in seconds: far more than a busy machine needs, and less than a runtime waits. Behind one that took longer, as
  * another such one will, those of the same call get less, so that the call ends.
  */
-const patience = { first: 30, next: 3 } as const
+export const patience: Patience = { first: 30, next: 3 }
+
+interface Patience {
+  readonly first: number
+  readonly next: number
+}
 
 const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin', '/sbin', '/bin']
 
@@ -49,21 +54,28 @@ const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin
  * English. With `trace`, each process is appended to that file as one JSON line. A program with its own `env` is another plugin: it opens
  * the namespace by itself.
  */
-export function createRunner(options: { callerPath?: string; trace?: Trace | undefined } = {}): Run {
+export function createRunner(options: RunnerOptions = {}): Run {
   const PATH = searchPath(options.callerPath)
   const toolEnvironment = { PATH, LC_ALL: 'C' }
-  let seconds: number = patience.first
+  const { first, next } = options.patience ?? patience
+  let seconds = first
   const run: Run = (command) => {
     // How long another plugin may take is the runtime's to say: one may wait for a server.
     if (command.env) return spawnProcess({ ...command, env: command.env }, PATH)
     const outcome = inOpenNamespaces(command, (opened) =>
       spawnProcess({ seconds, ...opened, env: toolEnvironment }, PATH),
     )
-    if (outcome.exceeded) seconds = patience.next
+    if (outcome.exceeded) seconds = next
     return outcome
   }
   const { trace } = options
   return trace === undefined ? run : (command) => traced(run, trace, command)
+}
+
+export interface RunnerOptions {
+  readonly callerPath?: string
+  readonly trace?: Trace | undefined
+  readonly patience?: Patience
 }
 
 /** Whether the runner would find a program. */

@@ -32,6 +32,13 @@ export interface Shown {
 
 /** The namespace path of golden rows: it exists wherever tests run (own namespace, allowed by CNI_NETNS_OVERRIDE). */
 export const netns = '/proc/self/ns/net'
+
+/** For `skip` of a row that asks STATUS whether records can be written: that is a look at this machine's own /run. */
+export const needsRun: [boolean, string] = [
+  process.getuid?.() !== 0,
+  'only root may write into /run, for which STATUS looks',
+]
+
 const bootID = '5ca1ab1e-0000-4000-8000-000000000000'
 
 /** Runs one row. */

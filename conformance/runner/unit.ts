@@ -1,0 +1,16 @@
+import type { TestProjectInlineConfiguration } from 'vitest/config'
+import { nodeFlags } from '../../shared/heap/flags.js'
+import { virtualModulesPlugin } from './vite.js'
+
+/** The unit tests: they need no root, no tools but a shell's, no built binaries. */
+export const unit = {
+  plugins: [virtualModulesPlugin()],
+  test: {
+    name: 'unit',
+    include: ['{plugins,ipam,shared}/**/*.test.ts'],
+    testTimeout: 30_000,
+    execArgv: nodeFlags,
+    // One process for many files, so that each module is loaded once: half of the time.
+    isolate: false,
+  },
+} satisfies TestProjectInlineConfiguration
