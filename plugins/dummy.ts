@@ -2,7 +2,6 @@ import { interfaceDifferences, throwDifferences } from '../shared/net/interface.
 import { addLink } from '../shared/net/ip.js'
 import { insideTools, requireForAdd } from '../shared/net/needs.js'
 import { requireNetns } from '../shared/net/netns.js'
-import { bootID } from '../shared/net/observe.js'
 import { features } from '../shared/net/probe.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/program/ipam.js'
 import { type Call, definePlugin } from '../shared/program/plugin.js'
@@ -26,7 +25,7 @@ export default definePlugin<DummyConfiguration>({
     const { ifName } = environment
     const isForeign = requireIpam(call)
     const netns = requireNetns(environment.netns)
-    const mac = macFrom(`${bootID(host)}/dummy/${attachmentHash(attachment)}`)
+    const mac = macFrom(`${host.observer.bootID()}/dummy/${attachmentHash(attachment)}`)
     const at = { link: ifName, netns }
     host.apply([addLink(at, ['address', mac, 'type', 'dummy'], `create the dummy interface ${ifName}`)])
     const lan = { ifName, netns, keepIPv6: config.keepIPv6 }

@@ -1,9 +1,9 @@
 import { setLink, setUp } from '../shared/net/ip.js'
 import { insideTools, requireForAdd } from '../shared/net/needs.js'
 import { livingNetns, requireNetns } from '../shared/net/netns.js'
-import { type ObservedLink, observeLink } from '../shared/net/observe.js'
 import { type Call, definePlugin } from '../shared/program/plugin.js'
 import { CniError, codes } from '../shared/values/errors.js'
+import type { ObservedLink } from '../shared/values/observe.schema.js'
 import { emptyResult, type Result } from '../shared/values/result.js'
 
 /** Brings the container's `lo` up. The interface is always `lo`, whatever CNI_IFNAME says. */
@@ -42,7 +42,7 @@ export default definePlugin({
 // --- internal
 
 function look({ host }: Pick<Call, 'host'>, netns: string): ObservedLink | undefined {
-  return observeLink(host, 'lo', netns)
+  return host.observer.link('lo', netns)
 }
 
 function refuseForeignAddresses(lo: ObservedLink | undefined): void {

@@ -2,7 +2,6 @@ import { interfaceDifferences, throwDifferences } from '../shared/net/interface.
 import { type At, deleteLink, ip, setLink } from '../shared/net/ip.js'
 import { requireForAdd } from '../shared/net/needs.js'
 import { requireNetns } from '../shared/net/netns.js'
-import { bootID, observeLink } from '../shared/net/observe.js'
 import { features } from '../shared/net/probe.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/program/ipam.js'
@@ -124,12 +123,12 @@ function setUpAs(at: At, mac: string, { mtu, bridge = '' }: TapConfiguration): O
 
 function chooseMac({ config, args, attachment, host }: TapCall): string {
   const asked = macOf(config.runtimeConfig?.mac || args.get('MAC') || config.mac || '')
-  return asked ?? macFrom(`${bootID(host)}/tap/${attachmentHash(attachment)}`)
+  return asked ?? macFrom(`${host.observer.bootID()}/tap/${attachmentHash(attachment)}`)
 }
 
 function requireBridge({ config, host }: TapCall, netns: string): void {
   const { bridge = '' } = config
-  const kind = bridge === '' ? 'bridge' : observeLink(host, bridge, netns)?.linkinfo?.info_kind
+  const kind = bridge === '' ? 'bridge' : host.observer.link(bridge, netns)?.linkinfo?.info_kind
   if (kind === 'bridge') return
   throw new CniError(codes.operationFailed, `failed to get bridge ${bridge}: the container has no such bridge`, {
     problems: [{ path: 'bridge', value: bridge, expected: 'the name of a bridge inside the container' }],

@@ -1,7 +1,8 @@
 import { collectLeases, hasIpam } from '../shared/program/ipam.js'
 import { type Call, definePlugin } from '../shared/program/plugin.js'
 import { invalidConfiguration, type Problem } from '../shared/values/errors.js'
-import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from './lan/child-link.js'
+import type { ChildLink } from './lan/child.js'
+import { attachChild, checkChild, childProblems, childStatus, detachChild } from './lan/child-link.js'
 import { namesMaster } from './lan/master.js'
 import type { VlanConfiguration } from './vlan.schema.js'
 

@@ -1,6 +1,6 @@
 import { createFiles } from './exec/files.js'
 import { appendTrace, createRunner, type Trace } from './exec/run.js'
-import { createKernel } from './netlink/kernel.js'
+import { createNetlink } from './netlink/driver.js'
 import type { Operation } from './plan/operation.js'
 import { main } from './program/main.js'
 import type { Invocation } from './start.js'
@@ -29,5 +29,5 @@ main({
   stderr: say,
   run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), trace }),
   files: createFiles(),
-  kernel: env['PODWIRE_NO_NETLINK'] ? undefined : createKernel(traceOperation),
+  netlink: env['PODWIRE_NO_NETLINK'] ? undefined : createNetlink(traceOperation),
 }).then(exit, (thrown) => exit(1, `${thrown instanceof Error ? thrown.stack : thrown}\n`))

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { transformSync } from 'esbuild'
-import { succeed } from '../harness/host.js'
+import { succeed } from '../harness/process.js'
 import type { Place } from '../harness/traffic.js'
 
 const end = transformSync(readFileSync(fileURLToPath(new URL('transfer-end.ts', import.meta.url)), 'utf8'), {

@@ -1,13 +1,20 @@
 import { readlinkSync } from 'node:fs'
-import { type Host, succeed } from './host.js'
-import { type Finished, type ProcessOptions, type Started, until } from './process.js'
+import { type Finished, type ProcessOptions, type Started, succeed, until } from './process.js'
+
+/** What a container needs of its host (host.ts). */
+export interface ContainerHost {
+  readonly containers: Container[]
+  start(argv: readonly string[], options: ProcessOptions, netns: string): Started
+  output(argv: readonly string[]): Promise<string>
+  path(inside: string): string
+}
 
 /** A network namespace of a test host, under the name a runtime would give it. */
 export class Container {
-  readonly host: Host
+  readonly host: ContainerHost
   readonly name: string
 
-  constructor(host: Host, name: string) {
+  constructor(host: ContainerHost, name: string) {
     this.host = host
     this.name = name
   }

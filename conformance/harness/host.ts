@@ -2,7 +2,7 @@ import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { Container } from './container.js'
 import { systemCommand } from './locations.js'
-import { type Finished, type ProcessOptions, type Started, start, until } from './process.js'
+import { type Finished, type ProcessOptions, type Started, start, succeed, until } from './process.js'
 
 // /run and /var/lib become private and empty, so that leases, caches, locks and named namespaces of one host are seen by
 // nobody else and vanish with it; the rest of the disk is read-only, so that whoever writes elsewhere is found out. /sys
@@ -148,12 +148,6 @@ export class Host {
   async quiet(): Promise<void> {
     await until('nothing runs in the test host', () => this.processes().length === 0)
   }
-}
-
-/** What a command printed; throws with its stderr when it failed. */
-export function succeed(argv: readonly string[], finished: Finished): string {
-  if (finished.status === 0) return finished.stdout
-  throw new Error(`${argv.join(' ')}: exit ${finished.status ?? finished.signal}: ${finished.stderr}${finished.stdout}`)
 }
 
 // A process may end between being listed and being looked at, or be one that even root may not trace (this machine's

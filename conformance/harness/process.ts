@@ -84,3 +84,9 @@ export async function until(what: string, condition: () => boolean | Promise<boo
     await new Promise((resolve) => setTimeout(resolve, 5))
   }
 }
+
+/** What a command printed; throws with its stderr when it failed. */
+export function succeed(argv: readonly string[], finished: Finished): string {
+  if (finished.status === 0) return finished.stdout
+  throw new Error(`${argv.join(' ')}: exit ${finished.status ?? finished.signal}: ${finished.stderr}${finished.stdout}`)
+}

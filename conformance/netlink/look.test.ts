@@ -1,5 +1,5 @@
 import { expect, vi } from 'vitest'
-import { createKernel } from '../../shared/netlink/kernel.js'
+import { createNetlink } from '../../shared/netlink/driver.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { test } from '../harness/fixture.js'
 
@@ -63,7 +63,7 @@ test('a link is seen as `ip -j -d addr show` shows it', async ({ host }) => {
   ]
   await host.output(['ip', '-batch', '-'], { stdin: `${lines.join('\n')}\n` })
   await container.output(['ip', 'link', 'set', 'eth0', 'up'])
-  const kernel = createKernel()
+  const kernel = createNetlink()
   const places = [
     { netns: `/proc/${host.pid}/ns/net`, show: () => host.output(['ip', '-j', '-d', 'addr', 'show']) },
     { netns: host.path(container.netns), show: () => container.output(['ip', '-j', '-d', 'addr', 'show']) },
@@ -95,7 +95,7 @@ test('listening sockets are those of the namespace, and no connections', async (
     'TCP6-LISTEN:1007,ipv6only=0',
   ]
   for (const server of servers) host.start(['socat', server, 'STDOUT'], { keepOpen: true })
-  const kernel = createKernel()
+  const kernel = createNetlink()
   const netns = `/proc/${host.pid}/ns/net`
   const seen = () =>
     (['tcp', 'udp'] as const).flatMap((protocol) =>

@@ -1,5 +1,5 @@
-import { errnoOf, messageOf } from '../../shared/exec/state.js'
 import { type Address, formatAddress } from '../../shared/values/address.js'
+import { errnoOf, messageOf } from '../../shared/values/errno.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { type LeaseFiles, syncDirectory, unless, writeDraft } from './files.js'
 import { type Lease, leaseText, type Owner } from './lease.js'

@@ -1,5 +1,6 @@
 import { linkSync, readFileSync, symlinkSync, utimesSync } from 'node:fs'
-import { errnoOf, messageOf, readState, systemStateFiles, Unusable, writeNew } from '../../shared/exec/state.js'
+import { readState, systemStateFiles, Unusable, writeNew } from '../../shared/exec/state.js'
+import { errnoOf, messageOf } from '../../shared/values/errno.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 
 /** The system calls the lease store makes, in one place: tests break each of them at every turn. */

@@ -7,6 +7,7 @@ import { createRunner } from '../../shared/exec/run.js'
 import { createHost } from '../../shared/plan/host.js'
 import { invoke, readRequest } from '../../shared/program/invoke.js'
 import { main } from '../../shared/program/main.js'
+import { createMachine } from '../../shared/tools/machine.js'
 import type { Environment } from '../../shared/values/environment.js'
 import plugin from './host-local.js'
 
@@ -261,7 +262,9 @@ describe('an asking plugin that fails later', () => {
 
   test('gives back what this call reserved, and nothing that was held before', () => {
     const stdin = JSON.stringify({ cniVersion: '1.0.0', name: 'net', ipam: { dataDir, subnet: '10.1.2.0/24' } })
-    const host = () => createHost({ run, files: createFiles(), env: {}, dryRun: false, stderr: () => undefined })
+    const files = createFiles()
+    const machine = createMachine({ run, files })
+    const host = () => createHost({ machine, run, files, env: {}, dryRun: false, stderr: () => undefined })
     const first = host()
     invoke(plugin, readRequest(environment('c1'), stdin), first)
     const again = host()

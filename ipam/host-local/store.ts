@@ -7,8 +7,8 @@
 // are found by looking at names, never into files, and past a bound in one listing of the directory.
 
 import { makeDirectories } from '../../shared/exec/directories.js'
-import { errnoOf, messageOf } from '../../shared/exec/state.js'
 import type { Writing } from '../../shared/exec/writable.js'
+import { errnoOf, messageOf } from '../../shared/values/errno.js'
 import { changesOf, type Leases, type Updates } from './change.js'
 import type { Epoch } from './epoch.js'
 import { type LeaseFiles, reaching } from './files.js'

@@ -3,14 +3,15 @@ import { throwDifferences } from '../../shared/net/interface.js'
 import { addLink, setUp } from '../../shared/net/ip.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { requireNetns } from '../../shared/net/netns.js'
-import { bootID, type ObservedLink, observeQdiscs, observeRedirects } from '../../shared/net/observe.js'
 import { type Feature, features } from '../../shared/net/probe.js'
 import { limitRate, redirectIngress, type TokenBucket } from '../../shared/net/tc.js'
 import { attemptAll } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { type Attachment, type Call, definePlugin } from '../../shared/program/plugin.js'
+import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { attachmentHash, macFrom } from '../../shared/values/names.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult } from '../../shared/values/result.js'
 import type { BandwidthConfiguration } from './bandwidth.schema.js'
 import { bucketProblems, readLimits } from './limits.js'
@@ -37,7 +38,7 @@ export default definePlugin<BandwidthConfiguration>({
     const leftover = liftLimits(host, attachment)
     const ifb = egress && {
       name: ifbName(host, attachment),
-      mac: macFrom(`${bootID(host)}/ifb/${attachmentHash(attachment)}`),
+      mac: macFrom(`${host.observer.bootID()}/ifb/${attachmentHash(attachment)}`),
     }
     writeRecord<Limited>(host, recordKind, attachment, { link: end.ifname, ...(ifb ? { ifb: ifb.name } : {}) })
     host.apply([
@@ -115,13 +116,13 @@ function differences(call: BandwidthCall): readonly Problem[] {
   if (!egress) return problems
   const ifb = readRecord<Limited>(host, recordKind, attachment)?.data.ifb ?? ifbName(host, attachment)
   problems.push(...limitDifferences(call, ifb, egress))
-  const targets = observeRedirects(host, end)
+  const targets = host.observer.redirects(end)
   if (targets.includes(ifb)) return problems
   return [...problems, { path: `redirection from ${end}`, value: targets, expected: ifb }]
 }
 
 function limitDifferences({ host }: BandwidthCall, link: string, expected: TokenBucket): readonly Problem[] {
-  const root = observeQdiscs(host, link)?.find((one) => one.root)
+  const root = host.observer.qdiscs(link)?.find((one) => one.root)
   const { rate = 0, burst = 0, limit = 0 } = root?.options ?? {}
   if (root?.kind === 'tbf') return bucketProblems(`tbf on ${link}`, expected, { rate, burst, limit })
   return [

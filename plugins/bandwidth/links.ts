@@ -1,13 +1,13 @@
 import { allRecords, readRecord } from '../../shared/exec/records.js'
 import { deleteLink } from '../../shared/net/ip.js'
-import { hostHasLink, type ObservedLink, observeLink } from '../../shared/net/observe.js'
 import { restoreIngress, unlimitRate } from '../../shared/net/tc.js'
 import { hostEndOf } from '../../shared/net/veth.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash, officialName } from '../../shared/values/names.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { Result } from '../../shared/values/result.js'
 
 /** What DEL and GC cannot know otherwise: the links that an ADD limited. */
@@ -28,7 +28,7 @@ export function findHostEnd(
   host: Host,
   { ifName, netns, prevResult }: { ifName: string; netns: string; prevResult: Result },
 ): ObservedLink {
-  const inside = observeLink(host, ifName, netns)
+  const inside = host.observer.link(ifName, netns)
   if (inside?.linkinfo?.info_kind !== 'veth') {
     const found = inside ? `it is ${inside.linkinfo?.info_kind ?? 'a plain link'}` : 'it is not there'
     throw new CniError(codes.operationFailed, `container interface ${ifName} has no veth peer: ${found}`, {
@@ -52,13 +52,13 @@ export function findHostEnd(
  */
 export function ifbName(host: Host, attachment: Attachment): string {
   const name = officialName('bwp', attachment, 15)
-  if (!hostHasLink(host, name) || !isAnothers(host, name, attachment)) return name
+  if (!host.observer.hasLink(name) || !isAnothers(host, name, attachment)) return name
   return `bwp${attachmentHash(attachment).slice(0, 12)}`
 }
 
 /** What takes the limits of an attachment away, of what is still there; without a record what the official plugin made. */
 export function liftLimits(host: Host, attachment: Attachment): readonly Operation[] {
-  const isThere = (link: string) => hostHasLink(host, link)
+  const isThere = (link: string) => host.observer.hasLink(link)
   const record = readRecord<Limited>(host, recordKind, attachment)?.data
   const ifb = record ? record.ifb : officialName('bwp', attachment, 15)
   const isOwn = ifb !== undefined && isThere(ifb) && (record !== undefined || !isAnothers(host, ifb, attachment))

@@ -12,23 +12,18 @@ import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLin
 import { masquerade, masqueradeDifferences, masqueradeNeeds } from '../../shared/net/masquerade.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net/needs.js'
 import { requireNetns } from '../../shared/net/netns.js'
-import {
-  bootID,
-  hasFixedAddress,
-  hostHasLink,
-  type ObservedLink,
-  observeIfThere,
-  observeLink,
-} from '../../shared/net/observe.js'
 import { features, linkOf } from '../../shared/net/probe.js'
-import { collectVeths, containerEndMac, detachVeth, hostEndMac } from '../../shared/net/veth.js'
+import { containerEndMac, hostEndMac } from '../../shared/net/veth.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../../shared/program/ipam.js'
-import { type Attachment, type Call, definePlugin } from '../../shared/program/plugin.js'
+import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { macOf } from '../../shared/values/checks.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { hostVethName, macFrom } from '../../shared/values/names.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
+import { collectVeths, detachVeth } from '../veth/detach.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
 import { gatewayOperations, isGateway, withGateways } from './gateway.js'
 import { guard, isGuarded, unguard } from './spoof-guard.js'
@@ -67,11 +62,11 @@ export default definePlugin<BridgeConfiguration>({
     const isForeign = requireIpam(call)
     const netns = requireNetns(environment.netns)
     const reserved = !isForeign && leasesFirst(call) ? lease(call) : undefined
-    const before = requireBridge(observeIfThere(host, config.bridge), config.bridge)
+    const before = requireBridge(host.observer.linkIfThere(config.bridge), config.bridge)
     const macs = chooseMacs(call, reserved)
     writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container, guarded: config.macspoofchk })
     host.apply(connect(call, netns, macs, before))
-    const bridge = before ?? requireBridge(observeLink(host, config.bridge), config.bridge)
+    const bridge = before ?? requireBridge(host.observer.link(config.bridge), config.bridge)
     const open = openPort(call, bridge, macs.container)
     if (isForeign) openWire(call, netns, open)
 
@@ -117,7 +112,10 @@ export default definePlugin<BridgeConfiguration>({
       config.macspoofchk ? { features: [features.nftables], programs: ['ip', 'nsenter'] } : {},
       // What stands beside a port's VLANs is done by the process that sets them.
       filtersVlans(config) ? { programs: ['bridge', 'nsenter'] } : {},
-      { also: [() => requireBridge(observeIfThere(host, config.bridge), config.bridge)], ipam: () => ipamStatus(call) },
+      {
+        also: [() => requireBridge(host.observer.linkIfThere(config.bridge), config.bridge)],
+        ipam: () => ipamStatus(call),
+      },
     )
   },
 
@@ -163,7 +161,9 @@ function chooseMacs({ config, args, attachment, host }: BridgeCall, reserved: Re
   const asked = config.runtimeConfig?.mac || config.args?.cni?.mac || args.get('MAC') || ''
   const address = reserved?.ips[0]?.address
   const own = () =>
-    address === undefined ? containerEndMac(host, attachment) : macFrom(`${bootID(host)}/${config.name}/${address}`)
+    address === undefined
+      ? containerEndMac(host, attachment)
+      : macFrom(`${host.observer.bootID()}/${config.name}/${address}`)
   return { host: hostEndMac(attachment), container: macOf(asked) ?? own() }
 }
 
@@ -173,7 +173,7 @@ function chooseMacs({ config, args, attachment, host }: BridgeCall, reserved: Re
  */
 function bridgeMac({ config, host }: BridgeCall, found: ObservedLink | undefined): string {
   const address = found?.address ?? noAddress
-  return address === noAddress ? macFrom(`${bootID(host)}/${config.bridge}`) : address
+  return address === noAddress ? macFrom(`${host.observer.bootID()}/${config.bridge}`) : address
 }
 
 const noAddress = '00:00:00:00:00:00'
@@ -185,7 +185,7 @@ const noAddress = '00:00:00:00:00:00'
 function fixAddress(call: BridgeCall, before: ObservedLink): readonly Operation[] {
   const { ifname: link, address } = before
   const mac = bridgeMac(call, before)
-  const isFixed = () => hasFixedAddress(call.host, before) || address === bridgeMac(call, undefined)
+  const isFixed = () => call.host.observer.hasFixedAddress(before) || address === bridgeMac(call, undefined)
   if (address === mac && isFixed()) return []
   return [setLink({ link }, ['address', mac], `fix the MAC address of ${link}`)]
 }
@@ -273,8 +273,8 @@ function defaultVlanOf(bridge: ObservedLink | undefined): number {
 function vlanGateway({ config, host }: BridgeCall, bridge: ObservedLink | undefined): ObservedLink | undefined {
   if (config.vlan === 0) return undefined
   const { link } = gatewayLink(config)
-  if (!hostHasLink(host, link)) host.apply(addGatewayLink(config, bridge?.mtu ?? 1500, defaultVlanOf(bridge)))
-  return observeLink(host, link)
+  if (!host.observer.hasLink(link)) host.apply(addGatewayLink(config, bridge?.mtu ?? 1500, defaultVlanOf(bridge)))
+  return host.observer.link(link)
 }
 
 function gatewayAddresses(
@@ -346,12 +346,12 @@ function bridgeDifferences(
   { interfaces }: Result,
   link: ObservedLink | undefined,
 ): readonly Problem[] {
-  const bridge = observeLink(host, config.bridge)
+  const bridge = host.observer.link(config.bridge)
   if (bridge?.linkinfo?.info_kind !== 'bridge') {
     return [{ path: 'bridge', value: bridge?.linkinfo?.info_kind ?? 'none', expected: `the bridge ${config.bridge}` }]
   }
   const names = interfaces.filter(({ name, sandbox }) => !sandbox && name !== config.bridge).map(({ name }) => name)
-  const ports = names.map((name) => observeLink(host, name)).filter((one) => one !== undefined)
+  const ports = names.map((name) => host.observer.link(name)).filter((one) => one !== undefined)
   const port =
     ports.find(({ ifindex }) => link?.link_index === ifindex) ?? ports.find(({ master }) => master === config.bridge)
   if (!port)

@@ -1,8 +1,8 @@
 import { deleteAddress, ensureAddress } from '../../shared/net/ip.js'
-import type { ObservedLink } from '../../shared/net/observe.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { contains, firstOf, parseCidr } from '../../shared/values/address.js'
 import { CniError, codes } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { IpConfiguration, Result, Route } from '../../shared/values/result.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
 

@@ -1,7 +1,9 @@
-import { addElement, declare, declareChain, deleteElement, type Element, listElements } from '../../shared/net/nft.js'
+import { addElement, declare, declareChain, deleteElement } from '../../shared/net/nft.js'
+import type { Element } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import { listElements } from '../../shared/tools/nft.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { hostVethName, ownerComment } from '../../shared/values/names.js'
 
 /**
@@ -19,8 +21,8 @@ export function unguard(host: Host, attachment: Attachment, mac: string | undefi
 }
 
 /** Asks the kernel alone: a DEL that comes again, or finds its record garbled, shall not start a process to know. */
-export function isGuarded({ kernel }: Host, attachment: Attachment): boolean {
-  return kernel?.held([guardedPort(attachment)])?.[0] ?? false
+export function isGuarded({ observer }: Host, attachment: Attachment): boolean {
+  return observer.holdsDirectly([guardedPort(attachment)])?.[0] ?? false
 }
 
 // --- internal

@@ -1,16 +1,10 @@
-import {
-  addElement,
-  declare,
-  declareChain,
-  deleteElement,
-  type Element,
-  listElements,
-  nftFamily,
-} from '../../shared/net/nft.js'
+import { addElement, declare, declareChain, deleteElement, nftFamily } from '../../shared/net/nft.js'
 import { missingElements } from '../../shared/net/nft-elements.js'
+import type { Element } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import { listElements } from '../../shared/tools/nft.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
 import { othersHolding } from './holders.js'

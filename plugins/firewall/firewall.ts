@@ -2,10 +2,10 @@ import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } f
 import { throwDifferences } from '../../shared/net/interface.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { nftFamily } from '../../shared/net/nft.js'
-import { listChains } from '../../shared/net/nft-chains.js'
 import { backendNeeds } from '../../shared/net/probe.js'
 import { attemptAll } from '../../shared/plan/host.js'
-import { type Attachment, type Call, definePlugin } from '../../shared/program/plugin.js'
+import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
 import { admissionDifferences, admit, admittedAddresses, dismiss, thingOf } from './admission.js'
@@ -108,7 +108,7 @@ const backends: Record<
   nftables: {
     add({ host, attachment, config }, { addresses, isolation }) {
       host.apply(admit(host, attachment, addresses))
-      passObstacles(host, listChains(host), familiesOf(addresses), adminChain(config))
+      passObstacles(host, host.observer.chains(), familiesOf(addresses), adminChain(config))
       if (isolation) isolate(host, attachment, isolation)
     },
     remove({ host }, attachment, { addresses, isolation }) {

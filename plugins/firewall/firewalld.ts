@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import type { Outcome } from '../../shared/exec/run.js'
+import type { Outcome } from '../../shared/exec/command.js'
 import { firstLine } from '../../shared/exec/stderr.js'
 import type { Host } from '../../shared/plan/host.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'

@@ -1,17 +1,11 @@
 import { constants, rmdirSync } from 'node:fs'
 import { makeDirectories } from '../../shared/exec/directories.js'
 import { withOwnLock } from '../../shared/exec/lock.js'
-import {
-  errnoOf,
-  systemStateFiles as files,
-  messageOf,
-  namesIn,
-  stateRoot,
-  whyUnusable,
-} from '../../shared/exec/state.js'
+import { systemStateFiles as files, namesIn, stateRoot, whyUnusable } from '../../shared/exec/state.js'
 import type { Writing } from '../../shared/exec/writable.js'
 import type { Host } from '../../shared/plan/host.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
+import { errnoOf, messageOf } from '../../shared/values/errno.js'
 import { asCniError, CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
 

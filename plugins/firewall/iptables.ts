@@ -1,7 +1,7 @@
 import { hasRule, iptablesTool, readRules, type SavedRules, savedRules } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { thingOf as addressThing } from './admission.js'
 import { exclusively, hold, othersHolding, release } from './holders.js'

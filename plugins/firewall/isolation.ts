@@ -1,19 +1,13 @@
-import {
-  addElement,
-  declare,
-  declareChain,
-  deleteElement,
-  type Element,
-  listElements,
-  type NftFamily,
-} from '../../shared/net/nft.js'
+import { addElement, declare, declareChain, deleteElement } from '../../shared/net/nft.js'
 import { missingElements } from '../../shared/net/nft-elements.js'
-import { hasIPv6 } from '../../shared/net/observe.js'
+import type { Element, NftFamily } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
-import { type Operation, quoted } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import { listElements } from '../../shared/tools/nft.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { asCniError, type CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
+import { quoted } from '../../shared/values/token.js'
 import { exclusively, hold, holds, othersHolding, release } from './holders.js'
 import type { Family } from './obstacles.js'
 import type { IngressPolicy } from './rules.js'
@@ -104,7 +98,7 @@ function strictest(host: Host, { bridge, policy }: Isolation, attachment: Attach
 }
 
 function families(host: Host): readonly Family[] {
-  return hasIPv6(host) ? ['ip', 'ip6'] : ['ip']
+  return host.observer.hasIPv6() ? ['ip', 'ip6'] : ['ip']
 }
 
 function bridgeElement(family: NftFamily, bridge: string): Element {

@@ -10,11 +10,14 @@ import {
   savedRules,
   usesLegacy,
 } from '../../shared/net/iptables.js'
-import { askNft, nft, ownTable } from '../../shared/net/nft.js'
-import { type ListedChain, listChains } from '../../shared/net/nft-chains.js'
+import { nft } from '../../shared/net/nft.js'
+import { ownTable } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
-import { type Operation, quoted } from '../../shared/plan/operation.js'
+import type { ListedChain } from '../../shared/plan/observer.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import { askNft } from '../../shared/tools/nft.js'
 import { CniError, type Problem } from '../../shared/values/errors.js'
+import { quoted } from '../../shared/values/token.js'
 import { exclusively } from './holders.js'
 import { missingSkeleton } from './rules.js'
 
@@ -39,13 +42,13 @@ export function passObstacles(
     const unsettled = families.filter((family) => !isSettled(seen, family, adminChain))
     return obstacles(host, seen, { families, read: unsettled, adminChain }).flatMap(({ operations }) => operations)
   }
-  if (look(chains).length > 0) exclusively(host, () => host.apply(look(listChains(host))))
+  if (look(chains).length > 0) exclusively(host, () => host.apply(look(host.observer.chains())))
   for (const family of families) if (!forwardOf(chains, family)) foresee(host, family, adminChain)
 }
 
 /** What CHECK finds: chains that drop what the container sends. */
 export function obstacleDifferences(host: Host, families: readonly Family[], adminChain: string): readonly Problem[] {
-  return obstacles(host, listChains(host), { families, read: families, adminChain })
+  return obstacles(host, host.observer.chains(), { families, read: families, adminChain })
     .filter(({ operations }) => operations.length > 0)
     .map(({ chain }) => ({
       path: chain,

@@ -1,5 +1,6 @@
 import { hasChain, hasRule, type IptablesTool, iptables, type SavedRules } from '../../shared/net/iptables.js'
-import { type Operation, quoted } from '../../shared/plan/operation.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import { quoted } from '../../shared/values/token.js'
 
 // The rules of the official plugin, word for word as iptables-save writes them: its CHECK and DEL, and the tools that
 // grep for them, find ours.

@@ -1,6 +1,6 @@
-import { type ObservedLink, observeLink, observeLinks } from '../../shared/net/observe.js'
 import type { Host } from '../../shared/plan/host.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
 
 /** What a configuration means: a link to look for, or none because a program drives the device itself. */
@@ -86,14 +86,14 @@ function driverOf(host: Host, path: string): string {
 }
 
 function linkOf(host: Host, { device, hwaddr, kernelpath }: Config, bus: BusDevice | undefined): ObservedLink {
-  if (device) return observeLink(host, device) ?? notFound('device', device)
+  if (device) return host.observer.link(device) ?? notFound('device', device)
   if (hwaddr) {
     const wanted = octetsOf(hwaddr)
-    return observeLinks(host).find(({ address }) => address === wanted) ?? notFound('hwaddr', hwaddr)
+    return host.observer.links().find(({ address }) => address === wanted) ?? notFound('hwaddr', hwaddr)
   }
   const path = kernelpath || bus?.path || ''
   const name = firstLink(host, path, bus?.bus === 'pci' && !kernelpath)
-  const link = name === undefined ? undefined : observeLink(host, name)
+  const link = name === undefined ? undefined : host.observer.link(name)
   return link ?? notFound(kernelpath ? 'kernelpath' : (bus?.bus ?? 'device'), path)
 }
 

@@ -11,7 +11,6 @@ import { interfaceDifferences, throwDifferences } from '../../shared/net/interfa
 import { setUp } from '../../shared/net/ip.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { netnsAt, requireNetns } from '../../shared/net/netns.js'
-import { type ObservedLink, observeLink } from '../../shared/net/observe.js'
 import { attemptAll } from '../../shared/plan/host.js'
 import {
   checkLease,
@@ -24,6 +23,7 @@ import {
 } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import { CniError, codes } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { configureLan } from '../lan/interface.js'
 import { deviceProblems, findDevice } from './find.js'
@@ -126,7 +126,7 @@ function requireDevice({ config, host }: HostDeviceCall): void {
 /** Moves the device, with what it was on record; of one that is no hardware, also its number inside, which a move may change. */
 function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedLink, netns: string): void {
   const { ifName } = environment
-  if (observeLink(host, ifName, netns)) {
+  if (host.observer.link(ifName, netns)) {
     throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
       fix: 'remove or rename the interface that is there; a DEL of the attachment does',
     })
@@ -134,7 +134,7 @@ function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedL
   const moved = describe(link)
   writeRecord<Moved>(host, recordKind, attachment, moved, { netns: netnsAt(host, netns) })
   host.apply(moveIn(host, moved, { attachment, ifName, netns }))
-  const inside = moved.parent === undefined ? observeLink(host, ifName, netns) : undefined
+  const inside = moved.parent === undefined ? host.observer.link(ifName, netns) : undefined
   if (inside) writeRecord<Moved>(host, recordKind, attachment, { ...moved, inside: placeOf(inside) })
 }
 

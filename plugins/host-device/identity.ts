@@ -1,5 +1,5 @@
-import type { ObservedLink } from '../../shared/net/observe.js'
 import type { Host } from '../../shared/plan/host.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 
 // Which link in a container is the device that was lent. The container's root can give any link the device's name, alias and MAC address, and
 // make one of its kind under its number once the device is elsewhere. What it cannot make: hardware, and links in other namespaces.
@@ -79,10 +79,10 @@ export function isOfMake({ kind, permanent, parent }: Make, link: ObservedLink):
 }
 
 /** Whether a link cannot be one that the container's root made: it is hardware, or it ends at one of the host. */
-export function isOfHost({ kernel }: Host, netns: string, link: ObservedLink): boolean {
+export function isOfHost({ observer }: Host, netns: string, link: ObservedLink): boolean {
   const { link_index, link_netnsid } = link
   if (isHardware(link)) return true
-  return link_index !== undefined && link_netnsid !== undefined && link_netnsid === kernel?.hostNumberIn(netns)
+  return link_index !== undefined && link_netnsid !== undefined && link_netnsid === observer.hostNumberIn(netns)
 }
 
 // --- internal

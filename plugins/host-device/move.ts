@@ -1,13 +1,14 @@
-import { readRecord } from '../../shared/exec/records.js'
+import { type Netns, readRecord } from '../../shared/exec/records.js'
 import { ip, setLink, setUp } from '../../shared/net/ip.js'
-import { compareNetns, livingNetns, type Netns } from '../../shared/net/netns.js'
-import { hostHasLink, type ObservedLink, observeLink, observeLinks } from '../../shared/net/observe.js'
+import { compareNetns, livingNetns } from '../../shared/net/netns.js'
 import type { Host } from '../../shared/plan/host.js'
-import { type Operation, quoted } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { isLinkName } from '../../shared/values/checks.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
+import { quoted } from '../../shared/values/token.js'
 import { isDevice, isMarked, isOfHost, isOfMake, type Moved, makeOf } from './identity.js'
 
 export const recordKind = 'host-device'
@@ -129,7 +130,7 @@ function findInside(
   { attachment, record, netns }: { attachment: Attachment; record: Moved | undefined; netns: string },
 ): Pick<Leaving, 'link' | 'device' | 'passing'> | undefined {
   const passing = passingName(attachment)
-  const links = observeLinks(host, netns)
+  const links = host.observer.links(netns)
   const names = [passing, attachment.ifName]
   if (record) {
     const link = onlyOne(
@@ -161,7 +162,7 @@ function onlyOne(record: Moved, links: readonly ObservedLink[]): ObservedLink | 
 
 /** What arrives is down, and stays so until it is known to be what left: its name in the container may have been given to another meanwhile. */
 function moveOut(host: Host, { link, device, passing, netns, record }: Leaving): void {
-  if (hostHasLink(host, device)) throw occupied(device, link.ifname)
+  if (host.observer.hasLink(device)) throw occupied(device, link.ifname)
   const at = { link: link.ifname, netns }
   const rename = setLink(at, ['name', passing], `rename ${link.ifname}`)
   host.apply([
@@ -169,7 +170,7 @@ function moveOut(host: Host, { link, device, passing, netns, record }: Leaving):
     ...(link.ifname === passing ? [] : [rename]),
     setLink({ link: passing, netns }, ['netns', ownNetns(host), 'name', device], `give ${device} back to the host`),
   ])
-  const arrived = host.dryRun ? undefined : observeLink(host, device)
+  const arrived = host.dryRun ? undefined : host.observer.link(device)
   if (arrived && !isOfMake(record ?? makeOf(link), arrived)) sendBack(host, { device, passing, netns })
   host.apply(asBefore({ device, up: record?.up ?? false, alias: record?.alias }))
 }
@@ -185,10 +186,10 @@ function sendBack(host: Host, { device, passing, netns }: Pick<Leaving, 'device'
 function restoreStranded(host: Host, record: Moved, attachment: Attachment): void {
   const { device, parent } = record
   const isOurs = (link: ObservedLink) => isOfMake(record, link) && (parent !== undefined || isMarked(record, link))
-  const link = onlyOne(record, observeLinks(host).filter(isOurs))
+  const link = onlyOne(record, host.observer.links().filter(isOurs))
   if (!link || (link.ifname === device && link.ifalias !== device)) return
   const isRenamed = link.ifname !== device
-  if (isRenamed && hostHasLink(host, device)) throw occupied(device, link.ifname)
+  if (isRenamed && host.observer.hasLink(device)) throw occupied(device, link.ifname)
   const rename = [
     setLink({ link: link.ifname }, ['down'], `set ${link.ifname} down`),
     setLink({ link: link.ifname }, ['name', device], `rename ${attachment.ifName} to ${device}`),

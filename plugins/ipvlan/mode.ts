@@ -1,4 +1,5 @@
 import {
+  type Netns,
   recordsOfAllNetworks,
   recordWritings,
   removeRecord,
@@ -6,11 +7,12 @@ import {
   writeRecord,
 } from '../../shared/exec/records.js'
 import type { Needs } from '../../shared/net/needs.js'
-import { compareNetns, livingNetns, type Netns, netnsAt } from '../../shared/net/netns.js'
-import { type Eyes, type ObservedLink, observeLink, observeLinks } from '../../shared/net/observe.js'
+import { compareNetns, livingNetns, netnsAt } from '../../shared/net/netns.js'
+import type { Machine } from '../../shared/plan/machine.js'
 import type { Call } from '../../shared/program/plugin.js'
 import { CniError, invalidConfiguration } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 
 /**
  * The kernel has one mode for all ipvlan children of a master: making a child of another mode changes those that are there
@@ -80,12 +82,12 @@ function childrenOfHost({ host, attachment }: Call, master: ObservedLink): reado
       mode: data.mode,
       who: `container ${containerID}, interface ${ifName}, network ${network}`,
     })),
-    ...above.flatMap((name) => asOther(observeLink(host, name.slice(prefix.length)))),
+    ...above.flatMap((name) => asOther(host.observer.link(name.slice(prefix.length)))),
   ]
 }
 
-function childrenIn(eyes: Eyes, netns: string, master: ObservedLink): readonly Other[] {
-  return observeLinks(eyes, netns).flatMap((link) => (link.link === master.ifname ? asOther(link) : []))
+function childrenIn(host: Pick<Machine, 'observer'>, netns: string, master: ObservedLink): readonly Other[] {
+  return host.observer.links(netns).flatMap((link) => (link.link === master.ifname ? asOther(link) : []))
 }
 
 function asOther(link: ObservedLink | undefined): readonly Other[] {
@@ -93,7 +95,7 @@ function asOther(link: ObservedLink | undefined): readonly Other[] {
   return [{ mode: link.linkinfo.info_data?.['mode'], who: `the link ${link.ifname}` }]
 }
 
-function entries({ files }: Eyes, directory: string): readonly string[] {
+function entries({ files }: Pick<Call['host'], 'files'>, directory: string): readonly string[] {
   try {
     return files.list(directory)
   } catch (thrown) {

@@ -1,10 +1,10 @@
 import { addressesTaken } from '../../shared/net/announce.js'
 import { type At, addAddress, deleteAddress, setLink, sysctl } from '../../shared/net/ip.js'
-import type { ObservedLink } from '../../shared/net/observe.js'
 import type { Host } from '../../shared/plan/host.js'
 import { lease, release } from '../../shared/program/ipam.js'
 import type { Call } from '../../shared/program/plugin.js'
 import { CniError, codes } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { Result } from '../../shared/values/result.js'
 
 /** Where to ask whether somebody has an address. */

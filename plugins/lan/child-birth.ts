@@ -1,10 +1,10 @@
 import { addLink, deleteLink, setLink } from '../../shared/net/ip.js'
-import { hostHasLink, type ObservedLink, observeLink } from '../../shared/net/observe.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, invalidConfiguration } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
-import type { ChildCall, ChildLink } from './child-link.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
+import type { ChildCall, ChildLink } from './child.js'
 
 /**
  * The child is born in the container under its final name. A kernel before 6.15 refuses the name there when the host has it
@@ -31,8 +31,8 @@ export function createLink(
     undo: [deleteLink({ link, netns })],
     shownBy: { link, netns, exists: true },
   })
-  if (!hostHasLink(host, ifName)) return [born(ifName)]
-  refuseTakenName(observeLink(host, ifName, netns), ifName)
+  if (!host.observer.hasLink(ifName)) return [born(ifName)]
+  refuseTakenName(host.observer.link(ifName, netns), ifName)
   const link = temporaryName(attachment)
   const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)
   return [born(link), { ...rename, undo: [deleteLink(at)], shownBy: { ...at, exists: true } }]

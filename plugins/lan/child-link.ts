@@ -4,40 +4,18 @@ import { interfaceDifferences, throwDifferences } from '../../shared/net/interfa
 import { deleteLink, setLink } from '../../shared/net/ip.js'
 import { insideTools, type Needs, requireForAdd } from '../../shared/net/needs.js'
 import { livingNetns, requireNetns } from '../../shared/net/netns.js'
-import type { ObservedLink } from '../../shared/net/observe.js'
 import { childOf } from '../../shared/net/probe.js'
 import { attemptAll } from '../../shared/plan/host.js'
 import { checkLease, hasIpam, ipamStatus, lease, release, requireIpam } from '../../shared/program/ipam.js'
 import type { Call } from '../../shared/program/plugin.js'
-import type { NetworkConfiguration } from '../../shared/values/config.schema.js'
 import type { Problem } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { leaseFree } from './address-probe.js'
+import type { ChildCall, ChildLink } from './child.js'
 import { createLink, refuseLargeMtu, temporaryName, wordsOf } from './child-birth.js'
-import type { ChildLinkConfiguration } from './child-link.schema.js'
 import { configureLan, withDirectRoutes } from './interface.js'
-import { findMaster, type MasterChoice, masterProblems, namesMaster } from './master.js'
-
-export type ChildCall = Call<ChildLinkConfiguration & NetworkConfiguration>
-
-/** What tells one kind of child from another. */
-export interface ChildLink {
-  readonly kind: 'macvlan' | 'ipvlan' | 'vlan'
-  /** What `ip link add ... type KIND` takes behind the kind, and CHECK finds again under these names. */
-  readonly attributes: Readonly<Record<string, string | number>>
-  /** Its own MAC address; absent: it has its master's. */
-  readonly mac?: string | undefined
-  /** It has neither neighbours nor a gateway: its master routes what it sends. */
-  readonly isRouted?: boolean
-  /** Refuses a master on which it cannot be; told the namespace of one in the container. Nothing has been made by then. */
-  readonly admit?: (master: ObservedLink, netns: string | undefined) => void
-  /** How a refusal because something exists is to be understood, where it may not be the name. */
-  readonly taken?: string
-  /** Where its master is, other than in the configuration. */
-  readonly choice?: MasterChoice
-  /** Where its addresses come from, other than from IPAM. */
-  readonly addresses?: Result
-}
+import { findMaster, masterProblems, namesMaster } from './master.js'
 
 /** Mistakes that single keys do not show and all kinds share. */
 export function childProblems(call: ChildCall): readonly Problem[] {

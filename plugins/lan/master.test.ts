@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { Eyes } from '../../shared/net/observe.js'
+import type { Files } from '../../shared/exec/files.js'
+import type { Machine } from '../../shared/plan/machine.js'
+import { createObserver } from '../../shared/tools/observer.js'
 import { findMaster, fits, type MasterChoice } from './master.js'
 
 const lan0 = {
@@ -22,7 +24,7 @@ const child = { ifindex: 5, ifname: 'lan1.5', mtu: 1500, address: '02:00:00:00:0
 const links = [{ ifindex: 1, ifname: 'lo', mtu: 65536, addr_info: [] }, lan0, lan1, port, child]
 
 /** Answers `ip -j` from these links and routes. */
-function eyes(routes4: object[] = [], routes6: object[] = []): Eyes {
+function host(routes4: object[] = [], routes6: object[] = []): Pick<Machine, 'observer'> {
   const answer = (argv: readonly string[]): unknown => {
     const line = argv.join(' ')
     if (line.includes('-4 route')) return routes4
@@ -30,10 +32,11 @@ function eyes(routes4: object[] = [], routes6: object[] = []): Eyes {
     const name = line.includes(' dev ') ? argv.at(-1) : undefined
     return name === undefined ? links : links.filter(({ ifname }) => ifname === name)
   }
-  return {
+  const observer = createObserver({
     run: ({ argv }) => ({ status: 0, signal: null, stdout: JSON.stringify(answer(argv)), stderr: '' }),
-    files: new Proxy({} as Eyes['files'], { get: (_, key) => expect.unreachable(`asked files to ${String(key)}`) }),
-  }
+    files: new Proxy({} as Files, { get: (_, key) => expect.unreachable(`asked files to ${String(key)}`) }),
+  })
+  return { observer }
 }
 
 describe('the master', () => {
@@ -63,7 +66,7 @@ describe('the master', () => {
     ],
   ]
   test.each(rows)('%s', (_, choice, name, routes4, routes6) => {
-    expect(findMaster(eyes(routes4, routes6), choice).ifname).toBe(name)
+    expect(findMaster(host(routes4, routes6), choice).ifname).toBe(name)
   })
 
   const refused: [what: string, choice: MasterChoice, text: string][] = [
@@ -82,7 +85,7 @@ describe('the master', () => {
     ['no default route', {}, 'master: found nothing'],
   ]
   test.each(refused)('%s is refused', (_, choice, text) => {
-    const found = () => findMaster(eyes(), choice)
+    const found = () => findMaster(host(), choice)
     expect(found).toThrow(expect.objectContaining({ code: 7, details: expect.stringContaining(text) }))
   })
 })

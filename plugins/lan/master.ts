@@ -1,7 +1,8 @@
-import { type Eyes, type ObservedLink, observeLink, observeLinks, observeRoutes } from '../../shared/net/observe.js'
+import type { Machine } from '../../shared/plan/machine.js'
 import { contains, parseAddress, parseCidr } from '../../shared/values/address.js'
 import { macOf } from '../../shared/values/checks.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 
 /** How a configuration says which link its children hang on: at most one of them. */
 export interface MasterChoice {
@@ -26,15 +27,15 @@ export function masterProblems(choice: MasterChoice): readonly Problem[] {
  * The one link the choice means, in `netns` or in the host.
  * @throws code 7 naming the candidates where none or several fit
  */
-export function findMaster(eyes: Eyes, choice: MasterChoice, netns?: string): ObservedLink {
+export function findMaster(host: Pick<Machine, 'observer'>, choice: MasterChoice, netns?: string): ObservedLink {
   const { master = '', masterMAC = '', masterSubnet = '' } = choice
-  if (masterMAC !== '') return only(eyes, netns, { path: 'masterMAC', value: masterMAC }, hasMac(masterMAC))
+  if (masterMAC !== '') return only(host, netns, { path: 'masterMAC', value: masterMAC }, hasMac(masterMAC))
   if (masterSubnet !== '') {
-    return only(eyes, netns, { path: 'masterSubnet', value: masterSubnet }, hasAddressIn(masterSubnet))
+    return only(host, netns, { path: 'masterSubnet', value: masterSubnet }, hasAddressIn(masterSubnet))
   }
-  if (master === '') return defaultRouteLink(eyes, netns)
-  const named = observeLink(eyes, master, netns)
-  return named ?? only(eyes, netns, { path: 'master', value: master }, ({ ifname }) => fits(master, ifname))
+  if (master === '') return defaultRouteLink(host, netns)
+  const named = host.observer.link(master, netns)
+  return named ?? only(host, netns, { path: 'master', value: master }, ({ ifname }) => fits(master, ifname))
 }
 
 /** Whether a name fits a pattern in which `*` stands for any text and `?` for one character. */
@@ -55,12 +56,12 @@ function givenKeys(choice: MasterChoice) {
 }
 
 function only(
-  eyes: Eyes,
+  host: Pick<Machine, 'observer'>,
   netns: string | undefined,
   asked: Pick<Problem, 'path' | 'value'>,
   isMeant: (link: ObservedLink) => boolean,
 ): ObservedLink {
-  const links = observeLinks(eyes, netns).filter(({ ifname }) => ifname !== 'lo')
+  const links = host.observer.links(netns).filter(({ ifname }) => ifname !== 'lo')
   const meant = links.filter(isMeant)
   if (meant.length === 1) return meant[0] as ObservedLink
   const listed = (meant.length > 0 ? meant : links).map(described).join(', ')
@@ -93,13 +94,15 @@ function described({ ifname, address, addr_info }: ObservedLink): string {
 }
 
 /** IPv4 before IPv6, then the lowest metric, as the official suite chooses. */
-function defaultRouteLink(eyes: Eyes, netns: string | undefined): ObservedLink {
-  const routes = observeRoutes(eyes, netns).filter(
-    ({ dst, dev, table = 'main' }) => dst === 'default' && table === 'main' && dev !== undefined && dev !== 'lo',
-  )
+function defaultRouteLink(host: Pick<Machine, 'observer'>, netns: string | undefined): ObservedLink {
+  const routes = host.observer
+    .routes(netns)
+    .filter(
+      ({ dst, dev, table = 'main' }) => dst === 'default' && table === 'main' && dev !== undefined && dev !== 'lo',
+    )
   const isIPv6 = ({ gateway = '' }) => (gateway.includes(':') ? 1 : 0)
   const [best] = routes.toSorted((one, other) => isIPv6(one) - isIPv6(other) || (one.metric ?? 0) - (other.metric ?? 0))
-  const link = best?.dev === undefined ? undefined : observeLink(eyes, best.dev, netns)
+  const link = best?.dev === undefined ? undefined : host.observer.link(best.dev, netns)
   if (link) return link
   throw new CniError(codes.invalidConfiguration, 'no default route interface found', {
     problems: [{ path: 'master', expected: 'the name of a link, as there is no default route to take it from' }],

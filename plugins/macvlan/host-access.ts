@@ -9,14 +9,15 @@ import {
 } from '../../shared/exec/records.js'
 import { deleteLink, ensureLink, ip, refuseRouterAdvertisements, setUp, sysctl } from '../../shared/net/ip.js'
 import type { Needs } from '../../shared/net/needs.js'
-import { bootID, hostHasLink, type ObservedLink, observeLink, observeRoutes } from '../../shared/net/observe.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import type { Attachment, Call } from '../../shared/program/plugin.js'
+import type { Call } from '../../shared/program/plugin.js'
 import { contains, parseAddress, parseCidr } from '../../shared/values/address.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { sha512 } from '../../shared/values/hash.js'
 import { attachmentHash, macFrom } from '../../shared/values/names.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { Result } from '../../shared/values/result.js'
 
 /**
@@ -95,9 +96,9 @@ export function hostAccessNeeds({ config }: Call): Needs {
 /** What is missing of what an ADD granted. */
 export function hostAccessDifferences({ host, attachment }: Call, master: ObservedLink): readonly Problem[] {
   const shim = shimName(master.ifname)
-  if (!observeLink(host, shim))
+  if (!host.observer.link(shim))
     return [{ path: 'hostAccess', value: 'no shim', expected: `the link ${shim} on the host` }]
-  const routed = new Set(observeRoutes(host).flatMap(({ dst, dev }) => (dev === shim ? [dst] : [])))
+  const routed = new Set(host.observer.routes().flatMap(({ dst, dev }) => (dev === shim ? [dst] : [])))
   const missing =
     readRecord<Access>(host, kind, attachment)?.data.addresses.filter((address) => !routed.has(address)) ?? []
   return missing.map((address) => ({ path: `routes on ${shim}`, value: 'none', expected: `a route to ${address}` }))
@@ -117,17 +118,17 @@ function shimName(master: string): string {
 }
 
 function shimMac(host: Host, shim: string): string {
-  return macFrom(`${bootID(host)}/${shim}`)
+  return macFrom(`${host.observer.bootID()}/${shim}`)
 }
 
 function isOwnShim(host: Host, shim: string): boolean {
-  return hostHasLink(host, shim) && observeLink(host, shim)?.address === shimMac(host, shim)
+  return host.observer.hasLink(shim) && host.observer.link(shim)?.address === shimMac(host, shim)
 }
 
 /** Nothing to do where it is there and up already. @throws code 103 where the name is another link's */
 function ensureShim(host: Host, shim: string, wanted: { mac: string; master: ObservedLink }): readonly Operation[] {
   const { mac, master } = wanted
-  const before = hostHasLink(host, shim) ? observeLink(host, shim) : undefined
+  const before = host.observer.hasLink(shim) ? host.observer.link(shim) : undefined
   if (before && before.link !== master.ifname) {
     throw new CniError(codes.nameTaken, `"${shim}" already exists and is no child of ${master.ifname}`, {
       fix: "remove or rename that link: the name is the one of the host's own child",
@@ -222,5 +223,5 @@ function removeUnused(host: Host, shim: string, leaving?: Attachment): void {
   const isUsed = recordsOfAllNetworks<Access>(host, kind).some(
     ({ attachment, data }) => data.shim === shim && attachmentHash(attachment) !== own,
   )
-  if (!isUsed && hostHasLink(host, shim)) host.sweep([deleteLink({ link: shim })])
+  if (!isUsed && host.observer.hasLink(shim)) host.sweep([deleteLink({ link: shim })])
 }

@@ -1,11 +1,11 @@
-import { bootID } from '../../shared/net/observe.js'
 import { attemptAll } from '../../shared/plan/host.js'
 import { collectLeases, hasIpam } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import { macOf } from '../../shared/values/checks.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { attachmentHash, macFrom } from '../../shared/values/names.js'
-import { attachChild, type ChildLink, checkChild, childProblems, childStatus, detachChild } from '../lan/child-link.js'
+import type { ChildLink } from '../lan/child.js'
+import { attachChild, checkChild, childProblems, childStatus, detachChild } from '../lan/child-link.js'
 import { findMaster } from '../lan/master.js'
 import {
   collectHostAccess,
@@ -97,5 +97,5 @@ function child({ config }: MacvlanCall): ChildLink {
 function chooseMac({ config, args, attachment, host }: MacvlanCall): string | undefined {
   const asked = macOf(config.runtimeConfig?.mac || args.get('MAC') || config.mac || '')
   if (asked !== undefined || config.mode === 'passthru') return asked
-  return macFrom(`${bootID(host)}/macvlan/${attachmentHash(attachment)}`)
+  return macFrom(`${host.observer.bootID()}/macvlan/${attachmentHash(attachment)}`)
 }

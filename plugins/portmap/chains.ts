@@ -1,8 +1,7 @@
-import { quoted } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { officialComment, officialName } from '../../shared/values/names.js'
-import type { Published } from './claim.js'
-import type { Port, Publication } from './publication.js'
+import { quoted } from '../../shared/values/token.js'
+import type { Port, Publication, Published } from './publication.js'
 
 /** A rule of one of the official plugin's chains. */
 export interface Rule {

@@ -2,17 +2,17 @@ import { withOwnLock } from '../../shared/exec/lock.js'
 import {
   allRecords,
   type Entry,
+  type Netns,
   readRecord,
   recordsOfAllNetworks,
   removeEverywhere,
   removeRecord,
   writeRecord,
 } from '../../shared/exec/records.js'
-import { compareNetns, type Netns, netnsAt } from '../../shared/net/netns.js'
-import { ruleTables } from '../../shared/net/nft.js'
-import { listChains } from '../../shared/net/nft-chains.js'
+import { compareNetns, netnsAt } from '../../shared/net/netns.js'
 import type { Host } from '../../shared/plan/host.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import { ruleTables } from '../../shared/tools/nft.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
 import { isSpecial } from './elements.js'
@@ -20,17 +20,7 @@ import { refuseOfficial } from './held.js'
 import { publishChains, unpublishChains } from './iptables.js'
 import { publish, unpublish, unpublishByOwner } from './nftables.js'
 import { holderOf } from './processes.js'
-import { type Backend, nameOf, type Port, type Publication, portText, sharedPort } from './publication.js'
-
-/** What is known of an attachment's published ports, enough to remove them; its record tells whether their owner is dead. */
-export interface Published {
-  readonly backend: Backend
-  readonly publications: readonly Publication[]
-  /** iptables: the mark that asks for masquerade. */
-  readonly mark?: { readonly bit: number } | { readonly chain: string }
-  /** Other interfaces of the same container that wait for the same ports. */
-  readonly heirs?: readonly Attachment[]
-}
+import { nameOf, type Port, type Publication, type Published, portText, sharedPort } from './publication.js'
 
 export function publishedBy(host: Host, attachment: Attachment): Published | undefined {
   return readRecord<Published>(host, kind, attachment)?.data
@@ -116,7 +106,7 @@ const attempts = 3
 function make(host: Host, attachment: Attachment, wanted: Published): Published {
   const published = create(host, attachment, wanted)
   const made = published.publications.filter(({ waiting }) => !waiting)
-  if (made.length > 0) refuseOfficial(host, attachment, made, listChains(host))
+  if (made.length > 0) refuseOfficial(host, attachment, made, host.observer.chains())
   return published
 }
 

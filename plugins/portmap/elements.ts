@@ -1,5 +1,6 @@
-import { elementWords, ownTable } from '../../shared/net/nft.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import { elementWords } from '../../shared/net/nft.js'
+import { ownTable } from '../../shared/plan/element.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { attachmentHash } from '../../shared/values/names.js'
 import type { Port, Publication } from './publication.js'
 import { conditionChain, hairpinChain } from './tables.js'

@@ -1,7 +1,6 @@
 import { type Flow, forgetFlows, udpFlows } from '../../shared/net/conntrack.js'
 import type { Host } from '../../shared/plan/host.js'
 import { CniError } from '../../shared/values/errors.js'
-import { localAddresses } from './local.js'
 import type { Port, Publication } from './publication.js'
 
 /**
@@ -49,6 +48,6 @@ function isAnsweredBy({ destinationPort, answerer, answererPort }: Flow, { addre
 /** What the host sends or forwards to the same port of others is none of ours. */
 function notForwarded(host: Host, { family }: Publication, flows: readonly Flow[]): readonly Flow[] {
   if (flows.length === 0) return []
-  const local = localAddresses(host, family)
+  const local = host.observer.localAddresses(family === 'ip' ? 4 : 6)
   return flows.filter(({ destination }) => local.has(destination))
 }

@@ -9,14 +9,13 @@ import {
 } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
 import { formatCidr, networkOf, parseCidr } from '../../shared/values/address.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { officialName } from '../../shared/values/names.js'
 import { ownRules, type Rule, sharedRules } from './chains.js'
-import type { Published } from './claim.js'
 import { heldByChains, refuseHeld } from './held.js'
-import { type Port, portText } from './publication.js'
+import { type Port, type Published, portText } from './publication.js'
 
 // The chains, rules, marks and comments of the official plugin, as tools know them (nerdctl reads CNI-HOSTPORT-DNAT and
 // CNI-DN-* to see which ports are taken): what is missing is found in one iptables-save and made in one

@@ -1,9 +1,8 @@
 import type { Host } from '../../shared/plan/host.js'
-import type { Attachment } from '../../shared/program/plugin.js'
-import { formatAddress, parseAddress } from '../../shared/values/address.js'
+import type { ListeningSocket } from '../../shared/plan/observer.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { excludes } from './conditions.js'
-import { localAddresses } from './local.js'
 import { type Backend, type Port, type Protocol, type Publication, portText } from './publication.js'
 import { type Holder, holdings } from './reservations.js'
 
@@ -73,7 +72,7 @@ function isTaken(backend: Backend, { conditions }: Publication, address: string)
 /** Nobody asked for that very address, and nobody else's packets go there. */
 function isSpared(host: Host, { family }: Publication, { socket, port }: Contest): boolean {
   if (isForAll(socket) || port.address !== undefined) return false
-  return isLoopback(socket.address) || !localAddresses(host, family).has(socket.address)
+  return isLoopback(socket.address) || !host.observer.localAddresses(family === 'ip' ? 4 : 6).has(socket.address)
 }
 
 function isLoopback(address: string): boolean {
@@ -89,82 +88,23 @@ function isOfClients({ files }: Host, { protocol, port }: Socket): boolean {
 const clientsToo =
   'if it is a server, it gets nothing any more; a client, as the port suggests, keeps what it asked for'
 
-interface Socket {
+interface Socket extends ListeningSocket {
   readonly protocol: Protocol
-  readonly address: string
-  readonly port: number
-  readonly inode: string
-  readonly isIPv6Only: boolean
 }
 
-/** The states in /proc/net: a TCP or SCTP socket that listens, a UDP socket without a peer (include/net/tcp_states.h). */
-const listening = { tcp: '0A', udp: '07', sctp: '10' } as const
-
 /** An IPv6 socket bound to "::" takes IPv4, too, unless it asked for IPv6 only (which /proc does not tell). */
-function listeningSockets(host: Host, { family, ports }: Publication): readonly Socket[] {
+function listeningSockets({ observer }: Host, { family, ports }: Publication): readonly Socket[] {
   const protocols = (['tcp', 'udp', 'sctp'] as const).filter((one) => ports.some(({ protocol }) => protocol === one))
+  const families = (protocol: Protocol) => (protocol !== 'sctp' && family === 'ip' ? ([4, 6] as const) : ([6] as const))
   return protocols
-    .flatMap((protocol) => {
-      if (protocol === 'sctp') return sctpSockets(host)
-      return [...(family === 'ip' ? ofFamily(host, protocol, 4) : []), ...ofFamily(host, protocol, 6)]
-    })
+    .flatMap((protocol) =>
+      families(protocol).flatMap((one) =>
+        observer.listening({ family: one, protocol }).map((socket) => ({ protocol, ...socket })),
+      ),
+    )
     .filter(
       ({ address, isIPv6Only }) => (address === '::' && !isIPv6Only) || address.includes(':') === (family === 'ip6'),
     )
-}
-
-function ofFamily(host: Host, protocol: 'tcp' | 'udp', family: 4 | 6): readonly Socket[] {
-  const told = host.kernel?.listening({ family, protocol })
-  return told?.map((one) => ({ protocol, ...one })) ?? read(host, protocol, family === 4 ? '' : '6')
-}
-
-/** Lines are "sl local rem st tx:rx tr:when retrnsmt uid timeout inode ...", addresses in hex as the machine holds them. */
-function read({ files }: Host, protocol: 'tcp' | 'udp', suffix: string): readonly Socket[] {
-  const found: Socket[] = []
-  for (const line of textOf(files, `/proc/net/${protocol}${suffix}`).split('\n').slice(1)) {
-    const [, local = '', , state, , , , , , inode = ''] = line.split(' ').filter((word) => word !== '')
-    if (state !== listening[protocol]) continue
-    const [address = '', port = ''] = local.split(':')
-    found.push({ protocol, address: addressOf(address), port: Number.parseInt(port, 16), inode, isIPv6Only: false })
-  }
-  return found
-}
-
-/** Lines are "endpoint sock style state hash port uid inode address ...": it may be bound to several. */
-function sctpSockets({ files }: Host): readonly Socket[] {
-  return textOf(files, '/proc/net/sctp/eps')
-    .split('\n')
-    .flatMap((line) => {
-      const [, , , state, , port, , inode = '', ...addresses] = line.split(' ').filter((word) => word !== '')
-      if (state !== listening.sctp) return []
-      return addresses.map((text) => {
-        const parsed = parseAddress(text)
-        const address = parsed ? formatAddress(parsed) : text
-        return { protocol: 'sctp' as const, address, port: Number(port), inode, isIPv6Only: false }
-      })
-    })
-}
-
-/** A kernel without IPv6, or without the protocol, has no such file. */
-function textOf(files: Host['files'], path: string): string {
-  try {
-    return files.read(path)
-  } catch (thrown) {
-    if ((thrown as NodeJS.ErrnoException).code === 'ENOENT') return ''
-    throw thrown
-  }
-}
-
-/** Words of 32 bits, each in the machine's byte order (little-endian on every machine we build for). */
-function addressOf(hex: string): string {
-  let value = 0n
-  for (let at = 0; at < hex.length; at += 8) {
-    const word = Buffer.from(hex.slice(at, at + 8), 'hex').readUInt32LE()
-    value = (value << 32n) | BigInt(word)
-  }
-  if (hex.length === 8) return formatAddress({ family: 4, value })
-  const isMapped = value >> 32n === 0xffffn
-  return formatAddress(isMapped ? { family: 4, value: value & 0xffffffffn } : { family: 6, value })
 }
 
 function told({ host, protocol }: Port, { address }: Socket, holder: Holder | undefined): string {

@@ -1,7 +1,8 @@
-import { askNft, nft, type RuleTable } from '../../shared/net/nft.js'
+import { nft } from '../../shared/net/nft.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import { askNft, type RuleTable } from '../../shared/tools/nft.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 
 /**
  * The rules that the official plugin's nftables backend left for a container. They carry nothing but its ID, so that

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
+import type { Files } from '../../shared/exec/files.js'
 import { forgetFlows, udpFlows } from '../../shared/net/conntrack.js'
-import { linkTowards } from '../../shared/net/route.js'
 import { netns, type Row, show } from '../../shared/testing/golden.js'
+import { createObserver } from '../../shared/tools/observer.js'
+import { type Address, parseAddress } from '../../shared/values/address.js'
 
 const note = '# note portmap of net/c1 in /run/podwire/portmap/net/dd6ccc806f763e1c\n'
 const special = (folder: number) =>
@@ -340,12 +342,15 @@ ${localnet}`)
 
 describe('the tables of the kernel', () => {
   const files = { read: () => routes }
+  const unasked = () => expect.unreachable('a process was started')
   test.each([
     ['10.9.0.2', 'br0'],
     ['10.9.0.5', 'veth1'],
     ['8.8.8.8', undefined],
-    ['fd09::2', undefined],
-  ])('%s is reached by %s', (address, link) => expect(linkTowards({ files }, address)).toBe(link))
+  ])('%s is reached by %s', (address, link) => {
+    const { linkTo } = createObserver({ run: unasked, files: files as unknown as Files })
+    expect(linkTo(parseAddress(address) as Address)).toBe(link)
+  })
 
   const line =
     'udp      17 29 src=192.0.2.2 dst=192.0.2.1 sport=4 dport=53 [UNREPLIED] src=10.9.0.2 dst=192.0.2.2 sport=5353 dport=4 mark=0'

@@ -3,23 +3,31 @@ import { throwDifferences } from '../../shared/net/interface.js'
 import { sysctl } from '../../shared/net/ip.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { requireNetns } from '../../shared/net/netns.js'
-import { ruleTables } from '../../shared/net/nft.js'
 import { removeUnusedChains } from '../../shared/net/nft-chains.js'
 import { backendNeeds } from '../../shared/net/probe.js'
-import { linkTowards } from '../../shared/net/route.js'
 import type { Host } from '../../shared/plan/host.js'
 import { attemptAll } from '../../shared/plan/host.js'
-import { type Attachment, definePlugin } from '../../shared/program/plugin.js'
+import { definePlugin } from '../../shared/program/plugin.js'
+import { ruleTables } from '../../shared/tools/nft.js'
+import { parseAddress } from '../../shared/values/address.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { emptyResult } from '../../shared/values/result.js'
-import { claim, forgetUnknown, type Published, publishedBy, release } from './claim.js'
+import { claim, forgetUnknown, publishedBy, release } from './claim.js'
 import { forgetOldFlows } from './flows.js'
 import { chainProblems, staleChains, unpublishChains } from './iptables.js'
 import { besideListeners } from './listeners.js'
 import { elementProblems, unpublishByOwner } from './nftables.js'
 import { officialRules } from './official.js'
 import type { PortmapConfiguration } from './portmap.schema.js'
-import { backendOf, type PortmapCall, type Publication, publicationProblems, publicationsOf } from './publication.js'
+import {
+  backendOf,
+  type PortmapCall,
+  type Publication,
+  type Published,
+  publicationProblems,
+  publicationsOf,
+} from './publication.js'
 import { sharedPrefixes } from './tables.js'
 
 /** Ports of the host that lead to a container. */
@@ -92,7 +100,8 @@ function publishAll(call: PortmapCall, publications: readonly Publication[]): vo
 /** Packets from 127.0.0.1 may leave by the container's link: the kernel has such a switch for IPv4 only. */
 function letLoopbackOut(host: Host, { family, address, masquerade }: Publication): void {
   if (family === 'ip6' || masquerade === 'none') return
-  const link = linkTowards(host, address)
+  const parsed = parseAddress(address)
+  const link = parsed && host.observer.linkTo(parsed)
   if (link !== undefined) host.apply([sysctl({ key: `net/ipv4/conf/${link}/route_localnet`, value: '1' })])
 }
 

@@ -1,5 +1,6 @@
-import type { Attachment, Call } from '../../shared/program/plugin.js'
+import type { Call } from '../../shared/program/plugin.js'
 import { formatAddress, formatCidr, networkOf, parseAddress, parseCidr } from '../../shared/values/address.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import type { PortMapping, PortmapConfiguration } from './portmap.schema.js'
 
@@ -7,6 +8,16 @@ export type PortmapCall = Call<PortmapConfiguration>
 export type Family = 'ip' | 'ip6'
 export type Protocol = 'tcp' | 'udp' | 'sctp'
 export type Backend = 'nftables' | 'iptables'
+
+/** What is known of an attachment's published ports, enough to remove them; its record tells whether their owner is dead. */
+export interface Published {
+  readonly backend: Backend
+  readonly publications: readonly Publication[]
+  /** iptables: the mark that asks for masquerade. */
+  readonly mark?: { readonly bit: number } | { readonly chain: string }
+  /** Other interfaces of the same container that wait for the same ports. */
+  readonly heirs?: readonly Attachment[]
+}
 
 /** One port of the host that leads to one of the container. */
 export interface Port {

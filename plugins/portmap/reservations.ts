@@ -1,5 +1,5 @@
 import { readdirSync, statSync } from 'node:fs'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { cgroupsOf, commandOf, holdersOf, ifThere, openFiles, parentOf } from './processes.js'
 
 /** A process that has a socket open. */

@@ -8,11 +8,12 @@ import {
   setUp,
   sysctl,
 } from '../../shared/net/ip.js'
-import { type Eyes, type ObservedLink, observeRoutes } from '../../shared/net/observe.js'
 import { hostEndOf } from '../../shared/net/veth.js'
+import type { Machine } from '../../shared/plan/machine.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { firstOf, formatCidr, networkOf, parseCidr, widthOf } from '../../shared/values/address.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { IpConfiguration, Result, Route } from '../../shared/values/result.js'
 
 /** An address of the container, and the host's address that it sends everything to. */
@@ -81,11 +82,11 @@ export function containerEnd({ link, netns }: At & { netns: string }, ips: reado
 
 /** What differs at the host's end from what prevResult says of it. */
 export function hostEndDifferences(
-  eyes: Eyes,
+  host: Pick<Machine, 'observer'>,
   expected: { prevResult: Result; addresses: readonly string[]; link: ObservedLink },
 ): readonly Problem[] {
   const { prevResult, addresses, link } = expected
-  const end = hostEndOf(eyes, link, prevResult)
+  const end = hostEndOf(host, link, prevResult)
   if (!end) {
     const names = prevResult.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name)
     return [{ path: 'prevResult.interfaces', value: names, expected: `the other end of ${link.ifname}` }]
@@ -96,7 +97,7 @@ export function hostEndDifferences(
     .filter(({ address }) => addresses.includes(address))
     .flatMap(({ gateway }) => gateway ?? [])
   const missing = distinct(gateways).filter((gateway) => !present.includes(gateway))
-  const routed = new Set(observeRoutes(eyes).flatMap(({ dst, dev }) => (dev === name ? [dst] : [])))
+  const routed = new Set(host.observer.routes().flatMap(({ dst, dev }) => (dev === name ? [dst] : [])))
   const unrouted = addresses.map(hostPart).filter((address) => !routed.has(address))
   return [
     ...missing.map((expected): Problem => ({ path: `interface ${name} addresses`, value: present, expected })),

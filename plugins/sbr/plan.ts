@@ -1,4 +1,3 @@
-import type { NumberedRoute, Routing } from '../../shared/net/observe.js'
 import {
   addSourceRule,
   deleteSourceRule,
@@ -16,8 +15,10 @@ import {
   takeRoute,
   wordsOf,
 } from '../../shared/net/routing.js'
+import type { Routing } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { contains, formatCidr, networkOf, parseAddress, parseCidr } from '../../shared/values/address.js'
+import type { NumberedRoute } from '../../shared/values/observe.schema.js'
 import type { IpConfiguration } from '../../shared/values/result.js'
 import type { SbrConfiguration } from './sbr.schema.js'
 

@@ -3,14 +3,16 @@ import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } f
 import { throwDifferences } from '../../shared/net/interface.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { compareNetns, livingNetns, netnsAt, requireNetns } from '../../shared/net/netns.js'
-import { type ObservedLink, observeLink, observeRouting, type Routing } from '../../shared/net/observe.js'
 import { features } from '../../shared/net/probe.js'
 import { deleteSourceRule, destinationOf, reservedTables, type SourceRule, tableOf } from '../../shared/net/routing.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
+import type { Routing } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { type Attachment, type Call, definePlugin } from '../../shared/program/plugin.js'
+import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import { parseAddress } from '../../shared/values/address.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, type IpConfiguration } from '../../shared/values/result.js'
 import { bare, planSteering, type Steering, steer, unsteerRoutes, unsteerRules } from './plan.js'
 import type { SbrConfiguration } from './sbr.schema.js'
@@ -36,8 +38,8 @@ export default definePlugin<SbrConfiguration>({
     const netns = requireNetns(environment.netns)
     alone(host, netns, () => {
       undo(host, attachment, netns)
-      const link = requireLink(observeLink(host, ifName, netns), ifName)
-      const routing = config.table === undefined ? observeRouting(host, netns) : { rules: [], routes: [] }
+      const link = requireLink(host.observer.link(ifName, netns), ifName)
+      const routing = config.table === undefined ? host.observer.routing(netns) : { rules: [], routes: [] }
       const steering = planSteering(routing, { ifName, ips: ipsOf(call), config })
       writeRecord<Steering>(host, recordKind, attachment, steering, { netns: netnsAt(host, netns, link) })
       host.apply(steer(netns, steering))
@@ -92,7 +94,7 @@ function alone(host: Host, netns: string, body: () => void): void {
  */
 function undo(host: Host, attachment: Attachment, netns: string): boolean {
   const record = readRecord<Steering>(host, recordKind, attachment)
-  const lookInside = () => observeLink(host, attachment.ifName, netns)
+  const lookInside = () => host.observer.link(attachment.ifName, netns)
   if (!record || compareNetns(host, record.netns, netns, lookInside) !== 'same') return false
   host.sweep(unsteerRules(netns, record.data))
   try {
@@ -109,9 +111,9 @@ function officialRules(
   host: Host,
   { netns, ifName, config }: { netns: string; ifName: string; config: SbrConfiguration },
 ): readonly Operation[] {
-  const own = observeLink(host, ifName, netns)?.addr_info.map(({ local = '' }) => local) ?? []
+  const own = host.observer.link(ifName, netns)?.addr_info.map(({ local = '' }) => local) ?? []
   if (own.length === 0) return []
-  return rulesOf(observeRouting(host, netns))
+  return rulesOf(host.observer.routing(netns))
     .filter(({ from, table }) => own.includes(from) && (config.table === undefined || config.table === table))
     .map((rule) => deleteSourceRule(netns, rule))
 }
@@ -135,7 +137,7 @@ function ipsOf({ environment, prevResult = emptyResult }: SbrCall): readonly IpC
 function differences(call: SbrCall): readonly Problem[] {
   const { host, environment, attachment, config } = call
   const netns = requireNetns(environment.netns)
-  const routing = observeRouting(host, netns)
+  const routing = host.observer.routing(netns)
   const record = readRecord<Steering>(host, recordKind, attachment)?.data
   const rules = rulesOf(routing)
   const problems = ipsOf(call).flatMap(({ address }) => {

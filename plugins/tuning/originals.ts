@@ -1,9 +1,8 @@
+import type { Netns } from '../../shared/exec/records.js'
 import {
   asState,
   clearDrafts,
   systemStateFiles as files,
-  isAbsent,
-  messageOf,
   namesIn,
   parseState,
   readState,
@@ -12,12 +11,13 @@ import {
   Unusable,
   whyUnusable,
 } from '../../shared/exec/state.js'
-import { compareNetns, inodeOf, type Netns } from '../../shared/net/netns.js'
-import type { ObservedLink } from '../../shared/net/observe.js'
+import { compareNetns, inodeOf } from '../../shared/net/netns.js'
 import type { Host } from '../../shared/plan/host.js'
-import type { Attachment } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { macOf } from '../../shared/values/checks.js'
+import { isAbsent, messageOf } from '../../shared/values/errno.js'
 import { asCniError, CniError, codes } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { isRestorable } from './sysctls.js'
 
 /** What of a link can be tuned; absent is left as it is. */

@@ -2,13 +2,13 @@ import { throwDifferences } from '../../shared/net/interface.js'
 import { setLink, sysctl } from '../../shared/net/ip.js'
 import { insideTools, requireForAdd } from '../../shared/net/needs.js'
 import { livingNetns, netnsAt, requireNetns } from '../../shared/net/netns.js'
-import { observeLink } from '../../shared/net/observe.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
-import { type Operation, quoted } from '../../shared/plan/operation.js'
+import type { Operation } from '../../shared/plan/operation.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import { macOf } from '../../shared/values/checks.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
+import { quoted } from '../../shared/values/token.js'
 import { look, type Present } from './look.js'
 import {
   type Attributes,
@@ -114,7 +114,7 @@ export default definePlugin<TuningConfiguration>({
 
 /** The link is looked at where only it can tell. */
 function areThere(host: Host, originals: Originals, { link, netns }: At): boolean {
-  return areOf(host, originals, netns, () => observeLink(host, link, netns))
+  return areOf(host, originals, netns, () => host.observer.link(link, netns))
 }
 
 interface Wanted {

@@ -1,5 +1,4 @@
 import { type At, deleteAddress, ensureAddress, setLink } from '../../shared/net/ip.js'
-import type { NumberedRoute, ObservedLink, Routing } from '../../shared/net/observe.js'
 import {
   destinationOf,
   hasGateway,
@@ -12,7 +11,9 @@ import {
   tableOf,
   wordsOf,
 } from '../../shared/net/routing.js'
+import type { Routing } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
+import type { NumberedRoute, ObservedLink } from '../../shared/values/observe.schema.js'
 
 /** What an interface loses when it changes its VRF, because the kernel takes it down and up: to be given again. */
 export interface Kept {

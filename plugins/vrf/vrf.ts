@@ -4,13 +4,15 @@ import { throwDifferences } from '../../shared/net/interface.js'
 import { addLink, deleteLink, setUp } from '../../shared/net/ip.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { compareNetns, livingNetns, netnsAt, requireNetns } from '../../shared/net/netns.js'
-import { type ObservedLink, observeLinks, observeRouting, type Routing } from '../../shared/net/observe.js'
 import { features } from '../../shared/net/probe.js'
 import { freeTables, tablesInUse } from '../../shared/net/routing.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
+import type { Routing } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { type Attachment, type Call, definePlugin } from '../../shared/program/plugin.js'
+import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult } from '../../shared/values/result.js'
 import { enclose, give, inTable, type Kept, keptOf, leave, tableOfVrf } from './enclosure.js'
 import type { VrfConfiguration } from './vrf.schema.js'
@@ -83,10 +85,10 @@ function recordIn(
 function enter({ config, host, environment, attachment }: VrfCall, netns: string): void {
   const { ifName } = environment
   const vrfname = config.vrfname
-  const links = observeLinks(host, netns)
+  const links = host.observer.links(netns)
   const link = requireLink(links, ifName, vrfname)
   const existing = existingTable(links, config)
-  const routing = observeRouting(host, netns)
+  const routing = host.observer.routing(netns)
   const table = existing ?? chooseTable(config, links, routing)
   const isInside = link.master === vrfname
   const earlier = recordIn(host, attachment, { netns, links })?.kept
@@ -117,7 +119,7 @@ function create(at: { link: string; netns: string }, table: number): readonly Op
  * has given back all yet, wherever the interface is by now. What cannot be given back is only told of.
  */
 function exit(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving): void {
-  const links = observeLinks(host, netns)
+  const links = host.observer.links(netns)
   const record = recordIn(host, attachment, { netns, links })
   if (isKnown && !record) return
   const at = { link: attachment.ifName, netns }
@@ -176,7 +178,7 @@ function chooseTable({ table }: VrfConfiguration, links: readonly ObservedLink[]
 
 function differences({ config, host, environment }: VrfCall): readonly Problem[] {
   const { vrfname, table } = config
-  const links = observeLinks(host, requireNetns(environment.netns))
+  const links = host.observer.links(requireNetns(environment.netns))
   const device = links.find(({ ifname }) => ifname === vrfname)
   const actual = device && tableOfVrf(device)
   if (actual === undefined) {

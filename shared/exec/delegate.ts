@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { CniError, codes } from '../values/errors.js'
-import type { Run } from './run.js'
+import type { Run } from './command.js'
 
 /** A delegate found on CNI_PATH. `own`: it is this very program, so it can run in this process. */
 export interface Found {

@@ -1,5 +1,5 @@
 import { fstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { errnoOf } from './state.js'
+import { errnoOf } from '../values/errno.js'
 
 /**
  * The processes that hold a lock of flock(2) on a file that we have open, each as "command (pid)"; none where /proc does not show them. A

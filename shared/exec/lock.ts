@@ -1,12 +1,11 @@
 import { closeSync, constants, fstatSync, openSync, rmdirSync, statSync, unlinkSync } from 'node:fs'
-import type { Kernel } from '../netlink/kernel.js'
-import type { Host } from '../plan/host.js'
 import { namespaceFile } from '../system/namespaces.js'
+import { errnoOf, messageOf } from '../values/errno.js'
 import { CniError, codes } from '../values/errors.js'
+import type { Run } from './command.js'
 import { makeDirectories } from './directories.js'
 import { holdersOf } from './holders.js'
-import type { Run } from './run.js'
-import { errnoOf, messageOf, stateRoot } from './state.js'
+import { stateRoot } from './state.js'
 import { firstLine } from './stderr.js'
 
 /** Status of `flock -E` for "still held by somebody else at the deadline", apart from its own failures. */
@@ -28,7 +27,7 @@ export function withLock<T>(path: string, body: () => T, options: LockOptions): 
  * nothing changes, so nothing is locked.
  * @throws as withLock
  */
-export function withOwnLock<T>(host: Host, name: string, body: () => T): T {
+export function withOwnLock<T>(host: LockHost & Speaking, name: string, body: () => T): T {
   if (host.dryRun) return body()
   const path = `${stateRoot}/${name}`
   return holding(path, body, { host, open: () => openOwn(path, ours) })
@@ -40,7 +39,7 @@ export function withOwnLock<T>(host: Host, name: string, body: () => T): T {
  * too, can keep that lock.
  * @throws as withLock
  */
-export function aloneIn<T>(host: Host, netns: string, body: () => T, { official = false } = {}): T {
+export function aloneIn<T>(host: LockHost & Speaking, netns: string, body: () => T, { official = false } = {}): T {
   if (host.dryRun) return body()
   const { dev, ino } = statSync(namespaceFile(netns))
   const path = `${stateRoot}/netns-${dev}-${ino}.lock`
@@ -48,12 +47,23 @@ export function aloneIn<T>(host: Host, netns: string, body: () => T, { official 
   return holding(path, inside, { host, open: () => openOwn(path, ours), isTemporary: true })
 }
 
+/** What locks ask of the machine a plugin works on (plan/host.ts). */
+export interface LockHost {
+  readonly run: Run
+  readonly observer: { readonly tryLock: (fd: number) => boolean }
+}
+
 export interface LockOptions {
-  readonly host: { readonly run: Run; readonly kernel?: Pick<Kernel, 'tryLock'> | undefined }
+  readonly host: LockHost
   /** How long to wait for another holder. */
   readonly seconds?: number
   /** What it means, and what to do, when somebody else has the lock at the deadline. */
   readonly purpose?: { readonly message: string; readonly fix: string }
+}
+
+interface Speaking {
+  readonly dryRun: boolean
+  readonly warn: (text: string) => void
 }
 
 /** A lock that is held as long as any process has the open file. */
@@ -105,7 +115,7 @@ function locked(path: string, { open, ...options }: Opening): number {
   }
 }
 
-function besideOfficial<T>(host: Host, netns: string, body: () => T): T {
+function besideOfficial<T>(host: LockHost & Speaking, netns: string, body: () => T): T {
   let fd: number | undefined
   try {
     fd = open(namespaceFile(netns), constants.O_RDONLY)
@@ -182,7 +192,7 @@ function remove(path: string): void {
 
 /** Waits for a lock on an open file. @throws code 11 at the deadline, 100 or 101 when flock fails */
 function take(fd: number, path: string, { host, seconds = 60, purpose }: LockOptions): void {
-  if (host.kernel?.tryLock(fd)) return
+  if (host.observer.tryLock(fd)) return
   const argv = ['flock', '-x', '-w', String(seconds), '-E', String(HELD), '3'] as const
   const { status, signal, stderr, failure } = host.run({ argv, fds: [fd], seconds: seconds + 5 })
   if (status === 0) return

@@ -1,15 +1,11 @@
 import { shapes } from 'podwire:shapes'
-import type { Netns } from '../net/netns.js'
-import type { Host } from '../plan/host.js'
-import type { Attachment } from '../program/plugin.js'
 import { accept } from '../values/accept.js'
+import type { Attachment } from '../values/attachment.js'
+import { errnoOf, isAbsent, messageOf } from '../values/errno.js'
 import { asCniError, CniError, codes } from '../values/errors.js'
 import { attachmentHash } from '../values/names.js'
 import {
   clearDrafts,
-  errnoOf,
-  isAbsent,
-  messageOf,
   namesIn,
   parseState,
   printState,
@@ -23,6 +19,20 @@ import {
 import type { Writing } from './writable.js'
 
 /**
+ * What a record says of a network namespace. Its path leads to another one when a runtime makes a container anew, and its inode is
+ * another's as soon as it is gone: the kernel uses numbers again at once.
+ */
+export interface Netns {
+  readonly path: string
+  readonly boot?: string
+  readonly inode?: number
+  /** The number no other namespace of this boot ever has (SO_NETNS_COOKIE, Linux 5.14). */
+  readonly cookie?: string
+  /** The attachment's link inside: what tells namespaces apart where there is no cookie. */
+  readonly link?: { readonly index: number; readonly mac: string }
+}
+
+/**
  * What DEL and GC need to know about an attachment and nobody else keeps: the keys of its rules. Written before the
  * rules are made, removed after they are gone, on a file system that a reboot empties together with the kernel's rules:
  * so a rule of ours always has a record, whatever was killed in between. `Data` must be JSON, as records.schema.ts has it.
@@ -34,12 +44,20 @@ export interface Entry<Data> {
   readonly data: Data
 }
 
+/** What records ask of the machine a plugin works on (plan/host.ts). */
+export interface RecordHost {
+  readonly dryRun: boolean
+  readonly change: (description: string, body: () => void) => void
+  readonly warn: (text: string) => void
+  readonly journal: { readonly note: (undo: () => readonly CniError[]) => void }
+}
+
 /**
  * Notes what an ADD is about to make; taken back when the ADD fails. A record that is written again stays one of its namespace. `kind` is the plugin's name; records that are looked
  * for by something else than their network lie in a `folder` of that name.
  */
 export function writeRecord<Data>(
-  host: Host,
+  host: RecordHost,
   kind: string,
   attachment: Attachment,
   data: Data,
@@ -63,7 +81,7 @@ export function writeRecord<Data>(
 }
 
 export function readRecord<Data>(
-  host: Host,
+  host: RecordHost,
   kind: string,
   attachment: Attachment,
   folder = attachment.network,
@@ -72,7 +90,12 @@ export function readRecord<Data>(
 }
 
 /** Removes a record, and what an ADD that was killed while it wrote may have left of it. */
-export function removeRecord(host: Host, kind: string, attachment: Attachment, folder = attachment.network): void {
+export function removeRecord(
+  host: RecordHost,
+  kind: string,
+  attachment: Attachment,
+  folder = attachment.network,
+): void {
   const file = fileOf(kind, attachment, folder)
   host.change(`forget ${file}`, () => {
     remove(host, file)
@@ -81,13 +104,13 @@ export function removeRecord(host: Host, kind: string, attachment: Attachment, f
 }
 
 /** The same in every folder: for who cannot know in which there are some. */
-export function removeEverywhere(host: Host, kind: string, attachment: Attachment): void {
+export function removeEverywhere(host: RecordHost, kind: string, attachment: Attachment): void {
   for (const folder of listed(host, `${stateRoot}/${kind}`)) removeRecord(host, kind, attachment, folder)
 }
 
 /** The records of one network that no valid attachment owns: what GC removes. Half-written ones go at once. */
 export function staleRecords<Data>(
-  host: Host,
+  host: RecordHost,
   kind: string,
   network: string,
   valid: readonly { containerID: string; ifname: string }[],
@@ -106,7 +129,7 @@ export function recordWritings(network: string, ...kinds: readonly string[]): re
 }
 
 /** Every record of one network, or in one folder. */
-export function allRecords<Data>(host: Host, kind: string, folder: string): readonly Entry<Data>[] {
+export function allRecords<Data>(host: RecordHost, kind: string, folder: string): readonly Entry<Data>[] {
   const directory = directoryOf(kind, folder)
   return listed(host, directory)
     .map((name) => read<Data>(host, kind, `${directory}/${name}`))
@@ -114,7 +137,7 @@ export function allRecords<Data>(host: Host, kind: string, folder: string): read
 }
 
 /** Every record of a kind, whatever its network: for what attachments of different networks compete for. */
-export function recordsOfAllNetworks<Data>(host: Host, kind: string): readonly Entry<Data>[] {
+export function recordsOfAllNetworks<Data>(host: RecordHost, kind: string): readonly Entry<Data>[] {
   return listed(host, `${stateRoot}/${kind}`).flatMap((network) => allRecords<Data>(host, kind, network))
 }
 
@@ -152,7 +175,7 @@ function put(kind: string, file: string, entry: Entry<unknown>): void {
   }
 }
 
-function remove(host: Host, file: string): void {
+function remove(host: RecordHost, file: string): void {
   try {
     files.unlinkSync(file)
   } catch (thrown) {
@@ -163,7 +186,7 @@ function remove(host: Host, file: string): void {
   }
 }
 
-function clear(host: Host, prefix: string): void {
+function clear(host: RecordHost, prefix: string): void {
   try {
     clearDrafts(files, { directory: draftDirectory, prefix })
   } catch (thrown) {
@@ -171,7 +194,7 @@ function clear(host: Host, prefix: string): void {
   }
 }
 
-function listed(host: Host, directory: string): readonly string[] {
+function listed(host: RecordHost, directory: string): readonly string[] {
   try {
     // podwire 0.1.0 wrote its drafts beside the records.
     return namesIn(files, directory).filter((name) => !name.endsWith('.new'))
@@ -182,7 +205,7 @@ function listed(host: Host, directory: string): readonly string[] {
 }
 
 /** An unusable record counts as absent: the slower search by comment then finds the rules. */
-function read<Data>(host: Host, kind: string, file: string): Entry<Data> | undefined {
+function read<Data>(host: RecordHost, kind: string, file: string): Entry<Data> | undefined {
   try {
     const text = readState(files, file)
     return text === undefined ? undefined : (understood(kind, parseState(text)) as Entry<Data>)
@@ -192,7 +215,7 @@ function read<Data>(host: Host, kind: string, file: string): Entry<Data> | undef
   }
 }
 
-function skip(host: Host, path: string, why: string): void {
+function skip(host: RecordHost, path: string, why: string): void {
   host.warn(`podwire: ${path} ${why}: it is skipped; remove it, unless another version of podwire needs it`)
 }
 

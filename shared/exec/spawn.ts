@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { internalBinding } from '../system/binding.js'
-import type { Command, Outcome } from './run.js'
+import type { Command, Outcome } from './command.js'
 
 /** What a process may print in all; the largest answer known, the rules of a node with 100,000 services, is a quarter of it. */
 export const mostBytes = 64 << 20

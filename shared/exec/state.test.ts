@@ -13,10 +13,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lateDisk } from '../testing/power.js'
+import { errnoOf, messageOf } from '../values/errno.js'
 import {
   clearDrafts,
-  errnoOf,
-  messageOf,
   mostBytes,
   namesIn,
   parseState,

@@ -13,6 +13,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs'
+import { errnoOf, isAbsent, messageOf } from '../values/errno.js'
 import { makeDirectories } from './directories.js'
 
 // How every file is read and written that a call leaves for a later one: records, original values, leases, locks. A file may be garbled or
@@ -161,18 +162,6 @@ export function namesIn(files: StateFiles, directory: string): readonly string[]
   }
 }
 
-/** True for an error that says there is nothing at a path. */
-export function isAbsent(thrown: unknown): boolean {
-  const errno = errnoOf(thrown)
-  return errno === 'ENOENT' || errno === 'ENOTDIR'
-}
-
-/** The errno name of a system call's error (ENOENT, ...). */
-export function errnoOf(thrown: unknown): string | undefined {
-  const { errno, code } = (thrown ?? {}) as NodeJS.ErrnoException
-  return nameless[errno ?? 0]?.[0] ?? code
-}
-
 /** Why a file is not used, of what reading it has thrown. @throws what is no matter of the file */
 export function whyUnusable(thrown: unknown): string {
   if (thrown instanceof Unusable) return thrown.message
@@ -180,23 +169,7 @@ export function whyUnusable(thrown: unknown): string {
   return `cannot be read: ${messageOf(thrown)}`
 }
 
-/** The message of an error. A system call's begins with the errno name and says what that means. */
-export function messageOf(thrown: unknown): string {
-  if (!(thrown instanceof Error)) return String(thrown)
-  const { errno, syscall, path } = thrown as NodeJS.ErrnoException
-  const known = nameless[errno ?? 0]
-  return known ? `${known.join(': ')}, ${syscall}${path === undefined ? '' : ` '${path}'`}` : thrown.message
-}
-
 // --- internal
-
-/** Errors of disks that Node has no name for (asm-generic/errno.h). */
-const nameless: Readonly<Record<number, readonly [name: string, meaning: string]>> = {
-  [-37]: ['ENOLCK', 'no locks available'],
-  [-116]: ['ESTALE', 'stale file handle'],
-  [-117]: ['EUCLEAN', 'the file system needs repair'],
-  [-122]: ['EDQUOT', 'disk quota exceeded'],
-}
 
 /** What opening says of files that no other look finds better. */
 const unusable: Readonly<Record<string, string>> = {

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { createRunner, type Run } from './run.js'
+import type { Run } from './command.js'
+import { createRunner } from './run.js'
 import { type Part, runTogether } from './together.js'
 
 const run = createRunner()

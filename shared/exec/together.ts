@@ -1,4 +1,4 @@
-import type { Command, Outcome, Run } from './run.js'
+import type { Command, Outcome, Run } from './command.js'
 
 /** A command among others; those `beside` run while the others do, because neither looks at what the other changes. */
 export interface Part extends Pick<Command, 'argv' | 'stdin'> {

@@ -1,9 +1,10 @@
 import { readdirSync, statSync } from 'node:fs'
-import type { Attachment } from '../program/plugin.js'
+import type { Attachment } from '../values/attachment.js'
+import { errnoOf } from '../values/errno.js'
 import { CniError, codes } from '../values/errors.js'
+import type { Run } from './command.js'
 import { type Held, type LockOptions, takeOwnLock } from './lock.js'
-import type { Run } from './run.js'
-import { errnoOf, stateRoot } from './state.js'
+import { stateRoot } from './state.js'
 
 /**
  * Runtimes that lose patience kill the plugin and nobody else: a tool it has started goes on, and what that does then comes after a DEL that

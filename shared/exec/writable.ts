@@ -1,5 +1,5 @@
 import { accessSync, constants, lstatSync, statfsSync, statSync } from 'node:fs'
-import { messageOf } from './state.js'
+import { messageOf } from '../values/errno.js'
 
 /** A directory that files are written into, and how many of them: each takes an inode and a block. */
 export interface Writing {

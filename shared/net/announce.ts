@@ -3,7 +3,6 @@ import type { Operation } from '../plan/operation.js'
 import { CniError, codes } from '../values/errors.js'
 import { pause } from './carrier.js'
 import { type At, sysctl } from './ip.js'
-import { observeLink } from './observe.js'
 
 /**
  * Settings under which the kernel tells the neighbours who has an address now: by a gratuitous ARP when the link comes up
@@ -33,7 +32,7 @@ export function settle(host: Host, at: At): void {
 export function addressesTaken(host: Host, { link, netns }: At): readonly string[] {
   const end = performance.now() + deadlineMilliseconds
   for (let milliseconds = detectionMilliseconds; ; milliseconds = 30) {
-    const { addr_info = [], flags = [] } = observeLink(host, link, netns) ?? {}
+    const { addr_info = [], flags = [] } = host.observer.link(link, netns) ?? {}
     const failed = addr_info.filter(({ dadfailed }) => dadfailed).map(({ local = '' }) => local)
     const isWaiting = addr_info.some(({ tentative, dadfailed }) => tentative && !dadfailed)
     if (!isWaiting || !flags.includes('LOWER_UP')) return failed

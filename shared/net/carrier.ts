@@ -1,6 +1,5 @@
 import type { Host } from '../plan/host.js'
 import type { At } from './ip.js'
-import { observeLink } from './observe.js'
 
 /**
  * Waits until a link that is up can send: what is sent earlier is refused or lost. Where that does not come to be a warning says so, and
@@ -31,6 +30,6 @@ const deadlineMilliseconds = 5000
 const patience = 16
 
 function carries(host: Host, { link, netns }: At, isPatient: boolean): boolean {
-  const { flags = [], operstate } = observeLink(host, link, netns) ?? {}
+  const { flags = [], operstate } = host.observer.link(link, netns) ?? {}
   return flags.includes('LOWER_UP') && (operstate === 'UP' || (operstate === 'UNKNOWN' && isPatient))
 }

@@ -1,4 +1,4 @@
-import type { Run } from '../exec/run.js'
+import type { Run } from '../exec/command.js'
 import type { Operation } from '../plan/operation.js'
 import { CniError, codes } from '../values/errors.js'
 

@@ -1,9 +1,10 @@
+import type { Machine } from '../plan/machine.js'
 import type { Operation } from '../plan/operation.js'
 import { contains, parseAddress, parseCidr } from '../values/address.js'
 import { CniError, codes, type Problem } from '../values/errors.js'
+import type { ObservedLink } from '../values/observe.schema.js'
 import type { Dns, IpConfiguration, Result, Route } from '../values/result.js'
 import { type At, addAddress, addRoute, setUp, sysctl } from './ip.js'
-import { type Eyes, type ObservedLink, observeLink, observeRoutes } from './observe.js'
 
 /** How a container's interface gets its addresses and routes. */
 export interface Addressing {
@@ -65,7 +66,7 @@ export function addressesOf({ ips, interfaces }: Result, ifName: string): readon
 
 /** What differs between a container's interface and prevResult: its presence, kind, MAC, addresses and routes. */
 export function interfaceDifferences(
-  eyes: Eyes,
+  host: Pick<Machine, 'observer'>,
   expected: { netns: string; ifName: string; prevResult: Result; kind?: string },
 ): { link?: ObservedLink; problems: readonly Problem[] } {
   const { netns, ifName, prevResult, kind } = expected
@@ -77,7 +78,7 @@ export function interfaceDifferences(
       problems: [{ path: 'prevResult.interfaces', value: names, expected: `${ifName} with the sandbox ${netns}` }],
     }
   }
-  const link = observeLink(eyes, ifName, netns)
+  const link = host.observer.link(ifName, netns)
   if (!link) return { problems: [{ path, value: 'none', expected: `a link of this name in ${netns}` }] }
   const problems: Problem[] = []
   const actualKind = link.linkinfo?.info_kind ?? 'none'
@@ -88,7 +89,7 @@ export function interfaceDifferences(
   }
   return {
     link,
-    problems: [...problems, ...addressDifferences(link, prevResult, path), ...routeDifferences(eyes, expected)],
+    problems: [...problems, ...addressDifferences(link, prevResult, path), ...routeDifferences(host, expected)],
   }
 }
 
@@ -139,11 +140,11 @@ function addressDifferences(link: ObservedLink, { ips }: Result, path: string): 
 
 /** Only the routes prevResult lists, in the table it names; the official suite looks into the main table alone. */
 function routeDifferences(
-  eyes: Eyes,
+  host: Pick<Machine, 'observer'>,
   { netns, prevResult }: { netns: string; prevResult: Result },
 ): readonly Problem[] {
   if (prevResult.routes.length === 0) return []
-  const actual = observeRoutes(eyes, netns)
+  const actual = host.observer.routes(netns)
   const missing = prevResult.routes.filter((route) => {
     const dst = printedDestination(route.dst)
     const family = route.dst.includes(':') ? 6 : 4

@@ -1,9 +1,9 @@
-import type { Run } from '../exec/run.js'
+import type { Run } from '../exec/command.js'
 import { excerpt, reasonOf } from '../exec/stderr.js'
+import type { Host } from '../plan/host.js'
 import type { Operation } from '../plan/operation.js'
 import { CniError, codes } from '../values/errors.js'
 import { nftFamily } from './nft.js'
-import type { Eyes } from './observe.js'
 
 /** The `-legacy` ones name the older of two kernel interfaces where the plain ones speak to the newer. */
 export type IptablesTool = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
@@ -15,7 +15,7 @@ export function iptablesTool(address: string): 'iptables' | 'ip6tables' {
 }
 
 /** True where the older of two kernel interfaces has a table: the kernel lists them, per network namespace. */
-export function usesLegacy({ files }: Eyes, family: 'ip' | 'ip6', table: string): boolean {
+export function usesLegacy({ files }: Pick<Host, 'files'>, family: 'ip' | 'ip6', table: string): boolean {
   try {
     return files.read(`/proc/net/${family}_tables_names`).split('\n').includes(table)
   } catch (thrown) {
@@ -25,12 +25,16 @@ export function usesLegacy({ files }: Eyes, family: 'ip' | 'ip6', table: string)
 }
 
 /** A table of the older interface, where that has it; where it is the only one, its tool has the plain name. */
-export function legacyTable(eyes: Eyes, family: 'ip' | 'ip6', table: string): SavedTable | undefined {
-  if (!usesLegacy(eyes, family, table)) return undefined
+export function legacyTable(
+  host: Pick<Host, 'files' | 'run'>,
+  family: 'ip' | 'ip6',
+  table: string,
+): SavedTable | undefined {
+  if (!usesLegacy(host, family, table)) return undefined
   const plain = plainTools[family]
   const legacy = `${plain}-legacy` as const
-  const saved = readRules(eyes.run, legacy, table)
-  return saved ? { tool: legacy, saved } : { tool: plain, saved: savedRules(eyes.run, plain, table) }
+  const saved = readRules(host.run, legacy, table)
+  return saved ? { tool: legacy, saved } : { tool: plain, saved: savedRules(host.run, plain, table) }
 }
 
 /** A change of one table, as iptables' own words; neighbours of one table become one iptables-restore transaction. */

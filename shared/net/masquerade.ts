@@ -1,23 +1,16 @@
 import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
+import type { Element } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
-import { type Operation, quoted } from '../plan/operation.js'
-import type { Attachment } from '../program/plugin.js'
+import type { Operation } from '../plan/operation.js'
+import { askNft, listElements } from '../tools/nft.js'
 import { formatCidr, networkOf, parseCidr } from '../values/address.js'
+import type { Attachment } from '../values/attachment.js'
 import type { Problem } from '../values/errors.js'
 import { officialComment, officialName, ownerComment } from '../values/names.js'
+import { quoted } from '../values/token.js'
 import { hasChain, type IptablesTool, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
 import type { Needs } from './needs.js'
-import {
-  addElement,
-  askNft,
-  declare,
-  declareChain,
-  deleteElement,
-  type Element,
-  listElements,
-  nft,
-  nftFamily,
-} from './nft.js'
+import { addElement, declare, declareChain, deleteElement, nft, nftFamily } from './nft.js'
 import { removeUnusedChains } from './nft-chains.js'
 import { missingElements } from './nft-elements.js'
 import { backendNeeds } from './probe.js'

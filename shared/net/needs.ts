@@ -1,8 +1,8 @@
 import { accessSync, constants } from 'node:fs'
 import { hasProgram } from '../exec/run.js'
-import { messageOf } from '../exec/state.js'
 import { type Writing, writeObstacles } from '../exec/writable.js'
 import type { Host } from '../plan/host.js'
+import { messageOf } from '../values/errno.js'
 import { asCniError, CniError, codes } from '../values/errors.js'
 import { type Feature, missingFeatures } from './probe.js'
 
@@ -37,10 +37,9 @@ export function requireForAdd(host: Host, ...parts: readonly Needs[]): void {
   ])
 }
 
-/** The tools by which what is in a container is done where the kernel cannot be asked (netlink/kernel.ts). */
-export function insideTools({ kernel }: Pick<Host, 'kernel'>): readonly string[] {
-  const isAsked = kernel !== undefined && kernel.has('lo') !== 'unknown'
-  return isAsked ? [] : ['nsenter', 'ip']
+/** The tools by which what is in a container is done where the kernel cannot be asked (netlink/driver.ts). */
+export function insideTools({ executor }: Pick<Host, 'executor'>): readonly string[] {
+  return executor.isDirect() ? [] : ['nsenter', 'ip']
 }
 
 /** The settings by which the host forwards, as far as they have to be written yet. */

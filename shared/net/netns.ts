@@ -1,7 +1,9 @@
 import { statSync } from 'node:fs'
+import type { Netns } from '../exec/records.js'
+import type { Machine } from '../plan/machine.js'
 import { namespaceAt, namespaceFile, type Opened, openNamespace } from '../system/namespaces.js'
 import { CniError, codes } from '../values/errors.js'
-import { bootID, type Eyes, type ObservedLink } from './observe.js'
+import type { ObservedLink } from '../values/observe.schema.js'
 
 /**
  * Whether a path leads to a network namespace: `gone` when nothing is there (any more). From then on the path stands for that namespace, in
@@ -31,26 +33,12 @@ export function livingNetns(path: string): string | undefined {
   return path !== '' && netnsState(path) === 'present' && !unusable(path) ? path : undefined
 }
 
-/**
- * What a record says of a network namespace. Its path leads to another one when a runtime makes a container anew, and its inode is
- * another's as soon as it is gone: the kernel uses numbers again at once.
- */
-export interface Netns {
-  readonly path: string
-  readonly boot?: string
-  readonly inode?: number
-  /** The number no other namespace of this boot ever has (SO_NETNS_COOKIE, Linux 5.14). */
-  readonly cookie?: string
-  /** The attachment's link inside: what tells namespaces apart where there is no cookie. */
-  readonly link?: { readonly index: number; readonly mac: string }
-}
-
 /** The namespace at a path, for a record. */
-export function netnsAt(eyes: Eyes, path: string, link?: ObservedLink): Netns {
-  const [cookie, inode] = [eyes.kernel?.cookie(path), inodeOf(path)]
+export function netnsAt(host: Pick<Machine, 'observer'>, path: string, link?: ObservedLink): Netns {
+  const [cookie, inode] = [host.observer.cookie(path), inodeOf(path)]
   return {
     path,
-    boot: bootID(eyes),
+    boot: host.observer.bootID(),
     ...(inode === undefined ? {} : { inode }),
     ...(cookie === undefined ? {} : { cookie }),
     ...(link ? { link: { index: link.ifindex, mac: link.address ?? '' } } : {}),
@@ -63,18 +51,18 @@ export function netnsAt(eyes: Eyes, path: string, link?: ObservedLink): Netns {
  * @param lookInside the attachment's link at the path
  */
 export function compareNetns(
-  eyes: Eyes,
+  host: Pick<Machine, 'observer'>,
   recorded: Netns | undefined,
   path: string,
   lookInside: () => ObservedLink | undefined = () => undefined,
 ): 'same' | 'other' | 'unknown' {
   if (recorded?.boot === undefined) return 'unknown'
-  if (recorded.boot !== bootID(eyes)) return 'other'
+  if (recorded.boot !== host.observer.bootID()) return 'other'
   const isThere = () => recorded.inode !== undefined && inodeOf(path) === recorded.inode
   if (!isThere()) return 'other'
   namespaceAt(path)
   if (!isThere()) return 'other'
-  const cookie = recorded.cookie === undefined ? undefined : eyes.kernel?.cookie(path)
+  const cookie = recorded.cookie === undefined ? undefined : host.observer.cookie(path)
   if (cookie !== undefined) return cookie === recorded.cookie ? 'same' : 'other'
   const link = recorded.link && lookInside()
   const isSame = link?.ifindex === recorded.link?.index && (link?.address ?? '') === recorded.link?.mac

@@ -1,6 +1,6 @@
-import type { Run } from '../exec/run.js'
-import { apply, type Hands } from '../plan/apply.js'
+import { apply } from '../plan/apply.js'
 import type { Host } from '../plan/host.js'
+import type { Machine } from '../plan/machine.js'
 import type { Operation } from '../plan/operation.js'
 import { CniError } from '../values/errors.js'
 import { addLink } from './ip.js'
@@ -49,15 +49,9 @@ export function childOf(kind: string, attributes: readonly string[]): Feature {
  * Tries each feature the way an ADD goes, in a network namespace that ends with the trial.
  * @returns what is missing, and why
  */
-export function missingFeatures(
-  { run, files, kernel }: Pick<Host, 'run' | 'files' | 'kernel'>,
-  wanted: readonly Feature[],
-): readonly string[] {
+export function missingFeatures({ executor }: Pick<Host, 'executor'>, wanted: readonly Feature[]): readonly string[] {
   if (wanted.length === 0) return []
-  const tried = kernel?.aside((inside) => wanted.flatMap((feature) => missing(feature, { run, files, kernel: inside })))
-  if (tried !== undefined) return tried
-  const aside: Run = (command) => run({ ...command, argv: ['unshare', '--net', ...command.argv] })
-  return wanted.flatMap((feature) => missing(feature, { run: aside, files }))
+  return executor.aside((inside) => wanted.flatMap((feature) => missing(feature, inside)))
 }
 
 // --- internal
@@ -66,9 +60,9 @@ function plain(tool: Operation['tool'], words: string): Operation {
   return { tool, argv: words.split(' '), why: 'use it' }
 }
 
-function missing({ name, operations }: Feature, hands: Hands): readonly string[] {
+function missing({ name, operations }: Feature, machine: Machine): readonly string[] {
   try {
-    apply(operations, hands, () => undefined)
+    apply(operations, machine, () => undefined)
     return []
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown

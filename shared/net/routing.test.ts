@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { render } from '../plan/render.js'
-import type { NumberedRoute } from './observe.js'
+import type { NumberedRoute } from '../values/observe.schema.js'
 import {
   addSourceRule,
   freeTables,

@@ -1,6 +1,7 @@
+import type { Routing } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
+import type { NumberedRoute } from '../values/observe.schema.js'
 import { type At, ip } from './ip.js'
-import type { NumberedRoute, Routing } from './observe.js'
 
 /** The words of a route behind `ip route VERB`, without its table: a value that can be kept and put into any table. */
 export type RouteWords = readonly string[]

@@ -1,6 +1,6 @@
-import type { ListedChain } from '../net/nft-chains.js'
+import type { ListedChain } from '../plan/observer.js'
 import type { Ask } from './look.js'
-import { attributesOf, flag } from './netlink.js'
+import { attributesOf, flag } from './message.js'
 
 /** Every chain of nftables in the namespace at hand, as linux/netfilter/nf_tables.h has it. Undefined where the kernel cannot say. */
 export function listedChains(ask: Ask): readonly ListedChain[] | undefined {

@@ -1,10 +1,10 @@
 import { closeSync } from 'node:fs'
-import { type Element, ownTable } from '../net/nft.js'
+import { type Element, ownTable } from '../plan/element.js'
 import type { Operation } from '../plan/operation.js'
-import { unquoted } from '../plan/render.js'
 import type { Libc } from '../system/libc.js'
 import { outlive } from '../system/outlive.js'
 import { parseAddress } from '../values/address.js'
+import { unquoted } from '../values/token.js'
 import { addressBytes, isMapped } from './address.js'
 import {
   type Attribute,
@@ -21,7 +21,7 @@ import {
   type Request,
   send,
   sizeOf,
-} from './netlink.js'
+} from './message.js'
 
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes. Tables,
 // chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.

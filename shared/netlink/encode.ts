@@ -1,8 +1,8 @@
 import type { Operation } from '../plan/operation.js'
-import { unquoted } from '../plan/render.js'
 import { parseAddress, parseCidr } from '../values/address.js'
+import { unquoted } from '../values/token.js'
 import { addressBytes, families, isMapped } from './address.js'
-import { type Attribute, attribute, flag, half, type Request, request, word } from './netlink.js'
+import { type Attribute, attribute, flag, half, type Request, request, word } from './message.js'
 
 /** What encoding has to look up in the namespace at hand. */
 export interface View {

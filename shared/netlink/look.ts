@@ -1,3 +1,4 @@
+import type { Unknown } from '../plan/netlink.js'
 import { type Address, formatAddress } from '../values/address.js'
 import type { ObservedLink } from '../values/observe.schema.js'
 import { addressBytes, addressFrom, families } from './address.js'
@@ -13,13 +14,10 @@ import {
   RTN_UNICAST,
   vlan,
 } from './encode.js'
-import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request } from './netlink.js'
+import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request } from './message.js'
 
 /** Asks the kernel of the namespace at hand; undefined when the socket does not work. */
 export type Ask = (request: Request) => Answer | undefined
-
-/** What a look cannot tell by itself: `ip` must be asked. */
-export type Unknown = 'unknown'
 
 /**
  * A link with its addresses, in the form of `ip -j -d addr show`, as far as podwire reads that (observe.schema.ts); undefined when there

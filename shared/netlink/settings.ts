@@ -1,7 +1,7 @@
 import { families } from './address.js'
 import { link, linkHeader } from './encode.js'
 import { type Ask, linkHeaderBytes, linkOf } from './look.js'
-import { type Attribute, attribute, attributesOf, request } from './netlink.js'
+import { type Attribute, attribute, attributesOf, request } from './message.js'
 
 // Settings below /proc/sys/net by rtnetlink: with many namespaces each way into /proc/sys/net/ipv4 or ipv6 takes the kernel a millisecond
 // (exec/files.ts). It tells those of a link beside the link, and takes those of IPv4 there.

@@ -1,16 +1,8 @@
+import type { ListeningSocket } from '../plan/observer.js'
 import { type Address, formatAddress } from '../values/address.js'
 import { addressFrom, families } from './address.js'
 import type { Ask } from './look.js'
-import { attributesOf, flag } from './netlink.js'
-
-/** A socket that waits for whoever comes. */
-export interface ListeningSocket {
-  readonly address: string
-  readonly port: number
-  readonly inode: string
-  /** Bound to "::", it takes no IPv4. */
-  readonly isIPv6Only: boolean
-}
+import { attributesOf, flag } from './message.js'
 
 /**
  * The TCP sockets that listen, or the UDP sockets without a peer, of the namespace at hand, by sock_diag(7). /proc/net/tcp tells the same, but

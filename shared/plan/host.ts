@@ -1,20 +1,19 @@
+import type { Run } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
-import type { Run } from '../exec/run.js'
 import type { ToolLock } from '../exec/tool-lock.js'
-import type { Kernel } from '../netlink/kernel.js'
 import { asCniError, CniError, codes } from '../values/errors.js'
-import { apply, type Hands, sweep } from './apply.js'
+import { apply, sweep } from './apply.js'
 import { createJournal, type Journal } from './journal.js'
+import type { Machine } from './machine.js'
 import type { Operation } from './operation.js'
 import { render } from './render.js'
 
-/** The machine a plugin works on: looks through `run` and `files`, changes only through `apply` and `sweep`. */
-export interface Host {
+/** The machine a plugin works on: looks through `observer` and `files`, changes only through `apply` and `sweep`. */
+export interface Host extends Machine {
   readonly run: Run
   /** Absent where nothing may change, or another plugin of ours waits for this one. */
-  readonly tools?: ToolLock | undefined
+  readonly toolLock?: ToolLock | undefined
   readonly files: Files
-  readonly kernel?: Kernel | undefined
   /** The caller's environment: what a delegate gets. */
   readonly env: Readonly<Record<string, string | undefined>>
   readonly journal: Journal
@@ -30,28 +29,27 @@ export interface Host {
 }
 
 export function createHost(options: {
+  machine: Machine
   run: Run
-  tools?: ToolLock | undefined
+  toolLock?: ToolLock | undefined
   files: Files
-  kernel?: Kernel | undefined
   env: Host['env']
   dryRun: boolean
   stderr: (text: string) => void
 }): Host {
-  const { run, tools, files, kernel, env, dryRun, stderr } = options
+  const { machine, run, toolLock, files, env, dryRun, stderr } = options
   const journal = createJournal()
-  const hands: Hands = { run, files, kernel }
   const show = (plan: readonly Operation[]) => stderr(render(plan))
   return {
+    ...machine,
     run,
-    tools,
+    toolLock,
     files,
-    kernel,
     env,
     journal,
     dryRun,
-    apply: dryRun ? show : (plan) => apply(plan, hands, journal.ran),
-    sweep: dryRun ? show : (plan) => throwTogether(sweep(plan, hands)),
+    apply: dryRun ? show : (plan) => apply(plan, machine, journal.ran),
+    sweep: dryRun ? show : (plan) => throwTogether(sweep(plan, machine)),
     change: dryRun ? (description) => stderr(`# ${description}\n`) : (_, body) => body(),
     warn: (text) => stderr(`${text}\n`),
   }

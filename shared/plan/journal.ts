@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs'
 import { asCniError, CniError, codes } from '../values/errors.js'
-import { type Hands, sweep } from './apply.js'
+import { sweep } from './apply.js'
+import type { Machine } from './machine.js'
 import type { Operation } from './operation.js'
 
 /** What this command has done so far: plans, leases, files. A throw anywhere takes it back in reverse order. */
@@ -15,7 +16,7 @@ export interface Journal {
   /** Notes something that is no operation, with what takes it back. */
   readonly note: (undo: () => readonly CniError[]) => void
   /** Takes everything back, newest first, never stopping; returns what could not be taken back. */
-  readonly rollback: (hands: Hands) => readonly CniError[]
+  readonly rollback: (machine: Machine) => readonly CniError[]
 }
 
 export function createJournal(): Journal {
@@ -31,13 +32,13 @@ export function createJournal(): Journal {
     note: (undo) => {
       entries.push(undo)
     },
-    rollback: (hands) => {
+    rollback: (machine) => {
       reserved.splice(0).forEach(closeSync)
       const failures: CniError[] = []
       const pending: Operation[] = []
       const flush = () => {
         const plan = pending.splice(0)
-        goingOn(failures, () => sweep(plan, hands))
+        goingOn(failures, () => sweep(plan, machine))
       }
       for (const entry of entries.splice(0).reverse()) {
         if (typeof entry === 'function') {

@@ -1,13 +1,16 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import type { Command, Outcome } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
-import type { Command, Outcome } from '../exec/run.js'
-import type { Kernel } from '../netlink/kernel.js'
 import { anyText } from '../testing/text.js'
 import { thrownBy } from '../testing/thrown.js'
-import { apply, type Hands, sweep } from './apply.js'
+import { createMachine } from '../tools/machine.js'
+import { assertToken, quoted } from '../values/token.js'
+import { apply, sweep } from './apply.js'
 import { createJournal } from './journal.js'
-import { assertToken, type Operation, quoted } from './operation.js'
+import type { Machine } from './machine.js'
+import type { Netlink } from './netlink.js'
+import type { Operation } from './operation.js'
 import { render } from './render.js'
 
 const ip = (line: string, more: Partial<Operation> = {}): Operation => ({
@@ -23,7 +26,7 @@ const sysctl = (setting: string, more: Partial<Operation> = {}): Operation => ({
 })
 
 /** A machine whose tools answer from a list, one a process; it keeps what was asked. */
-function machine(answers: Partial<Outcome>[] = [], values: Record<string, string> = {}) {
+function faked(answers: Partial<Outcome>[] = [], values: Record<string, string> = {}) {
   const asked: string[] = []
   const processes: number[] = []
   const written: string[] = []
@@ -47,16 +50,16 @@ function machine(answers: Partial<Outcome>[] = [], values: Record<string, string
     const stdout = tried.map(({ status }, index) => `${index} ${status}\n`).join('')
     return { status: 0, signal: null, stdout, stderr: '', extra: outcomes.flatMap(({ stderr }) => ['', stderr]) }
   }
-  return { asked, processes, written, hands: { run, files } satisfies Hands }
+  return { asked, processes, written, tools: { run, files }, machine: createMachine({ run, files }) }
 }
 
 function fail(message: string): never {
   throw new Error(message)
 }
 
-function ranBy(plan: readonly Operation[], hands: Hands): string[] {
+function ranBy(plan: readonly Operation[], machine: Machine): string[] {
   const ran: string[] = []
-  apply(plan, hands, ({ argv }) => ran.push(argv.join(' ')))
+  apply(plan, machine, ({ argv }) => ran.push(argv.join(' ')))
   return ran
 }
 
@@ -130,10 +133,10 @@ describe('rendering', () => {
 
 describe('apply', () => {
   test('neighbours of one tool and namespace share a command, and up to three commands a process', () => {
-    const { asked, processes, hands } = machine()
+    const { asked, processes, machine } = faked()
     const netns = '/run/netns/c'
     expect(
-      ranBy([ip('a'), ip('b'), ip('c', { netns }), ip('d', { netns }), nft('e'), nft('f'), ip('g')], hands),
+      ranBy([ip('a'), ip('b'), ip('c', { netns }), ip('d', { netns }), nft('e'), nft('f'), ip('g')], machine),
     ).toHaveLength(7)
     expect(asked).toEqual([
       'ip -batch -\na\nb',
@@ -145,18 +148,18 @@ describe('apply', () => {
   })
 
   test('a refusal among several commands stops those behind it and counts what ran beside', () => {
-    const { hands } = machine([{ status: 1, stderr: 'Invalid argument\nCommand failed -:1\n' }, {}])
+    const { machine } = faked([{ status: 1, stderr: 'Invalid argument\nCommand failed -:1\n' }, {}])
     const ran: string[] = []
     const plan = [ip('a'), nft('b'), ip('c', { netns: '/run/netns/c' })]
-    const error = thrownBy(() => apply(plan, hands, ({ argv }) => ran.push(argv.join(' '))))
+    const error = thrownBy(() => apply(plan, machine, ({ argv }) => ran.push(argv.join(' '))))
     expect(error.message).toBe('cannot do a: Invalid argument')
     expect(ran).toEqual([])
   })
 
   test('stops at the refused line and reports what ran before it', () => {
-    const { hands } = machine([{ status: 1, stderr: 'RTNETLINK answers: Invalid argument\nCommand failed -:2\n' }])
+    const { machine } = faked([{ status: 1, stderr: 'RTNETLINK answers: Invalid argument\nCommand failed -:2\n' }])
     const ran: string[] = []
-    const error = thrownBy(() => apply([ip('a'), ip('b'), ip('c')], hands, ({ argv }) => ran.push(argv.join(' '))))
+    const error = thrownBy(() => apply([ip('a'), ip('b'), ip('c')], machine, ({ argv }) => ran.push(argv.join(' '))))
     expect(ran).toEqual(['a'])
     expect(error.message).toBe('cannot do b: Invalid argument')
     expect(error.details).toContain('command: ip b')
@@ -164,9 +167,9 @@ describe('apply', () => {
 
   test('goes on behind a tolerated refusal', () => {
     const refused = { status: 1, stderr: 'RTNETLINK answers: File exists\nCommand failed -:2\n' }
-    const { asked, hands } = machine([refused])
+    const { asked, machine } = faked([refused])
     const plan = [ip('a'), ip('b', { tolerate: ['exists'] }), ip('c')]
-    expect(ranBy(plan, hands)).toEqual(['a', 'c'])
+    expect(ranBy(plan, machine)).toEqual(['a', 'c'])
     expect(asked).toEqual(['ip -batch -\na\nb\nc', 'ip -batch -\nc'])
   })
 
@@ -175,44 +178,47 @@ describe('apply', () => {
       nft('add element x', { needs: [nft('add table t')] }),
       nft('add element y', { needs: [nft('add table t')] }),
     ]
-    const there = machine()
-    ranBy(plan, there.hands)
+    const there = faked()
+    ranBy(plan, there.machine)
     expect(there.asked).toEqual(['nft -f -\nadd element x\nadd element y'])
-    const lacking = machine([{ status: 1, stderr: 'Error: No such file or directory' }])
-    ranBy(plan, lacking.hands)
+    const lacking = faked([{ status: 1, stderr: 'Error: No such file or directory' }])
+    ranBy(plan, lacking.machine)
     expect(lacking.asked[1]).toBe('nft -f -\nadd table t\nadd element x\nadd element y')
   })
 
   test("moves a dead owner's leftover out of the way", () => {
     const plan = [nft('add element x', { displaces: [nft('delete element x')] })]
-    const { asked, hands } = machine([{ status: 1, stderr: 'Error: Could not process rule: File exists' }])
-    ranBy(plan, hands)
+    const { asked, machine } = faked([{ status: 1, stderr: 'Error: Could not process rule: File exists' }])
+    ranBy(plan, machine)
     expect(asked[1]).toBe('nft -f -\ndelete element x\nadd element x')
   })
 
   test('a refused transaction ran nothing', () => {
-    const { hands } = machine([{ status: 1, stderr: 'Error: syntax error' }])
+    const { machine } = faked([{ status: 1, stderr: 'Error: syntax error' }])
     const ran: string[] = []
-    expect(thrownBy(() => apply([nft('a'), nft('b')], hands, ({ argv }) => ran.push(argv.join(' ')))).code).toBe(100)
+    expect(thrownBy(() => apply([nft('a'), nft('b')], machine, ({ argv }) => ran.push(argv.join(' ')))).code).toBe(100)
     expect(ran).toEqual([])
   })
 
   test('host settings are written only when they differ', () => {
-    const { asked, written, hands } = machine([], { '/proc/sys/net/a': '1\n', '/proc/sys/net/b': '0\n' })
-    ranBy([sysctl('net/a=1'), sysctl('net/b=1')], hands)
+    const { asked, written, machine } = faked([], { '/proc/sys/net/a': '1\n', '/proc/sys/net/b': '0\n' })
+    ranBy([sysctl('net/a=1'), sysctl('net/b=1')], machine)
     expect({ asked, written }).toEqual({ asked: [], written: ['/proc/sys/net/b=1'] })
   })
 
   test('a setting the kernel lacks is an error, unless it may be lacking', () => {
-    const { hands } = machine()
-    expect(thrownBy(() => ranBy([sysctl('net/none=1')], hands)).message).toContain('cannot do -w net/none=1')
-    expect(ranBy([sysctl('net/none=1', { tolerate: ['absent'] })], hands)).toEqual([])
+    const { machine } = faked()
+    expect(thrownBy(() => ranBy([sysctl('net/none=1')], machine)).message).toContain('cannot do -w net/none=1')
+    expect(ranBy([sysctl('net/none=1', { tolerate: ['absent'] })], machine)).toEqual([])
   })
 
   test('settings of a namespace and the commands behind them are one process', () => {
     const netns = '/run/netns/c'
-    const { asked, hands } = machine()
-    ranBy([sysctl('net/a=1', { netns }), sysctl('net/b=0', { netns, tolerate: ['absent'] }), ip('c', { netns })], hands)
+    const { asked, machine } = faked()
+    ranBy(
+      [sysctl('net/a=1', { netns }), sysctl('net/b=0', { netns, tolerate: ['absent'] }), ip('c', { netns })],
+      machine,
+    )
     expect(asked).toHaveLength(1)
     expect(asked[0]).toMatch(/^nsenter --net=\/run\/netns\/c sh -c /)
     expect(asked[0]?.endsWith('exec ip -batch - sh !net/a=1 ?net/b=0\nc')).toBe(true)
@@ -220,25 +226,25 @@ describe('apply', () => {
 
   test('more settings than an exit status can name take more processes', () => {
     const netns = '/run/netns/c'
-    const { asked, hands } = machine()
+    const { asked, machine } = faked()
     const settings = Array.from({ length: 150 }, (_, index) => sysctl(`net/${index}=1`, { netns }))
-    expect(ranBy([...settings, ip('c', { netns })], hands)).toHaveLength(151)
+    expect(ranBy([...settings, ip('c', { netns })], machine)).toHaveLength(151)
     expect(asked.map((one) => one.split(' !').length - 1)).toEqual([26, 26, 26, 26, 26, 20])
   })
 
   test('a setting refused in a namespace is named', () => {
     const netns = '/run/netns/c'
-    const { hands } = machine([{ status: 101, stderr: 'sh: 7: cannot create /proc/sys/net/b: Permission denied\n' }])
+    const { machine } = faked([{ status: 101, stderr: 'sh: 7: cannot create /proc/sys/net/b: Permission denied\n' }])
     const error = thrownBy(() =>
-      ranBy([sysctl('net/a=1', { netns }), sysctl('net/b=0', { netns }), ip('c', { netns })], hands),
+      ranBy([sysctl('net/a=1', { netns }), sysctl('net/b=0', { netns }), ip('c', { netns })], machine),
     )
     expect(error.message).toContain('cannot do -w net/b=0')
   })
 
   test('what is of IPv6 and does not show it is a batch of its own', () => {
-    const { asked, hands } = machine()
+    const { asked, machine } = faked()
     const plan = [ip('rule add a'), ip('-6 rule add b'), ip('-6 rule add c'), ip('link set d')]
-    ranBy(plan, hands)
+    ranBy(plan, machine)
     expect(asked).toEqual([
       'ip -batch -\nrule add a',
       'ip -6 -batch -\nrule add b\nrule add c',
@@ -248,9 +254,9 @@ describe('apply', () => {
   })
 
   test('a command under another SELinux context is a process of its own', () => {
-    const { asked, hands } = machine()
+    const { asked, machine } = faked()
     const runcon: Operation = { ...ip('a:b:c:d ip tuntap add'), tool: 'runcon', netns: '/run/netns/c' }
-    ranBy([runcon, ip('e', { netns: '/run/netns/c' })], hands)
+    ranBy([runcon, ip('e', { netns: '/run/netns/c' })], machine)
     expect(asked).toEqual([
       'nsenter --net=/run/netns/c runcon a:b:c:d ip tuntap add',
       'nsenter --net=/run/netns/c ip -batch -\ne',
@@ -258,8 +264,8 @@ describe('apply', () => {
   })
 
   test('a missing program is said with the package that has it', () => {
-    const { hands } = machine([{ status: null, failure: 'ENOENT' }])
-    expect(thrownBy(() => ranBy([nft('a')], hands))).toMatchObject({
+    const { machine } = faked([{ status: null, failure: 'ENOENT' }])
+    expect(thrownBy(() => ranBy([nft('a')], machine))).toMatchObject({
       code: 101,
       message: 'cannot do a: the program "nft" is not installed',
       details: expect.stringContaining('fix: install the package nftables'),
@@ -268,8 +274,8 @@ describe('apply', () => {
 
   test('iptables operations of one table are one transaction', () => {
     const rule = (line: string): Operation => ({ ...ip(line), tool: 'iptables' })
-    const { asked, hands } = machine()
-    ranBy([rule('-t nat -N A'), rule('-t nat -A A -j ACCEPT'), rule('-t filter -N B')], hands)
+    const { asked, machine } = faked()
+    ranBy([rule('-t nat -N A'), rule('-t nat -A A -j ACCEPT'), rule('-t filter -N B')], machine)
     expect(asked).toEqual([
       'iptables-restore --noflush --wait\n*nat\n-N A\n-A A -j ACCEPT\nCOMMIT',
       'iptables-restore --noflush --wait\n*filter\n-N B\nCOMMIT',
@@ -281,17 +287,17 @@ describe('sweep', () => {
   test('does every line and reports those that matter', () => {
     const stderr =
       'Cannot find device "a"\nCommand failed -:1\nRTNETLINK answers: Operation not permitted\nCommand failed -:3\n'
-    const { asked, hands } = machine([{ status: 1, stderr }])
-    const failures = sweep([ip('a', { tolerate: ['absent'] }), ip('b'), ip('c')], hands)
+    const { asked, machine } = faked([{ status: 1, stderr }])
+    const failures = sweep([ip('a', { tolerate: ['absent'] }), ip('b'), ip('c')], machine)
     expect(asked).toEqual(['ip -force -batch -\na\nb\nc'])
     expect(failures.map(({ message }) => message)).toEqual(['cannot do c: Operation not permitted'])
   })
 
   test('finds the absent element of a transaction and does the rest', () => {
     const absent = { status: 1, stderr: 'Error: No such file or directory' }
-    const { asked, hands } = machine([absent, {}, absent, {}, absent])
+    const { asked, machine } = faked([absent, {}, absent, {}, absent])
     const plan = ['a', 'b', 'c'].map((line) => nft(line, { tolerate: ['absent'] }))
-    expect(sweep(plan, hands)).toEqual([])
+    expect(sweep(plan, machine)).toEqual([])
     expect(asked.slice(1)).toEqual(['nft -f -\na', 'nft -f -\nb\nc', 'nft -f -\nb', 'nft -f -\nc'])
   })
 })
@@ -306,13 +312,13 @@ describe('where no process can be had', () => {
       done.push(...taken.map(({ argv }) => argv.join(' ')))
       return taken.length
     }
-    const { asked, hands } = machine(Array.from({ length: 9 }, () => ({ status: null, failure: 'EAGAIN' })))
-    return { asked, done, hands: { ...hands, kernel: { run } as unknown as Kernel } }
+    const { asked, tools } = faked(Array.from({ length: 9 }, () => ({ status: null, failure: 'EAGAIN' })))
+    return { asked, done, machine: createMachine(tools, { run } as unknown as Netlink) }
   }
 
   test('a sweep has the kernel do all that it can, and says what is left', () => {
-    const { done, hands } = starved(({ argv }) => argv[0] !== 'b')
-    const failures = sweep([ip('a'), ip('b'), ip('c'), ip('b'), ip('d')], hands)
+    const { done, machine } = starved(({ argv }) => argv[0] !== 'b')
+    const failures = sweep([ip('a'), ip('b'), ip('c'), ip('b'), ip('d')], machine)
     expect(done).toEqual(['a', 'c', 'd'])
     expect(failures.map(({ code, message }) => [code, message])).toEqual([
       [11, 'cannot do b: no process can be started (EAGAIN)'],
@@ -321,21 +327,21 @@ describe('where no process can be had', () => {
   })
 
   test('a transaction is not tried in parts', () => {
-    const { asked, hands } = starved(() => false)
+    const { asked, machine } = starved(() => false)
     expect(
       sweep(
         ['a', 'b', 'c'].map((line) => nft(line)),
-        hands,
+        machine,
       ),
     ).toHaveLength(3)
     expect(asked).toHaveLength(1)
   })
 
   test('settings that no process wrote did not run', () => {
-    const { hands } = starved(() => false)
+    const { machine } = starved(() => false)
     const ran: Operation[] = []
     const setting = sysctl('net/a=1', { netns: '/run/netns/a' })
-    const error = thrownBy(() => apply([setting], hands, (one) => ran.push(one)))
+    const error = thrownBy(() => apply([setting], machine, (one) => ran.push(one)))
     expect(error).toMatchObject({ code: 11 })
     expect(ran).toEqual([])
   })
@@ -343,22 +349,22 @@ describe('where no process can be had', () => {
 
 describe('the journal', () => {
   test('takes back only what ran, newest first, and never stops', () => {
-    const { asked, hands } = machine([
+    const { asked, machine } = faked([
       { status: 1, stderr: 'RTNETLINK answers: Invalid argument\nCommand failed -:3\n' },
       { status: 1, stderr: 'Operation not permitted\nCommand failed -:1\n' },
     ])
     const journal = createJournal()
     const plan = ['a', 'b', 'c'].map((line) => ip(line, { undo: [ip(`un${line}`)] }))
-    thrownBy(() => apply(plan, hands, journal.ran))
+    thrownBy(() => apply(plan, machine, journal.ran))
     const order: string[] = []
     journal.note(() => {
       order.push('lease')
       return []
     })
-    const left = journal.rollback(hands)
+    const left = journal.rollback(machine)
     expect(order).toEqual(['lease'])
     expect(asked[1]).toBe('ip -force -batch -\nunb\nuna')
     expect(left.map(({ message }) => message)).toEqual(['cannot do unb: Operation not permitted'])
-    expect(journal.rollback(hands)).toEqual([])
+    expect(journal.rollback(machine)).toEqual([])
   })
 })

@@ -1,4 +1,4 @@
-import type { Outcome } from '../exec/run.js'
+import type { Outcome } from '../exec/command.js'
 import { excerpt, firstLine, type Reason, reasonOf } from '../exec/stderr.js'
 import { CniError, codes } from '../values/errors.js'
 import type { Operation } from './operation.js'

@@ -1,5 +1,6 @@
 import { pasteable } from '../exec/run.js'
-import { assertToken, type Operation } from './operation.js'
+import { assertToken, unquoted } from '../values/token.js'
+import type { Operation } from './operation.js'
 
 /** A plan as the commands a person would type, one a line, each declaration once and before its first user. */
 export function render(plan: readonly Operation[]): string {
@@ -28,9 +29,4 @@ export function renderOne(operation: Operation): string {
 export function batchLine({ argv }: Operation): string {
   argv.forEach(assertToken)
   return argv.join(' ')
-}
-
-/** The text a token stands for. */
-export function unquoted(token: string): string {
-  return token.startsWith('"') ? token.slice(1, -1).replaceAll('\\"', '"') : token
 }

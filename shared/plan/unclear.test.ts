@@ -1,11 +1,13 @@
 import { describe, expect, test } from 'vitest'
+import type { Command, Outcome } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
-import type { Command, Outcome } from '../exec/run.js'
 import { addLink, deleteLink, setUp } from '../net/ip.js'
 import { nft } from '../net/nft.js'
 import { thrownBy } from '../testing/thrown.js'
-import { apply, type Hands, sweep } from './apply.js'
+import { createMachine } from '../tools/machine.js'
+import { apply, sweep } from './apply.js'
 import { createJournal } from './journal.js'
+import type { Machine } from './machine.js'
 import type { Operation } from './operation.js'
 
 /** How a tool ends; `lines` of what it was given it has done before. */
@@ -36,7 +38,7 @@ const endings: Record<string, Partial<Outcome>> = {
 }
 
 /** A machine with links and nothing else, whose tools end as is said, the first process first; then as they should. */
-function machine(links: string[], ends: End[] = []) {
+function faked(links: string[], ends: End[] = []) {
   const asked: string[] = []
   const there = new Map(links.map((name) => [name, { address: '02:00:00:00:00:01', kind: 'veth' }]))
   const files: Files = {
@@ -100,7 +102,7 @@ function machine(links: string[], ends: End[] = []) {
     const stdout = outcomes.map(({ status, signal }, index) => `${index} ${signal ? 137 : status}\n`).join('')
     return { ...done(), stdout, extra: outcomes.flatMap(({ stderr }) => ['', stderr]) }
   }
-  return { asked, hands: { run, files } satisfies Hands, links: () => [...there.keys()] }
+  return { asked, tools: { run, files }, machine: createMachine({ run, files }), links: () => [...there.keys()] }
 }
 
 const mac = '02:00:00:00:00:02'
@@ -113,17 +115,17 @@ const plan: readonly Operation[] = [
 const element = { ...nft(['add', 'x'], 'add x'), undo: [nft(['delete', 'x'], 'delete x')] }
 
 /** Applies a plan that fails, takes it back, and returns what was said. */
-function failing(operations: readonly Operation[], hands: Hands) {
+function failing(operations: readonly Operation[], machine: Machine) {
   const journal = createJournal()
-  const error = thrownBy(() => apply(operations, hands, journal.ran))
-  return { error, left: journal.rollback(hands) }
+  const error = thrownBy(() => apply(operations, machine, journal.ran))
+  return { error, left: journal.rollback(machine) }
 }
 
 describe.for(Object.entries(endings))('a batch that ends with %s', ([name, ending]) => {
   for (const lines of [0, 1, 2, 3]) {
     test(`having done ${lines} of its lines: what is there is taken back, and all commands are named`, () => {
-      const { hands, links } = machine(['br0'], [{ ...ending, lines }])
-      const { error, left } = failing(plan.slice(0, 3), hands)
+      const { machine, links } = faked(['br0'], [{ ...ending, lines }])
+      const { error, left } = failing(plan.slice(0, 3), machine)
       expect(links()).toEqual(['br0'])
       expect(left).toEqual([])
       expect(error.message).toContain('"ip" ended without saying which of 3 commands it had done: ')
@@ -135,27 +137,27 @@ describe.for(Object.entries(endings))('a batch that ends with %s', ([name, endin
   }
 
   test('among several in a process: the others are taken back too', () => {
-    const { hands, links } = machine(['br0'], [{ ...ending, lines: 3 }])
+    const { machine, links } = faked(['br0'], [{ ...ending, lines: 3 }])
     if (name === 'too much time') return expect(links()).toEqual(['br0'])
-    const { left } = failing([...plan, element], hands)
+    const { left } = failing([...plan, element], machine)
     expect(links()).toEqual(['br0'])
     expect(left).toEqual([])
   })
 
   test('a link of the name that was there before stays', () => {
     for (const lines of [0, 3]) {
-      const { hands, links } = machine(['br0', 'a'], [{ ...ending, lines }])
-      failing(plan.slice(0, 3), hands)
+      const { machine, links } = faked(['br0', 'a'], [{ ...ending, lines }])
+      failing(plan.slice(0, 3), machine)
       expect(links()).toEqual(['br0', 'a'])
     }
   })
 
   test('removing: what was not told is tried again one by one', () => {
     for (const lines of [0, 1, 2]) {
-      const { hands, links } = machine(['a', 'b'], [{ ...ending, lines }])
+      const { machine, links } = faked(['a', 'b'], [{ ...ending, lines }])
       const failures = sweep(
         ['a', 'b'].map((link) => deleteLink({ link })),
-        hands,
+        machine,
       )
       const isSlow = ending.exceeded === true
       expect(links()).toEqual(isSlow ? ['a', 'b'].slice(lines) : [])
@@ -165,45 +167,45 @@ describe.for(Object.entries(endings))('a batch that ends with %s', ([name, endin
 })
 
 test('a link that another makes under the name in that moment stays', () => {
-  const { hands, links } = machine(['br0'], [{ lines: 1 }, { lines: 0, status: 255 }])
-  const { run } = hands
+  const { tools, links } = faked(['br0'], [{ lines: 1 }, { lines: 0, status: 255 }])
+  const { run } = tools
   let made = false
-  const racing: Hands = {
-    ...hands,
-    run: (command) => {
+  const racing = createMachine({
+    ...tools,
+    run: (command: Command) => {
       if (command.argv.includes('-batch') && !made) {
         made = true
         run({ argv: ['ip', '-force', '-batch', '-'], stdin: 'link add name a address 02:00:00:00:00:99 type veth\n' })
       }
       return run(command)
     },
-  }
+  })
   failing(plan.slice(0, 3), racing)
   expect(links()).toEqual(['br0', 'a'])
 })
 
 test('what a leftover of the same name makes room for is ours', () => {
-  const { hands, links } = machine(['br0', 'a'], [{ lines: 9, status: 255 }])
-  failing([deleteLink({ link: 'a' }), ...plan.slice(0, 3)], hands)
+  const { machine, links } = faked(['br0', 'a'], [{ lines: 9, status: 255 }])
+  failing([deleteLink({ link: 'a' }), ...plan.slice(0, 3)], machine)
   expect(links()).toEqual(['br0'])
 })
 
 test('a removal that is never told of is looked at, and said where it is not done', () => {
   const never = Array.from({ length: 9 }, () => ({ lines: 0, status: 255 }))
-  const { hands } = machine(['a', 'b'], never)
+  const { machine } = faked(['a', 'b'], never)
   const failures = sweep(
     ['a', 'b'].map((link) => deleteLink({ link })),
-    hands,
+    machine,
   )
   expect(failures.map(({ message }) => message)).toEqual([
     'cannot remove a: exit status 255',
     'cannot remove b: exit status 255',
   ])
-  const done = machine(
+  const done = faked(
     ['a'],
     Array.from({ length: 9 }, () => ({ lines: 9, status: 255 })),
   )
-  expect(sweep([deleteLink({ link: 'a' })], done.hands)).toEqual([])
+  expect(sweep([deleteLink({ link: 'a' })], done.machine)).toEqual([])
 })
 
 describe('a transaction', () => {
@@ -215,8 +217,8 @@ describe('a transaction', () => {
     'that took too long': { status: null, signal: 'SIGKILL', exceeded: true, stderr: 'ended by force\n' },
   }
   test.for(Object.entries(ends))('%s may have been committed: it is taken back', ([, end]) => {
-    const { hands, asked } = machine([], [{ lines: 0, ...end }])
-    const { error, left } = failing([element, element], hands)
+    const { machine, asked } = faked([], [{ lines: 0, ...end }])
+    const { error, left } = failing([element, element], machine)
     expect(error.message).toContain('"nft" ended without saying which of 2 commands')
     expect(asked.slice(1)).toEqual(['nft -f -\ndelete x\ndelete x'])
     expect(left).toEqual([])
@@ -230,21 +232,21 @@ describe('a transaction', () => {
       undo: [{ ...element, tool, argv: ['-t', 'nat', '-X', 'A'] }],
     }
     for (const end of Object.values(ends)) {
-      const { hands, asked } = machine([], [{ lines: 0, ...end }])
-      failing([rule], hands)
+      const { machine, asked } = faked([], [{ lines: 0, ...end }])
+      failing([rule], machine)
       expect(asked[1]).toContain('-X A')
     }
-    const known = machine([], [{ lines: 0, status: 1, stderr: `${tool}-restore: line 2 failed\n` }])
-    failing([rule], known.hands)
+    const known = faked([], [{ lines: 0, status: 1, stderr: `${tool}-restore: line 2 failed\n` }])
+    failing([rule], known.machine)
     expect(known.asked).toHaveLength(1)
   })
 
   test("refused in nft's words has done nothing", () => {
-    const { hands, asked } = machine(
+    const { machine, asked } = faked(
       [],
       [{ lines: 0, status: 1, stderr: '/dev/stdin:1:1-2: Error: Could not process rule: Invalid argument\n' }],
     )
-    failing([element], hands)
+    failing([element], machine)
     expect(asked).toHaveLength(1)
   })
 })
@@ -263,8 +265,8 @@ test('settings and the batch behind them: a shell that is killed may have writte
     { status: 255 },
     { status: 2, stderr: 'sh: 1: Cannot fork\n' },
   ]) {
-    const { hands, asked } = machine([], [{ lines: 0, ...end }])
-    const { error } = failing([{ ...setting('1'), undo: [setting('0')] }, setUp({ link: 'b', netns })], hands)
+    const { machine, asked } = faked([], [{ lines: 0, ...end }])
+    const { error } = failing([{ ...setting('1'), undo: [setting('0')] }, setUp({ link: 'b', netns })], machine)
     expect(error.details).toContain('sysctl -w net/a=1')
     expect(asked[1]).toContain('?net/a=0')
   }
@@ -275,16 +277,16 @@ test('what was never started has done nothing', () => {
     { status: null, failure: 'EAGAIN' },
     { status: 1, stderr: 'nsenter: cannot open /run/netns/c: No such file or directory\n' },
   ]) {
-    const { hands, asked } = machine([], [{ lines: 0, ...end }])
-    failing([element], hands)
+    const { machine, asked } = faked([], [{ lines: 0, ...end }])
+    failing([element], machine)
     expect(asked).toHaveLength(1)
   }
 })
 
 test('the missing program is named, not the one that was to start it', () => {
   const stderr = 'nsenter: failed to execute ip: No such file or directory\n'
-  const { hands } = machine([], [{ lines: 0, status: 127, stderr }])
-  expect(failing([setUp({ link: 'b', netns: '/run/netns/c' })], hands).error.message).toContain(
+  const { machine } = faked([], [{ lines: 0, status: 127, stderr }])
+  expect(failing([setUp({ link: 'b', netns: '/run/netns/c' })], machine).error.message).toContain(
     'the program "ip" is not installed',
   )
 })

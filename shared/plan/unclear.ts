@@ -1,5 +1,5 @@
-import { hostHasLink, type ObservedLink, observeLink } from '../net/observe.js'
-import type { Hands } from '../tools/tools.js'
+import type { ObservedLink } from '../values/observe.schema.js'
+import type { Observer } from './observer.js'
 import type { Operation } from './operation.js'
 import { isTolerated, type Report, refusal, together } from './refusal.js'
 
@@ -9,7 +9,7 @@ import { isTolerated, type Report, refusal, together } from './refusal.js'
 // before does.
 
 /** The operations that would make a link of a name that is there already, and that none of those before them removes: it is another's. */
-export function takenNames(plan: readonly Operation[], hands: Hands): ReadonlySet<Operation> {
+export function takenNames(plan: readonly Operation[], observer: Observer): ReadonlySet<Operation> {
   const taken = new Set<Operation>()
   for (const [index, operation] of plan.entries()) {
     const { shownBy: made, undo } = operation
@@ -17,18 +17,18 @@ export function takenNames(plan: readonly Operation[], hands: Hands): ReadonlySe
     const isFreed = plan.slice(0, index).some(({ shownBy: gone }) => {
       return gone?.exists === false && gone.link === made.link && gone.netns === made.netns
     })
-    if (!isFreed && isThere(hands, made)) taken.add(operation)
+    if (!isFreed && isThere(observer, made)) taken.add(operation)
   }
   return taken
 }
 
 /** Whether something of an operation that may have run is there to be taken back. */
-export function mayHaveRun(operation: Operation, taken: ReadonlySet<Operation>, hands: Hands): boolean {
+export function mayHaveRun(operation: Operation, taken: ReadonlySet<Operation>, observer: Observer): boolean {
   const { shownBy, undo } = operation
   if (undo === undefined || taken.has(operation)) return false
   if (!shownBy?.exists) return true
   try {
-    const link = observeLink(hands, shownBy.link, shownBy.netns)
+    const link = observer.link(shownBy.link, shownBy.netns)
     return link !== undefined && isAsMade(link, operation)
   } catch {
     // Nobody can be asked; before there was none of the name.
@@ -46,7 +46,7 @@ export function asPossible(operation: Operation): Operation {
  * A report without what is unclear, of operations that remove: each is tried once more by itself, as what is gone does no harm. What stays
  * unclear counts as refused, unless a look shows it; so does all behind a tool that needs too long.
  */
-export function repeated(report: Report, hands: Hands, runAlone: (operation: Operation) => Report): Report {
+export function repeated(report: Report, observer: Observer, runAlone: (operation: Operation) => Report): Report {
   const again = (report.unclear ?? []).flatMap(({ operations, outcome }) => {
     let last = outcome
     return operations.map((operation): Report => {
@@ -54,7 +54,7 @@ export function repeated(report: Report, hands: Hands, runAlone: (operation: Ope
       const [unclear] = alone?.unclear ?? []
       if (alone && !unclear) return alone
       last = unclear?.outcome ?? last
-      if (isGone(operation, hands)) return { ran: [operation], refused: [] }
+      if (isGone(operation, observer)) return { ran: [operation], refused: [] }
       const refused = refusal(operation, last)
       return { ran: [], refused: [isTolerated(refused) ? { ...refused, reason: 'other' } : refused] }
     })
@@ -66,14 +66,14 @@ export function repeated(report: Report, hands: Hands, runAlone: (operation: Ope
 
 type Shown = NonNullable<Operation['shownBy']>
 
-function isThere(hands: Hands, { link, netns }: Shown): boolean {
-  return netns === undefined ? hostHasLink(hands, link) : observeLink(hands, link, netns) !== undefined
+function isThere(observer: Observer, { link, netns }: Shown): boolean {
+  return netns === undefined ? observer.hasLink(link) : observer.link(link, netns) !== undefined
 }
 
-function isGone({ shownBy }: Operation, hands: Hands): boolean {
+function isGone({ shownBy }: Operation, observer: Observer): boolean {
   if (shownBy?.exists !== false) return false
   try {
-    return !isThere(hands, shownBy)
+    return !isThere(observer, shownBy)
   } catch {
     return false
   }

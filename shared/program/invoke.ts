@@ -74,13 +74,13 @@ export function invoke(
     if (verb === 'ADD' || verb === 'DEL') refuseOwnNetns(request.environment)
     if (verb === 'ADD') host.journal.reserve()
     const call = { ...readCall(plugin, request, version, host), ...(ownDelegate ? { ownDelegate } : {}) }
-    host.tools?.waitForEarlier(call.validAttachments)
+    host.toolLock?.waitForEarlier(call.validAttachments)
     const result = verbTable[verb](plugin, call)
     if (result) deliver?.(result, version)
     return result
   } catch (thrown) {
     const error = attributed(asCniError(thrown), plugin.name, name)
-    const left = host.journal.rollback({ run: host.run, files: host.files, kernel: host.kernel })
+    const left = host.journal.rollback(host)
     throw left.length === 0 ? error : withLeftovers(error, left)
   }
 }

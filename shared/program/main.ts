@@ -1,11 +1,12 @@
 import { ipams, names, plugins } from 'podwire:plugins'
 import { version as release } from 'podwire:version'
+import type { Run } from '../exec/command.js'
 import { delegations, lookForDelegate, refuseLoop } from '../exec/delegate.js'
 import type { Files } from '../exec/files.js'
-import type { Run } from '../exec/run.js'
 import { createToolLock, type ToolLock } from '../exec/tool-lock.js'
-import type { Kernel } from '../netlink/kernel.js'
 import { createHost } from '../plan/host.js'
+import type { Netlink } from '../plan/netlink.js'
+import { createMachine } from '../tools/machine.js'
 import { type Environment, readEnvironment } from '../values/environment.js'
 import { asCniError, attributed, CniError, codes, printError } from '../values/errors.js'
 import { printResult } from '../values/result.js'
@@ -25,7 +26,8 @@ export interface World {
   readonly stderr: (text: string) => void
   readonly run: Run
   readonly files: Files
-  readonly kernel?: Kernel | undefined
+  /** Absent where only tools may be used. */
+  readonly netlink?: Netlink | undefined
 }
 
 /**
@@ -86,12 +88,14 @@ async function dispatch(world: World): Promise<void> {
   }
   const request = readRequest(environment, readInput(world.stdin))
   if (!ipams.includes(name)) refuseBelowItself(request, world.env, name)
-  const tools = toolLockOf(request, world)
+  const toolLock = toolLockOf(request, world)
+  const { files } = world
+  const run = toolLock?.run ?? world.run
   const host = createHost({
-    run: tools?.run ?? world.run,
-    tools,
-    files: world.files,
-    kernel: world.kernel,
+    machine: createMachine({ run, files }, world.netlink),
+    run,
+    toolLock,
+    files,
     env: world.env,
     dryRun: isDryRun(world),
     stderr: world.stderr,
@@ -102,7 +106,7 @@ async function dispatch(world: World): Promise<void> {
       deliver: (result, version) => world.stdout(printResult(result, version)),
     })
   } finally {
-    tools?.release()
+    toolLock?.release()
   }
 }
 
@@ -116,7 +120,13 @@ function toolLockOf({ environment, json }: Request, world: World): ToolLock | un
   const changes = command === 'ADD' || command === 'DEL' || command === 'GC'
   if (!changes || isDryRun(world) || world.env[delegations] !== undefined) return undefined
   const ofContainer = command === 'GC' ? { containerID: '', ifName: '' } : { containerID, ifName }
-  return createToolLock({ network: String(json['name']), ...ofContainer }, { host: world, warn: world.stderr })
+  return createToolLock(
+    { network: String(json['name']), ...ofContainer },
+    {
+      host: { run: world.run, observer: { tryLock: (fd) => world.netlink?.tryLock(fd) ?? false } },
+      warn: world.stderr,
+    },
+  )
 }
 
 function load(name: string): Promise<AnyPlugin | undefined> {

@@ -1,16 +1,10 @@
 import type { Host } from '../plan/host.js'
+import type { Attachment } from '../values/attachment.js'
 import type { NetworkConfiguration } from '../values/config.schema.js'
 import type { Environment, Verb } from '../values/environment.js'
 import type { Problem } from '../values/errors.js'
 import type { Result } from '../values/result.js'
 import type { Version } from '../values/version.js'
-
-/** One container's tie to one network: the owner of everything an ADD makes. */
-export interface Attachment {
-  readonly network: string
-  readonly containerID: string
-  readonly ifName: string
-}
 
 /** Everything one invocation of a plugin knows. */
 export interface Call<Config = NetworkConfiguration> {

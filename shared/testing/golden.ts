@@ -1,5 +1,5 @@
+import type { Command, Outcome, Run } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
-import type { Command, Outcome, Run } from '../exec/run.js'
 import { main } from '../program/main.js'
 
 /**

@@ -1,10 +1,16 @@
-import type { Outcome } from '../exec/run.js'
+import type { Outcome, Run } from '../exec/command.js'
+import type { Files } from '../exec/files.js'
 import { failedBatchLine, reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import type { Operation } from '../plan/operation.js'
 import { neverRan, type Refusal, type Report, refusal, unclear } from '../plan/refusal.js'
 import { batchLine } from '../plan/render.js'
-import type { Hands } from './tools.js'
+
+/** What tools take: processes, and the files by which the settings of the host are written. */
+export interface Tools {
+  readonly run: Run
+  readonly files: Files
+}
 
 /** `ip`, `bridge` and `tc`: one line an operation, applied line by line. */
 export const batch = {
@@ -15,7 +21,7 @@ export const batch = {
     const lines = family ? group.map((one) => ({ ...one, argv: one.argv.slice(1) })) : group
     return { argv: within(first.netns, first.tool, ...options, '-batch', '-'), stdin: text(lines) }
   },
-  read: (group: readonly Operation[], outcome: Outcome, _: Hands, keepGoing: boolean): Report =>
+  read: (group: readonly Operation[], outcome: Outcome, _: Tools, keepGoing: boolean): Report =>
     (keepGoing ? everyFailure : firstFailure)(group, outcome),
 }
 

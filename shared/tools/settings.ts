@@ -1,11 +1,10 @@
-import type { Outcome } from '../exec/run.js'
+import type { Outcome } from '../exec/command.js'
 import { reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import type { Operation } from '../plan/operation.js'
 import { neverRan, type Report, refusal, together, unclear } from '../plan/refusal.js'
-import { unquoted } from '../plan/render.js'
-import { batch, everyFailure, firstFailure, text, within } from './batch.js'
-import type { Hands } from './tools.js'
+import { assignmentOf, settingOf } from '../plan/setting.js'
+import { batch, everyFailure, firstFailure, type Tools, text, within } from './batch.js'
 
 /** Settings one shell can take: its exit status names the one that was refused, and from 126 on means something else. */
 export const mostSettings = 26
@@ -18,11 +17,11 @@ export function settingsPart(group: readonly Operation[]): Part {
   return { argv, stdin: text(group.slice(settings.length)) }
 }
 
-export function readSettings(group: readonly Operation[], outcome: Outcome, hands: Hands, keepGoing: boolean): Report {
+export function readSettings(group: readonly Operation[], outcome: Outcome, tools: Tools, keepGoing: boolean): Report {
   if (outcome.status === 0) return { ran: group, refused: [] }
   const settings = settingsOf(group)
   const behind = group.slice(settings.length)
-  if (keepGoing && group.length > 1) return settingsOneByOne(settings, behind, hands)
+  if (keepGoing && group.length > 1) return settingsOneByOne(settings, behind, tools)
   // A shell that did not find `ip` at its end has written the settings.
   if (neverRan(outcome) && !outcome.stderr.includes('exec: '))
     return { ran: [], refused: [refusal(settings[0] as Operation, outcome)] }
@@ -34,7 +33,7 @@ export function readSettings(group: readonly Operation[], outcome: Outcome, hand
 }
 
 /** A setting of the host: a write of its file, where it differs. */
-export function writeSysctl([operation]: readonly Operation[], { files }: Hands): Report {
+export function writeSysctl([operation]: readonly Operation[], { files }: Tools): Report {
   if (!operation) return { ran: [], refused: [] }
   const { path, value } = settingOf(operation)
   try {
@@ -44,14 +43,6 @@ export function writeSysctl([operation]: readonly Operation[], { files }: Hands)
     const stderr = (thrown as Error).message
     return { ran: [], refused: [{ operation, reason: reasonOf(stderr), stderr }] }
   }
-}
-
-/** A setting's key, in slash form, its file, in the namespace it is opened in, and what is to stand there. */
-export function settingOf(operation: Operation): { key: string; path: string; value: string } {
-  const assignment = assignmentOf(operation)
-  const equals = assignment.indexOf('=')
-  const key = assignment.slice(0, equals)
-  return { key, path: `/proc/sys/${key}`, value: assignment.slice(equals + 1) }
 }
 
 // --- internal
@@ -72,13 +63,8 @@ for setting; do
 done
 exec ip -batch -`
 
-function settingsOneByOne(settings: readonly Operation[], behind: readonly Operation[], hands: Hands): Report {
-  const reports = settings.map((one) => readSettings([one], hands.run(settingsPart([one])), hands, false))
-  if (behind.length > 0) reports.push(everyFailure(behind, hands.run(batch.part(behind, true))))
+function settingsOneByOne(settings: readonly Operation[], behind: readonly Operation[], tools: Tools): Report {
+  const reports = settings.map((one) => readSettings([one], tools.run(settingsPart([one])), tools, false))
+  if (behind.length > 0) reports.push(everyFailure(behind, tools.run(batch.part(behind, true))))
   return together(reports)
-}
-
-/** "key=value" of an operation; in quotes where the value has spaces. */
-function assignmentOf({ argv }: Operation): string {
-  return unquoted(argv[1] ?? '')
 }

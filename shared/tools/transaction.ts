@@ -1,11 +1,10 @@
-import type { Outcome } from '../exec/run.js'
+import type { Outcome } from '../exec/command.js'
 import { reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import type { Operation } from '../plan/operation.js'
 import { neverRan, type Report, refusal, together, unclear } from '../plan/refusal.js'
 import { batchLine } from '../plan/render.js'
-import { text, within } from './batch.js'
-import type { Hands } from './tools.js'
+import { type Tools, text, within } from './batch.js'
 
 /** nft: neighbours are one transaction. */
 export function transaction(group: readonly Operation[]): Part {
@@ -17,27 +16,27 @@ export function transaction(group: readonly Operation[]): Part {
  * the kernel 7 to 13 ms each time (bench/RESULTS.md), adding to it nothing. A sweep that fails is split until the
  * culprits stand alone.
  */
-export function readTransaction(group: readonly Operation[], first: Outcome, hands: Hands, keepGoing: boolean): Report {
+export function readTransaction(group: readonly Operation[], first: Outcome, tools: Tools, keepGoing: boolean): Report {
   let lines = group
   let outcome = first
   for (const [reason, key] of remedies) {
     const before = distinct(group.flatMap((operation) => operation[key] ?? []))
     if (!isRefused(outcome, refusedByNft) || before.length === 0 || reasonOf(outcome.stderr) !== reason) continue
     lines = [...before, ...lines]
-    outcome = hands.run(transaction(lines))
+    outcome = tools.run(transaction(lines))
   }
   if (outcome.status === 0) return { ran: group, refused: [] }
   if (!isRefused(outcome, refusedByNft)) return unclear(group, outcome)
   if (outcome.failure) return untried(keepGoing ? group : group.slice(0, 1), outcome)
   if (!keepGoing || group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome)] }
-  return inHalves(group, (half) => readTransaction(half, hands.run(transaction(half)), hands, true))
+  return inHalves(group, (half) => readTransaction(half, tools.run(transaction(half)), tools, true))
 }
 
 /** iptables: neighbours of one table are one transaction. */
-export function runRestore(group: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
+export function runRestore(group: readonly Operation[], tools: Tools, keepGoing: boolean): Report {
   const reports: Report[] = []
   for (const part of tables(group)) {
-    const report = restoreTable(part, hands, keepGoing)
+    const report = restoreTable(part, tools, keepGoing)
     reports.push(report)
     if (report.ran.length < part.length && !keepGoing) break
   }
@@ -45,15 +44,15 @@ export function runRestore(group: readonly Operation[], hands: Hands, keepGoing:
 }
 
 /** iptables-restore takes a table's lines as one transaction; a sweep that fails is split as for nft. */
-function restoreTable(part: readonly Operation[], hands: Hands, keepGoing: boolean): Report {
+function restoreTable(part: readonly Operation[], tools: Tools, keepGoing: boolean): Report {
   const [{ tool, netns, argv }] = part as [Operation]
   const rules = part.map((one) => batchLine({ ...one, argv: one.argv.slice(2) }))
   const stdin = [`*${argv[1]}`, ...rules, 'COMMIT', ''].join('\n')
-  const outcome = hands.run({ argv: within(netns, `${tool}-restore`, '--noflush', '--wait'), stdin })
+  const outcome = tools.run({ argv: within(netns, `${tool}-restore`, '--noflush', '--wait'), stdin })
   if (outcome.status === 0) return { ran: part, refused: [] }
   if (!isRefused(outcome, refusedByRestore)) return unclear(part, outcome)
   if (outcome.failure) return untried(keepGoing ? part : part.slice(0, 1), outcome)
-  if (keepGoing && part.length > 1) return inHalves(part, (half) => restoreTable(half, hands, true))
+  if (keepGoing && part.length > 1) return inHalves(part, (half) => restoreTable(half, tools, true))
   return { ran: [], refused: [refusal(part[0] as Operation, outcome)] }
 }
 

@@ -1,6 +1,6 @@
-import { isToken } from '../plan/operation.js'
 import { parseAddress, parseCidr } from './address.js'
 import { ifNameFault, isIdentifier } from './environment.js'
+import { isToken } from './token.js'
 
 /** A predicate on text with the words an error uses for what it wants. */
 interface Check {

@@ -1,4 +1,4 @@
-import type { Attachment } from '../program/plugin.js'
+import type { Attachment } from './attachment.js'
 import { sha512 } from './hash.js'
 
 /** 16 hex digits that stand for an attachment; no two attachments share their text, as names hold no "/". */

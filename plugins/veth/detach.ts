@@ -1,0 +1,76 @@
+import { removeRecord, staleRecords } from '../../shared/exec/records.js'
+import { deleteLink } from '../../shared/net/ip.js'
+import {
+  collectMasquerades,
+  forgetMasquerade,
+  isMasqueraded,
+  staleMasquerades,
+  unmasquerade,
+} from '../../shared/net/masquerade.js'
+import { livingNetns } from '../../shared/net/netns.js'
+import { attemptAll, type Host } from '../../shared/plan/host.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import { collectLeases, release } from '../../shared/program/ipam.js'
+import type { Call } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
+import { attachmentHash, hostVethName } from '../../shared/values/names.js'
+
+/**
+ * DEL of a plugin that gives containers a veth pair: first what is in the kernel, so that no one else can be given an
+ * address that still answers, then the lease, then the records. `kind` is the plugin's name, `more` what it made besides.
+ */
+export function detachVeth(call: Call, kind: string, more: More = () => []): void {
+  const { config, host, environment, attachment } = call
+  const netns = livingNetns(environment.netns)
+  const isMasked = config.ipMasq || isMasqueraded(host, attachment)
+  attemptAll(
+    () =>
+      host.sweep([
+        ...disconnect(call, netns),
+        ...more(attachment),
+        ...(isMasked ? unmasquerade(host, attachment) : []),
+      ]),
+    () => release(call),
+  )
+  forgetMasquerade(host, attachment)
+  removeRecord(host, kind, attachment)
+}
+
+/** GC of such a plugin: takes down the attachments of the network that are on record and not valid any more. */
+export function collectVeths(call: Call, kind: string, more: More = () => []): void {
+  const { config, host, validAttachments } = call
+  attemptAll(
+    ...staleAttachments(host, kind, config.name, validAttachments).map((attachment) => () => {
+      const link = hostVethName(attachment)
+      host.sweep([deleteLink({ link }), ...more(attachment), ...unmasquerade(host, attachment)])
+      forgetMasquerade(host, attachment)
+      removeRecord(host, kind, attachment)
+    }),
+    () => validAttachments && collectMasquerades(host),
+    () => collectLeases(call),
+  )
+}
+
+// --- internal
+
+/** What undoes the rest of an attachment, planned in the moment it is undone. */
+type More = (attachment: Attachment) => readonly Operation[]
+
+/** Our host end by its name; what the official plugin made only by the container's end. */
+function disconnect({ host, environment, attachment }: Call, netns: string | undefined): readonly Operation[] {
+  const link = hostVethName(attachment)
+  if (host.observer.hasLink(link)) return [deleteLink({ link })]
+  return netns === undefined ? [] : [deleteLink({ link: environment.ifName, netns })]
+}
+
+function staleAttachments(
+  host: Host,
+  kind: string,
+  network: string,
+  valid: Call['validAttachments'],
+): readonly Attachment[] {
+  if (valid === undefined) return []
+  const connected = staleRecords(host, kind, network, valid).map(({ attachment }) => attachment)
+  const all = [...connected, ...staleMasquerades(host, network, valid)]
+  return [...new Map(all.map((attachment) => [attachmentHash(attachment), attachment])).values()]
+}

@@ -1,0 +1,49 @@
+import type { Address } from '../values/address.js'
+import type { ObservedLink } from '../values/observe.schema.js'
+import type { Element } from './element.js'
+import type { ListedChain, ListeningSocket } from './observer.js'
+import type { Operation } from './operation.js'
+
+/** What a look cannot tell by itself: a tool must be asked. */
+export type Unknown = 'unknown'
+
+/**
+ * The kernel spoken to without a process in between, for what calls do most: a process costs 2 to 5 ms, the same request a tenth of
+ * one. It decides nothing and explains nothing: what it does not know, and what is refused, is left to the tools, whose words the user gets.
+ */
+export interface Netlink {
+  /** Runs a plan's operations from the first on, tells `done` of each, and returns how many ran before one that a tool must do. */
+  readonly run: (plan: readonly Operation[], done: (operation: Operation) => void) => number
+  /** Whether the host has a link of that name. */
+  readonly has: (link: string) => boolean | Unknown
+  /** One link with its addresses, or undefined when there is none of that name. */
+  readonly look: (link: string, netns?: string) => ObservedLink | undefined | Unknown
+  /** The link by which the host sends to an IPv4 address itself; undefined where a gateway is between. */
+  readonly linkTo: (address: Address) => string | undefined | Unknown
+  /**
+   * The texts of a namespace's settings by their paths, such as net/ipv4/ip_forward, without those that cannot be read; undefined when it
+   * cannot be entered.
+   */
+  readonly settings: (netns: string, paths: readonly string[]) => ReadonlyMap<string, string> | undefined
+  /** The sockets that wait for whoever comes; undefined where the kernel cannot say. */
+  readonly listening: (of: {
+    family: 4 | 6
+    protocol: 'tcp' | 'udp'
+    netns?: string
+  }) => readonly ListeningSocket[] | undefined
+  /** Every chain of nftables; undefined where the kernel cannot say. */
+  readonly chains: () => readonly ListedChain[] | undefined
+  /** What a network namespace alone has, in this boot; undefined where the kernel does not tell, or it cannot be entered. */
+  readonly cookie: (netns: string) => string | undefined
+  /** Whether our maps and sets of nftables hold elements as these say; undefined where the kernel cannot say. */
+  readonly held: (wanted: readonly Element[]) => readonly boolean[] | undefined
+  /** The number that links of a namespace have for the host's (link_netnsid); undefined where there is none, or the kernel cannot say. */
+  readonly hostNumberIn: (netns: string) => number | undefined
+  /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
+  readonly tryLock: (fd: number) => boolean
+  /**
+   * Runs `body` in a network namespace made for it, where processes that it starts are, too, and the driver it gets works; undefined where
+   * there can be none. What is made there goes with this process.
+   */
+  readonly aside: <T>(body: (netlink: Netlink) => T) => T | undefined
+}
