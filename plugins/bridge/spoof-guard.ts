@@ -2,7 +2,6 @@ import { addElement, declare, declareChain, deleteElement } from '../../shared/n
 import type { Element } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { listElements } from '../../shared/tools/nft.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { hostVethName, ownerComment } from '../../shared/values/names.js'
 
@@ -53,10 +52,10 @@ function guardedPort(attachment: Attachment): Element {
   return { family: 'bridge', collection: 'guarded_ports', key, comment: ownerComment(attachment) }
 }
 
-function listed({ run }: Host, attachment: Attachment): readonly Element[] {
+function listed({ observer }: Host, attachment: Attachment): readonly Element[] {
   const own = ownerComment(attachment)
-  const macs = listElements(run, { family: 'bridge', collection: 'allowed_macs', kind: 'set' })
+  return observer
+    .elements('bridge', { kind: 'set', name: 'allowed_macs' })
     .filter(({ comment }) => comment === own)
-    .map(({ key }) => (key as { concat: [string, string] }).concat[1])
-  return macs.flatMap((mac) => elements(attachment, mac))
+    .flatMap(({ key: [, mac = ''] }) => elements(attachment, mac))
 }

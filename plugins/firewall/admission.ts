@@ -3,7 +3,6 @@ import { missingElements } from '../../shared/net/nft-elements.js'
 import type { Element } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { listElements } from '../../shared/tools/nft.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
@@ -27,12 +26,13 @@ export function dismiss(host: Host, attachment: Attachment, addresses: readonly 
 }
 
 /** The admitted addresses that carry the owner's name, for a DEL without a record. */
-export function admittedAddresses({ run }: Host, attachment: Attachment): readonly string[] {
+export function admittedAddresses({ observer }: Host, attachment: Attachment): readonly string[] {
   const own = ownerComment(attachment)
   return (['ip', 'ip6'] as const).flatMap((family) =>
-    listElements(run, { family, collection: set, kind: 'set' })
+    observer
+      .elements(family, { kind: 'set', name: set })
       .filter(({ comment }) => comment === own)
-      .map(({ key }) => String(key)),
+      .flatMap(({ key }) => key),
   )
 }
 

@@ -1,17 +1,13 @@
-import { statSync } from 'node:fs'
 import type { Outcome } from '../../shared/exec/command.js'
 import { firstLine } from '../../shared/exec/stderr.js'
 import type { Host } from '../../shared/plan/host.js'
+import { type BusTarget, callBus, isOnBus, isTrue, isUnanswered, systemBus } from '../../shared/tools/dbus.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
 
-/**
- * firewalld over D-Bus. The bus is asked through busctl, which every systemd host has, or dbus-send: a D-Bus client of
- * our own would need synchronous sockets, which Node does not have, and firewall-cmd starts a Python for each question.
- */
+/** firewalld over D-Bus: firewall-cmd starts a Python for each question. */
 export function runsFirewalld(host: Host): boolean {
-  const address = busAddress(host)
-  if (address === undefined) return false
-  return ask(host, address, bus, 'GetNameOwner', [firewalld.service])?.status === 0
+  const address = systemBus(host)
+  return address !== undefined && isOnBus(host, address, firewalld.service)
 }
 
 /** Binds the addresses to a zone; one that is there already is fine. Taken back when the ADD fails. */
@@ -21,7 +17,7 @@ export function addSources(host: Host, zone: string, addresses: readonly string[
       const outcome = requireAnswer(host, 'addSource', [zone, source])
       const { status, stderr } = outcome
       if (status !== 0 && stderr.includes('ZONE_ALREADY_SET')) return
-      if (status === 0 || isUnclear(outcome)) {
+      if (status === 0 || isUnanswered(outcome)) {
         host.journal.note(() => {
           try {
             removeSource(host, zone, source)
@@ -49,9 +45,9 @@ export function removeSources(host: Host, zone: string, addresses: readonly stri
 /** What CHECK finds missing. */
 export function sourceDifferences(host: Host, zone: string, addresses: readonly string[]): readonly Problem[] {
   const missing = addresses.map(sourceOf).filter((source) => {
-    const { status, stdout, stderr } = requireAnswer(host, 'querySource', [zone, source])
-    if (status !== 0) throw failed(`failed to find the address ${source} in ${zone} zone`, stderr)
-    return !stdout.includes('true')
+    const answer = requireAnswer(host, 'querySource', [zone, source])
+    if (answer.status !== 0) throw failed(`failed to find the address ${source} in ${zone} zone`, answer.stderr)
+    return !isTrue(answer)
   })
   return missing.map((source) => ({
     path: `firewalld zone ${zone}`,
@@ -63,80 +59,24 @@ export function sourceDifferences(host: Host, zone: string, addresses: readonly 
 
 // --- internal
 
-interface Target {
-  readonly service: string
-  readonly object: string
-  readonly interface: string
-}
-
-const bus: Target = {
-  service: 'org.freedesktop.DBus',
-  object: '/org/freedesktop/DBus',
-  interface: 'org.freedesktop.DBus',
-}
-
-const firewalld: Target = {
+const firewalld: BusTarget = {
   service: 'org.fedoraproject.FirewallD1',
   object: '/org/fedoraproject/FirewallD1',
   interface: 'org.fedoraproject.FirewallD1.zone',
 }
 
-/** The address of the system bus; undefined where there is no socket, so that a host without a bus costs nothing. */
-function busAddress({ env }: Host): string | undefined {
-  const address = env['DBUS_SYSTEM_BUS_ADDRESS'] || 'unix:path=/var/run/dbus/system_bus_socket'
-  const prefix = 'unix:path='
-  if (!address.startsWith(prefix)) return address
-  const path = address.slice(prefix.length).split(/[,;]/)[0] as string
-  return statSync(path, { throwIfNoEntry: false }) ? address : undefined
-}
-
-/** A method call with string arguments by the first tool there is; undefined where there is none. */
-function ask(
-  { run }: Host,
-  address: string,
-  target: Target,
-  method: string,
-  words: readonly string[],
-): Outcome | undefined {
-  const { service, object, interface: name } = target
-  const signature = 's'.repeat(words.length)
-  const outcomes = [
-    ['busctl', `--address=${address}`, 'call', service, object, name, method, signature, ...words],
-    [
-      'dbus-send',
-      `--bus=${address}`,
-      '--print-reply=literal',
-      `--dest=${service}`,
-      object,
-      `${name}.${method}`,
-      ...words.map((word) => `string:${word}`),
-    ],
-  ] as const
-  for (const argv of outcomes) {
-    const outcome = run({ argv: argv as unknown as [string] })
-    if (outcome.failure !== 'ENOENT') return outcome
-  }
-  return undefined
-}
-
 function requireAnswer(host: Host, method: string, words: readonly string[]): Outcome {
-  const address = busAddress(host)
+  const address = systemBus(host)
   if (address === undefined) {
     throw new CniError(codes.operationFailed, 'cannot reach firewalld: there is no D-Bus system bus', {
       fix: 'start dbus and firewalld, or leave out "backend"',
     })
   }
-  const outcome = ask(host, address, firewalld, method, words)
+  const outcome = callBus(host.run, address, firewalld, method, words)
   if (outcome) return outcome
   throw new CniError(codes.toolMissing, 'cannot speak to firewalld: neither "busctl" nor "dbus-send" is installed', {
     fix: 'install systemd or dbus-bin, or set the backend to "nftables"',
   })
-}
-
-/** True when firewalld may have done what it was asked although its answer is not known: the tool was ended, or did not wait for it. */
-function isUnclear({ status, stderr, failure }: Outcome): boolean {
-  if (failure !== undefined) return false
-  return status !== 1 || stderr.trim() === '' || ['timed out', 'NoReply'].some((words) => stderr.includes(words))
 }
 
 function removeSource(host: Host, zone: string, source: string): void {

@@ -1,5 +1,6 @@
-import { hasRule, iptablesTool, readRules, type SavedRules, savedRules } from '../../shared/net/iptables.js'
+import { hasRule, iptablesTool, savedRules } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
+import type { SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
@@ -53,7 +54,7 @@ export function removeRules(host: Host, attachment: Attachment, { addresses, iso
     const free = addresses.filter((address) => othersHolding(host, addressThing(address), attachment) === 0)
     const plan = toolsFor(addresses).flatMap((tool) => {
       const own = free.filter((address) => iptablesTool(address) === tool).flatMap(addressRules)
-      const saved = savedRules(host.run, tool, 'filter')
+      const saved = savedRules(host.observer, tool, 'filter')
       const isKept = !isolation || admitsOthers(host, saved, addresses, attachment)
       const shared = isKept ? [] : unwantedRules(host, isolation, attachment)
       return [...own, ...shared].filter((rule) => hasRule(saved, rule)).map((rule) => removeRule(tool, rule))
@@ -89,7 +90,7 @@ function toolsFor(addresses: readonly string[]): readonly Tool[] {
 }
 
 function requireRules(host: Host, tool: Tool): SavedRules {
-  const saved = readRules(host.run, tool, 'filter')
+  const saved = host.observer.savedRules(tool, 'filter')
   if (saved) return saved
   throw new CniError(codes.toolMissing, `cannot admit the container: the program "${tool}-save" is not installed`, {
     fix: 'install the package iptables, or leave out "backend"',

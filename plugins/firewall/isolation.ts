@@ -3,7 +3,6 @@ import { missingElements } from '../../shared/net/nft-elements.js'
 import type { Element, NftFamily } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { listElements } from '../../shared/tools/nft.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { asCniError, type CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
@@ -57,11 +56,12 @@ export function othersWant(host: Host, bridge: string, attachment: Attachment): 
 }
 
 /** The guarded ports that carry the owner's name, for a DEL without a record. */
-export function portsOf({ run }: Host, attachment: Attachment): readonly Operation[] {
+export function portsOf({ observer }: Host, attachment: Attachment): readonly Operation[] {
   const own = ownerComment(attachment)
-  return listElements(run, { family: 'bridge', collection: ports, kind: 'set' })
+  return observer
+    .elements('bridge', { kind: 'set', name: ports })
     .filter(({ comment }) => comment === own)
-    .flatMap(({ key }) => portRemovals(String(key)))
+    .flatMap(({ key: [port] }) => portRemovals(port))
 }
 
 /** What CHECK finds missing. */

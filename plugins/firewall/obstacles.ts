@@ -1,21 +1,17 @@
 import {
   hasChain,
   hasRule,
-  type IptablesTool,
   iptables,
   legacyTable,
   plainTools,
-  type SavedRules,
   type SavedTable,
   savedRules,
-  usesLegacy,
 } from '../../shared/net/iptables.js'
 import { nft } from '../../shared/net/nft.js'
 import { ownTable } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
-import type { ListedChain } from '../../shared/plan/observer.js'
+import type { IptablesTool, ListedChain, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { askNft } from '../../shared/tools/nft.js'
 import { CniError, type Problem } from '../../shared/values/errors.js'
 import { quoted } from '../../shared/values/token.js'
 import { exclusively } from './holders.js'
@@ -83,7 +79,7 @@ function obstacles(
   )
   const found: Obstacle[] = []
   for (const family of families) {
-    const legacy = legacyTable(host, family, 'filter')
+    const legacy = legacyTable(host.observer, family, 'filter')
     if (legacy) found.push(...iptablesObstacle(legacy, adminChain))
     const own = forwardOf(chains, family)
     const byIptables = own && read.includes(family) ? iptablesObstacle(tableOf(host, family), adminChain) : []
@@ -110,7 +106,7 @@ function isSettled(chains: readonly ListedChain[], family: Family, adminChain: s
  * containers that are there by then must keep their traffic. Where iptables cannot do it, nobody sets that policy with it.
  */
 function foresee(host: Host, family: Family, adminChain: string): void {
-  if (usesLegacy(host, family, 'filter')) return
+  if (host.observer.hasLegacyTable(family, 'filter')) return
   try {
     const look = () => iptablesObstacle(tableOf(host, family), adminChain).flatMap(({ operations }) => operations)
     if (look().length > 0) exclusively(host, () => host.apply(look()))
@@ -120,9 +116,9 @@ function foresee(host: Host, family: Family, adminChain: string): void {
   }
 }
 
-function tableOf({ run }: Host, family: Family): SavedTable {
+function tableOf({ observer }: Host, family: Family): SavedTable {
   const tool = plainTools[family]
-  return { tool, saved: savedRules(run, tool, 'filter') }
+  return { tool, saved: savedRules(observer, tool, 'filter') }
 }
 
 /** Nothing where iptables is not installed or cannot read the chain: then it is a plain nftables chain for us. */
@@ -147,9 +143,8 @@ function accept(saved: SavedRules, tool: IptablesTool): readonly Operation[] {
   ]
 }
 
-function nftObstacle({ run }: Host, { family, table, name }: ListedChain): Obstacle {
-  const rules = askNft(run, ['list', 'chain', family, table, name])
-  const isThere = rules.some((one) => (one['rule'] as { comment?: string } | undefined)?.comment === ruleComment)
+function nftObstacle({ observer }: Host, { family, table, name }: ListedChain): Obstacle {
+  const isThere = observer.rules({ family, table, chain: name }).some(({ comment }) => comment === ruleComment)
   const { bit } = admittedMark
   const rule = ['meta', 'mark', 'and', bit, '==', bit, 'accept', 'comment', quoted(ruleComment)]
   const insert = nft(['insert', 'rule', family, table, name, ...rule], why)

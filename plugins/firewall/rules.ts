@@ -1,4 +1,5 @@
-import { hasChain, hasRule, type IptablesTool, iptables, type SavedRules } from '../../shared/net/iptables.js'
+import { hasChain, hasRule, iptables } from '../../shared/net/iptables.js'
+import type { IptablesTool, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { quoted } from '../../shared/values/token.js'
 

@@ -51,7 +51,9 @@ function findTaken(host: Host, { child, arp, master }: Probe, addresses: readonl
   function isOwn(address: string): boolean {
     return mastersOwn.includes(hostPart(address))
   }
-  const four = foreign.filter((address) => !isIPv6(address) && answersArp(host, arp, hostPart(address)))
+  const four = foreign.filter(
+    (address) => !isIPv6(address) && host.observer.answersArp(hostPart(address), arp.link, arp.netns),
+  )
   return [...own, ...four, ...askNeighbours(host, child, foreign.filter(isIPv6))]
 }
 
@@ -71,25 +73,6 @@ function askNeighbours(host: Host, at: Probe['child'], addresses: readonly strin
   ])
   return addresses.filter((address) => taken.includes(hostPart(address)))
 }
-
-/** @throws code 101 without arping (of iputils), 100 when it cannot ask */
-function answersArp({ run }: Host, { link, netns }: At, address: string): boolean {
-  const enter = netns === undefined ? [] : ['nsenter', `--net=${netns}`]
-  const argv = [...enter, 'arping', '-D', '-c', '2', '-w', '2', '-I', link, address]
-  const { status, failure, stdout, stderr } = run({ argv: argv as unknown as [string] })
-  if (status === 0) return false
-  if (status === 1 && stdout.includes('reply from')) return true
-  if (failure === 'ENOENT' || status === programMissing) {
-    throw new CniError(codes.toolMissing, `cannot ask who has ${address}: the program "arping" is not installed`, {
-      fix: 'install the package iputils-arping, or turn addressConflictDetection off',
-    })
-  }
-  const details = `command: ${argv.join(' ')}\nstderr: ${stderr.trim()}`
-  throw new CniError(codes.operationFailed, `cannot ask who has ${address}`, { details })
-}
-
-/** What nsenter ends with when it does not find the program. */
-const programMissing = 127
 
 /** Gives the lease to an owner that never was, whose name tells why. */
 function quarantine(call: Call, addresses: readonly string[]): void {

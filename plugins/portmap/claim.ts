@@ -11,7 +11,7 @@ import {
 } from '../../shared/exec/records.js'
 import { compareNetns, netnsAt } from '../../shared/net/netns.js'
 import type { Host } from '../../shared/plan/host.js'
-import { ruleTables } from '../../shared/tools/nft.js'
+import { holderOf } from '../../shared/tools/processes.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
@@ -19,7 +19,6 @@ import { isSpecial } from './elements.js'
 import { refuseOfficial } from './held.js'
 import { publishChains, unpublishChains } from './iptables.js'
 import { publish, unpublish, unpublishByOwner } from './nftables.js'
-import { holderOf } from './processes.js'
 import { nameOf, type Port, type Publication, type Published, portText, sharedPort } from './publication.js'
 
 export function publishedBy(host: Host, attachment: Attachment): Published | undefined {
@@ -119,7 +118,7 @@ function create(host: Host, attachment: Attachment, wanted: Published): Publishe
     } catch (thrown) {
       if (!hasCode(thrown, codes.portTaken) || attempt === attempts) throw thrown
       published = settle(host, attachment, published)
-      host.sweep(unpublishByOwner(host, attachment, ruleTables(host.run)))
+      host.sweep(unpublishByOwner(host.observer, attachment, host.observer.tables()))
     }
   }
 }
@@ -194,7 +193,7 @@ function unpublishOwn(host: Host, attachment: Attachment, made: readonly Publica
     host.sweep([unpublish(attachment, made)])
   } catch (thrown) {
     if (!hasCode(thrown, codes.unknownContainer)) throw thrown
-    host.sweep(unpublishByOwner(host, attachment, ruleTables(host.run)))
+    host.sweep(unpublishByOwner(host.observer, attachment, host.observer.tables()))
   }
 }
 

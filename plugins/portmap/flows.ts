@@ -1,5 +1,6 @@
-import { type Flow, forgetFlows, udpFlows } from '../../shared/net/conntrack.js'
+import { forgetFlows } from '../../shared/net/conntrack.js'
 import type { Host } from '../../shared/plan/host.js'
+import type { Flow } from '../../shared/plan/observer.js'
 import { CniError } from '../../shared/values/errors.js'
 import type { Port, Publication } from './publication.js'
 
@@ -27,7 +28,7 @@ export function forgetOldFlows(host: Host, verb: 'ADD' | 'DEL', publications: re
 // --- internal
 
 function forgetFlowsOf(host: Host, verb: 'ADD' | 'DEL', publication: Publication): void {
-  const own = udpFlows(host.run, publication.family).filter((flow) => isOfMapping(flow, publication))
+  const own = host.observer.udpFlows(publication.family).filter((flow) => isOfMapping(flow, publication))
   const answered = own.filter((flow) => isAnsweredBy(flow, publication))
   const others = own.filter((flow) => !answered.includes(flow))
   host.sweep(forgetFlows(publication.family, verb === 'DEL' ? answered : notForwarded(host, publication, others)))

@@ -1,7 +1,6 @@
-import { legacyTable, plainTools, type SavedRules, savedRules } from '../../shared/net/iptables.js'
+import { legacyTable, plainTools, savedRules } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
-import type { ListedChain } from '../../shared/plan/observer.js'
-import { askNft } from '../../shared/tools/nft.js'
+import type { ListedChain, Observer, SavedRules } from '../../shared/plan/observer.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { names } from './chains.js'
@@ -34,12 +33,12 @@ export function refuseOfficial(
     const { family } = publication
     const has = (table: string, name: string) =>
       chains.some((one) => one.family === family && one.table === table && one.name === name)
-    const legacy = legacyTable(host, family, 'nat')
+    const legacy = legacyTable(host.observer, family, 'nat')
     if (legacy) refuseHeld(heldByChains(legacy.saved), attachment, publication)
     if (has('nat', names.dnat)) {
-      refuseHeld(heldByChains(savedRules(host.run, plainTools[family], 'nat')), attachment, publication)
+      refuseHeld(heldByChains(savedRules(host.observer, plainTools[family], 'nat')), attachment, publication)
     }
-    if (has(...officialTable)) refuseHeld(heldByRules(host, family), attachment, publication)
+    if (has(...officialTable)) refuseHeld(heldByRules(host.observer, family), attachment, publication)
   }
 }
 
@@ -87,25 +86,18 @@ function ownerIn(rule: readonly string[]): Pick<Held, 'network' | 'containerID'>
   return network === undefined || containerID === undefined ? {} : { network, containerID }
 }
 
-interface Match {
-  readonly left?: { readonly payload?: { readonly protocol: string; readonly field: string } }
-  readonly right?: unknown
-}
-
 /** The ports that rules of the official nftables backend have; their comments are the containers' IDs. */
-function heldByRules({ run }: Host, family: 'ip' | 'ip6'): readonly Held[] {
+function heldByRules(observer: Observer, family: 'ip' | 'ip6'): readonly Held[] {
   const [table, chain] = officialTable
-  return askNft(run, ['list', 'chain', family, table, chain]).flatMap((one) => {
-    const { expr = [], comment } = (one['rule'] ?? {}) as { expr?: { match?: Match }[]; comment?: string }
-    const matches = expr.flatMap(({ match }) => match ?? [])
-    const of = (field: string) => matches.find(({ left }) => left?.payload?.field === field)
+  return observer.rules({ family, table, chain }).flatMap(({ matches, comment }) => {
+    const of = (wanted: string) => matches.find(({ field }) => field === wanted)
     const [port, address] = [of('dport'), of('daddr')]
-    if (!port?.left?.payload) return []
+    if (!port) return []
     return [
       {
-        protocol: port.left.payload.protocol,
-        host: Number(port.right),
-        ...(address ? { address: String(address.right) } : {}),
+        protocol: port.protocol ?? '',
+        host: Number(port.value),
+        ...(address ? { address: address.value } : {}),
         ...(comment === undefined ? {} : { containerID: comment }),
         chain: `${family} ${table} ${chain}`,
       },

@@ -1,13 +1,6 @@
-import {
-  hasChain,
-  type IptablesTool,
-  iptables,
-  iptablesTool,
-  removeChain,
-  type SavedRules,
-  savedRules,
-} from '../../shared/net/iptables.js'
+import { hasChain, iptables, iptablesTool, removeChain, savedRules } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
+import type { IptablesTool, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { formatCidr, networkOf, parseCidr } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
@@ -26,7 +19,7 @@ export function publishChains(host: Host, attachment: Attachment, { publications
   const made = publications.filter(({ waiting }) => !waiting)
   for (const publication of made) {
     const tool = iptablesTool(publication.address)
-    const saved = savedRules(host.run, tool, 'nat')
+    const saved = savedRules(host.observer, tool, 'nat')
     refuseHeld(heldByChains(saved), attachment, publication)
     const own = ownRules(attachment, publication, mark)
     const why = `publish ${portText(publication.ports[0] as Port)} as ${publication.address}`
@@ -43,7 +36,7 @@ export function publishChains(host: Host, attachment: Attachment, { publications
 /** Removes the chains of a network's container, ours or the official plugin's, with what leads into them. */
 export function unpublishChains(host: Host, attachment: Attachment): void {
   for (const tool of ['iptables', 'ip6tables'] as const) {
-    const saved = savedRules(host.run, tool, 'nat')
+    const saved = savedRules(host.observer, tool, 'nat')
     // CNI-SN chains are what versions before 0.6 of the official plugin made for masquerade.
     host.apply(
       ['CNI-DN-', 'CNI-SN-'].flatMap((prefix) => {
@@ -63,7 +56,7 @@ export function chainProblems(
     .filter(({ waiting }) => !waiting)
     .flatMap((publication) => {
       const tool = iptablesTool(publication.address)
-      const saved = savedRules(host.run, tool, 'nat')
+      const saved = savedRules(host.observer, tool, 'nat')
       const isThere = findIn(saved)
       const rules = [...sharedRules(publication, mark), ...ownRules(attachment, publication, mark)]
       return rules
@@ -81,7 +74,7 @@ export function chainProblems(
 export function staleChains(host: Host, network: string, valid: ReadonlySet<string>): readonly string[] {
   const start = `"dnat name: \\"${network}\\" id: \\"`
   const comments = (['iptables', 'ip6tables'] as const).flatMap((tool) =>
-    savedRules(host.run, tool, 'nat').flatMap((rule) => rule.filter((token) => token.startsWith(start))),
+    savedRules(host.observer, tool, 'nat').flatMap((rule) => rule.filter((token) => token.startsWith(start))),
   )
   const ids = comments.map((comment) => comment.slice(start.length, comment.indexOf('\\"', start.length)))
   return [...new Set(ids)].filter((id) => id !== '' && !valid.has(id))
@@ -151,8 +144,8 @@ function shownWords(words: readonly string[]): readonly string[] {
 }
 
 /** Drops packets to and from 127/8 that did not come from lo, which `route_localnet` would let in (CVE-2020-8558). */
-function guard({ run }: Host): readonly Operation[] {
-  const saved = savedRules(run, 'iptables', 'raw')
+function guard({ observer }: Host): readonly Operation[] {
+  const saved = savedRules(observer, 'iptables', 'raw')
   const chain = 'PODWIRE-GUARD'
   if (hasChain(saved, chain)) return []
   const why = 'guard 127.0.0.0/8 against packets from outside'

@@ -79,9 +79,9 @@ function isLoopback(address: string): boolean {
   return address === '::1' || address.startsWith('127.')
 }
 
-function isOfClients({ files }: Host, { protocol, port }: Socket): boolean {
+function isOfClients({ observer }: Host, { protocol, port }: Socket): boolean {
   if (protocol !== 'udp') return false
-  const [first = 0, last = 0] = files.read('/proc/sys/net/ipv4/ip_local_port_range').trim().split('\t').map(Number)
+  const [first, last] = observer.clientPorts()
   return port >= first && port <= last
 }
 

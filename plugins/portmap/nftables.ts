@@ -2,13 +2,14 @@ import { elementWords, nft } from '../../shared/net/nft.js'
 import { missingElements } from '../../shared/net/nft-elements.js'
 import { ownTable } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
+import type { ListedElement, ListedTable, Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { askNft, type RuleTable } from '../../shared/tools/nft.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { codes, type Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
+import { quoted } from '../../shared/values/token.js'
 import { collectionsOf, commandWords, exclusions } from './elements.js'
-import { type Family, type Publication, portText } from './publication.js'
+import { type Publication, portText } from './publication.js'
 import { declarations } from './tables.js'
 
 // Published ports as elements of maps: neither an ADD nor a packet's path grows with their number. A packet to one of
@@ -46,19 +47,23 @@ export function unpublish(attachment: Attachment, publications: readonly Publica
 
 /** Removes, by the owner's name in their comments, elements that no record tells of. */
 export function unpublishByOwner(
-  { run }: Host,
+  observer: Observer,
   attachment: Attachment,
-  tables: readonly RuleTable[],
+  tables: readonly ListedTable[],
 ): readonly Operation[] {
   const own = ownerComment(attachment)
   const families = (['ip', 'ip6'] as const).filter((one) =>
     tables.some(({ family, name }) => family === one && name === ownTable),
   )
   return families.flatMap((family) =>
-    listedElements(run, family)
-      .filter(({ comment }) => comment === own)
-      .map(({ collection, key }) => ({
-        ...nft(['delete', 'element', family, ownTable, collection, '{', ...key, '}'], `remove what ${own} published`),
+    observer
+      .elements(family)
+      .filter(({ collection, comment }) => comment === own && collection.startsWith('portmap_'))
+      .map((element) => ({
+        ...nft(
+          ['delete', 'element', family, ownTable, element.collection, '{', ...keyWords(element), '}'],
+          `remove what ${own} published`,
+        ),
         tolerate: ['absent'] as const,
       })),
   )
@@ -92,35 +97,8 @@ function summary({ address, ports }: Publication): string {
   return `${first ? portText(first) : 'nothing'}${others} as ${address}`
 }
 
-interface Listed {
-  readonly collection: string
-  readonly key: readonly string[]
-  readonly comment?: string
-}
-
-/** Every element of ours in a family. */
-function listedElements(run: Host['run'], family: Family): readonly Listed[] {
-  return askNft(run, ['list', 'table', family, ownTable]).flatMap((one) => {
-    const { name = '', elem = [] } = (one['map'] ?? one['set'] ?? {}) as { name?: string; elem?: readonly unknown[] }
-    if (!name.startsWith('portmap_')) return []
-    return elem.map((listed) => ({ collection: name, ...listedOf('map' in one ? (listed as [unknown])[0] : listed) }))
-  })
-}
-
-function listedOf(listed: unknown): Omit<Listed, 'collection'> {
-  const { elem } = listed as { elem?: { val: unknown; comment?: string } }
-  if (!elem) return { key: listedKey(listed) }
-  return { key: listedKey(elem.val), ...(elem.comment === undefined ? {} : { comment: elem.comment }) }
-}
-
-/** A key as `nft -j` says it, in the words of `nft`. */
-function listedKey(value: unknown): readonly string[] {
-  if (typeof value === 'string') return value.includes(':') || value.includes('.') ? [value] : [`"${value}"`]
-  const { concat = [] } = value as { concat?: readonly unknown[] }
-  return concat.flatMap((part, index) => [...(index === 0 ? [] : ['.']), partText(part)])
-}
-
-function partText(part: unknown): string {
-  const { range } = part as { range?: readonly [number, number] }
-  return range ? range.join('-') : String(part)
+/** A key in the words of `nft`: that of an owner is a name. */
+function keyWords({ collection, key }: ListedElement): readonly string[] {
+  if (collection === 'portmap_owners') return key.map(quoted)
+  return key.flatMap((part, index) => (index === 0 ? [part] : ['.', part]))
 }

@@ -1,7 +1,6 @@
 import { nft } from '../../shared/net/nft.js'
-import type { Host } from '../../shared/plan/host.js'
+import type { ListedRule, ListedTable, Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { askNft, type RuleTable } from '../../shared/tools/nft.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 
 /**
@@ -10,18 +9,18 @@ import type { Attachment } from '../../shared/values/attachment.js'
  * for those are taken.
  */
 export function officialRules(
-  { run }: Host,
+  observer: Observer,
   { containerID }: Attachment,
-  { tables, addresses }: { tables: readonly RuleTable[]; addresses: readonly string[] },
+  { tables, addresses }: { tables: readonly ListedTable[]; addresses: readonly string[] },
 ): readonly Operation[] {
   const families = tables.flatMap(({ family, name }) => (name === table ? [family] : []))
   return families.flatMap((family) =>
-    askNft(run, ['list', 'table', family, table])
-      .map((one) => one['rule'] as Rule | undefined)
-      .filter((rule) => rule?.comment === containerID && chains.includes(rule.chain) && isFor(rule, addresses))
-      .map((rule) => ({
+    observer
+      .rules({ family, table })
+      .filter((rule) => rule.comment === containerID && chains.includes(rule.chain) && isFor(rule, addresses))
+      .map(({ chain, handle }) => ({
         ...nft(
-          ['delete', 'rule', family, table, rule?.chain ?? '', 'handle', String(rule?.handle)],
+          ['delete', 'rule', family, table, chain, 'handle', String(handle)],
           `remove what the official plugin published for ${containerID}`,
         ),
         tolerate: ['absent'],
@@ -31,21 +30,11 @@ export function officialRules(
 
 // --- internal
 
-interface Rule {
-  readonly chain: string
-  readonly handle: number
-  readonly comment?: string
-  readonly expr?: readonly unknown[]
-}
-
 const table = 'cni_hostport'
 const chains = ['hostports', 'hostip_hostports', 'masquerading']
 
-/** Whether a rule's last expressions name one of the addresses: as the target of a dnat, or where masquerade applies. */
-function isFor({ expr = [] }: Rule, addresses: readonly string[]): boolean {
+/** Whether a rule names one of the addresses: as the target of a dnat, or where masquerade applies. */
+function isFor({ matches, target = '' }: ListedRule, addresses: readonly string[]): boolean {
   if (addresses.length === 0) return true
-  return expr.some((one) => {
-    const { dnat, match } = one as { dnat?: { addr?: unknown }; match?: { right?: unknown } }
-    return addresses.includes(String(dnat?.addr)) || addresses.includes(String(match?.right))
-  })
+  return addresses.includes(target) || matches.some(({ value }) => addresses.includes(value))
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { Files } from '../../shared/exec/files.js'
-import { forgetFlows, udpFlows } from '../../shared/net/conntrack.js'
+import { forgetFlows } from '../../shared/net/conntrack.js'
 import { netns, type Row, show } from '../../shared/testing/golden.js'
 import { createObserver } from '../../shared/tools/observer.js'
 import { type Address, parseAddress } from '../../shared/values/address.js'
@@ -356,7 +356,7 @@ describe('the tables of the kernel', () => {
     'udp      17 29 src=192.0.2.2 dst=192.0.2.1 sport=4 dport=53 [UNREPLIED] src=10.9.0.2 dst=192.0.2.2 sport=5353 dport=4 mark=0'
   test('a flow is read and forgotten by where it was sent and who answers', () => {
     const outcome = { status: 0, signal: null, stdout: `${line}\nudp 17 broken\n`, stderr: '' }
-    const flows = udpFlows(() => outcome, 'ip')
+    const flows = createObserver({ run: () => outcome, files: files as unknown as Files }).udpFlows('ip')
     expect(flows).toEqual([{ destination: '192.0.2.1', destinationPort: 53, answerer: '10.9.0.2', answererPort: 5353 }])
     expect(forgetFlows('ip', [...flows, ...flows]).map(({ argv }) => argv.join(' '))).toEqual([
       '-D -f ipv4 -p udp --orig-dst 192.0.2.1 --orig-port-dst 53 --reply-src 10.9.0.2 --reply-port-src 5353',

@@ -8,7 +8,6 @@ import { backendNeeds } from '../../shared/net/probe.js'
 import type { Host } from '../../shared/plan/host.js'
 import { attemptAll } from '../../shared/plan/host.js'
 import { definePlugin } from '../../shared/program/plugin.js'
-import { ruleTables } from '../../shared/tools/nft.js'
 import { parseAddress } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
@@ -114,12 +113,12 @@ function warnOfLoopback6(host: Host, publications: readonly Publication[]): void
 
 /** Without a record: what bears the owner's name, and what the official plugin made in either backend. */
 function releaseUnknown(host: Host, attachment: Attachment, addresses: readonly string[]): void {
-  const tables = ruleTables(host.run)
+  const tables = host.observer.tables()
   attemptAll(
     () =>
       host.sweep([
-        ...unpublishByOwner(host, attachment, tables),
-        ...officialRules(host, attachment, { tables, addresses }),
+        ...unpublishByOwner(host.observer, attachment, tables),
+        ...officialRules(host.observer, attachment, { tables, addresses }),
       ]),
     () => unpublishChains(host, attachment),
     () => forgetUnknown(host, attachment),

@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from 'node:fs'
+import { cgroupsOf, commandOf, holdersOf, ifThere, openFiles, parentOf } from '../../shared/tools/processes.js'
 import type { Attachment } from '../../shared/values/attachment.js'
-import { cgroupsOf, commandOf, holdersOf, ifThere, openFiles, parentOf } from './processes.js'
 
 /** A process that has a socket open. */
 export interface Holder {

@@ -128,20 +128,13 @@ describe('builders', () => {
     const questions = [
       'plainTools',
       'iptablesTool',
-      'usesLegacy',
       'legacyTable',
       'savedRules',
-      'readRules',
       'hasChain',
       'hasRule',
       'ownTable',
       'nftFamily',
-      'listElements',
-      'askNft',
-      'nftText',
       'elementWords',
-      'answerOf',
-      'ruleTables',
     ]
     const names = Object.entries({ ip, iptables, nft, tc }).flatMap(([module, members]) =>
       Object.keys(members)

@@ -1,12 +1,6 @@
-import type { Run } from '../exec/command.js'
-import { excerpt, reasonOf } from '../exec/stderr.js'
-import type { Host } from '../plan/host.js'
+import type { IptablesTool, Observer, SavedRules } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
-import { CniError, codes } from '../values/errors.js'
 import { nftFamily } from './nft.js'
-
-/** The `-legacy` ones name the older of two kernel interfaces where the plain ones speak to the newer. */
-export type IptablesTool = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
 
 export const plainTools = { ip: 'iptables', ip6: 'ip6tables' } as const
 
@@ -14,27 +8,13 @@ export function iptablesTool(address: string): 'iptables' | 'ip6tables' {
   return plainTools[nftFamily(address)]
 }
 
-/** True where the older of two kernel interfaces has a table: the kernel lists them, per network namespace. */
-export function usesLegacy({ files }: Pick<Host, 'files'>, family: 'ip' | 'ip6', table: string): boolean {
-  try {
-    return files.read(`/proc/net/${family}_tables_names`).split('\n').includes(table)
-  } catch (thrown) {
-    if (reasonOf((thrown as Error).message) === 'absent') return false
-    throw thrown
-  }
-}
-
 /** A table of the older interface, where that has it; where it is the only one, its tool has the plain name. */
-export function legacyTable(
-  host: Pick<Host, 'files' | 'run'>,
-  family: 'ip' | 'ip6',
-  table: string,
-): SavedTable | undefined {
-  if (!usesLegacy(host, family, table)) return undefined
+export function legacyTable(observer: Observer, family: 'ip' | 'ip6', table: string): SavedTable | undefined {
+  if (!observer.hasLegacyTable(family, table)) return undefined
   const plain = plainTools[family]
   const legacy = `${plain}-legacy` as const
-  const saved = readRules(host.run, legacy, table)
-  return saved ? { tool: legacy, saved } : { tool: plain, saved: savedRules(host.run, plain, table) }
+  const saved = observer.savedRules(legacy, table)
+  return saved ? { tool: legacy, saved } : { tool: plain, saved: savedRules(observer, plain, table) }
 }
 
 /** A change of one table, as iptables' own words; neighbours of one table become one iptables-restore transaction. */
@@ -42,31 +22,15 @@ export function iptables(tool: IptablesTool, table: string, words: readonly stri
   return { tool, argv: ['-t', table, ...words], why }
 }
 
-/** The rules of a table as iptables-save writes them, each split into tokens (quoted comments are one token). */
-export type SavedRules = readonly (readonly string[])[]
-
 /** A table's rules, and the tool that read them. */
 export interface SavedTable {
   readonly tool: IptablesTool
   readonly saved: SavedRules
 }
 
-/** Reads a table; empty where the tool or the table is absent. */
-export function savedRules(run: Run, tool: IptablesTool, table: string): SavedRules {
-  return readRules(run, tool, table) ?? []
-}
-
-/** Reads a table; undefined where the tool is not installed, empty where the table is absent. */
-export function readRules(run: Run, tool: IptablesTool, table: string): SavedRules | undefined {
-  const outcome = run({ argv: [`${tool}-save`, '-t', table] })
-  if (outcome.failure === 'ENOENT') return undefined
-  if (outcome.status !== 0) {
-    throw new CniError(codes.operationFailed, `cannot read the ${table} table of ${tool}`, {
-      details: `stderr: ${excerpt(outcome.stderr)}`,
-    })
-  }
-  const lines = outcome.stdout.split('\n').filter((line) => line.startsWith('-A ') || line.startsWith(':'))
-  return lines.map(tokens)
+/** A table's rules; none where the tool or the table is absent. */
+export function savedRules(observer: Observer, tool: IptablesTool, table: string): SavedRules {
+  return observer.savedRules(tool, table) ?? []
 }
 
 export function hasChain(saved: SavedRules, chain: string): boolean {
@@ -101,25 +65,4 @@ export function removeChain(
     ...iptables(tool, table, words, `remove the chain ${chain}`),
     tolerate: ['absent'],
   }))
-}
-
-// --- internal
-
-/** Splits a saved line at spaces, leaving quoted parts whole. */
-function tokens(line: string): readonly string[] {
-  const found: string[] = []
-  let token = ''
-  let inQuotes = false
-  for (let at = 0; at < line.length; at++) {
-    const char = line[at] as string
-    if (char === '\\') token += char + (line[++at] ?? '')
-    else if (char === ' ' && !inQuotes) {
-      if (token !== '') found.push(token)
-      token = ''
-    } else {
-      if (char === '"') inQuotes = !inQuotes
-      token += char
-    }
-  }
-  return token === '' ? found : [...found, token]
 }

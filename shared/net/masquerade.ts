@@ -1,14 +1,14 @@
 import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
 import type { Element } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
+import type { IptablesTool } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
-import { askNft, listElements } from '../tools/nft.js'
 import { formatCidr, networkOf, parseCidr } from '../values/address.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Problem } from '../values/errors.js'
 import { officialComment, officialName, ownerComment } from '../values/names.js'
 import { quoted } from '../values/token.js'
-import { hasChain, type IptablesTool, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
+import { hasChain, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
 import type { Needs } from './needs.js'
 import { addElement, declare, declareChain, deleteElement, nft, nftFamily } from './nft.js'
 import { removeUnusedChains } from './nft-chains.js'
@@ -172,12 +172,13 @@ function hostPart(address: string): string {
   return address.slice(0, address.indexOf('/'))
 }
 
-function elementsOf({ run }: Host, attachment: Attachment): readonly Operation[] {
+function elementsOf({ observer }: Host, attachment: Attachment): readonly Operation[] {
   const own = ownerComment(attachment)
   return (['ip', 'ip6'] as const).flatMap((family) =>
-    listElements(run, { family, collection: map, kind: 'map' })
+    observer
+      .elements(family, { kind: 'map', name: map })
       .filter(({ comment }) => comment === own)
-      .map(({ key }) => withoutElement(attachment, `${String(key)}/${family === 'ip' ? 32 : 128}`)),
+      .map(({ key: [address] }) => withoutElement(attachment, `${address}/${family === 'ip' ? 32 : 128}`)),
   )
 }
 
@@ -188,7 +189,7 @@ function elementsOf({ run }: Host, attachment: Attachment): readonly Operation[]
 function officialChains(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
   const chain = officialName('CNI-', attachment, 28)
   const tools = [...new Set(addresses.map(iptablesTool))]
-  const present = new Set(tools.filter((tool) => hasChain(savedRules(host.run, tool, 'nat'), chain)))
+  const present = new Set(tools.filter((tool) => hasChain(savedRules(host.observer, tool, 'nat'), chain)))
   return addresses.flatMap((address) => {
     const tool = iptablesTool(address)
     const isNew = !present.has(tool)
@@ -231,7 +232,7 @@ function dropChain(tool: IptablesTool, chain: string, jump: readonly string[]): 
 
 /** The interfaces of a container in one network share their chain: with `addresses`, only the jumps for these go. */
 function removeOfficialChains(
-  { run }: Host,
+  { observer }: Host,
   attachment: Attachment,
   addresses?: readonly string[],
 ): readonly Operation[] {
@@ -239,7 +240,7 @@ function removeOfficialChains(
   const sources = addresses?.map(sourceOf)
   const ours = (rule: readonly string[]) => sources?.some((source) => rule.includes(source)) ?? true
   return (['iptables', 'ip6tables'] as const).flatMap((tool) =>
-    removeChain(savedRules(run, tool, 'nat'), { tool, table: 'nat', chain }, ours),
+    removeChain(savedRules(observer, tool, 'nat'), { tool, table: 'nat', chain }, ours),
   )
 }
 
@@ -249,9 +250,15 @@ function sourceOf(address: string): string {
 }
 
 /** Somebody may have flushed the table: an empty chain masquerades nothing. */
-function lackingOfficialChain({ run }: Host, attachment: Attachment, addresses: readonly string[]): readonly string[] {
+function lackingOfficialChain(
+  { observer }: Host,
+  attachment: Attachment,
+  addresses: readonly string[],
+): readonly string[] {
   const chain = officialName('CNI-', attachment, 28)
-  const tables = new Map([...new Set(addresses.map(iptablesTool))].map((tool) => [tool, savedRules(run, tool, 'nat')]))
+  const tables = new Map(
+    [...new Set(addresses.map(iptablesTool))].map((tool) => [tool, savedRules(observer, tool, 'nat')]),
+  )
   return addresses.filter((address) => {
     const rules = tables.get(iptablesTool(address)) ?? []
     const source = sourceOf(address)
@@ -261,15 +268,15 @@ function lackingOfficialChain({ run }: Host, attachment: Attachment, addresses: 
 }
 
 /** The rules of the official plugin's nftables backend for this attachment, by their comment. */
-function removeOfficialNftRules({ run }: Host, attachment: Attachment): readonly Operation[] {
+function removeOfficialNftRules({ observer }: Host, attachment: Attachment): readonly Operation[] {
   const [table, chain] = ['cni_plugins_masquerade', 'masq_checks']
   const end = `net: ${attachment.network}, if: ${attachment.ifName}, id: ${attachment.containerID}`
-  return askNft(run, ['list', 'chain', 'inet', table, chain])
-    .map((one) => one['rule'] as { handle?: number; comment?: string } | undefined)
-    .filter((rule) => rule?.comment?.includes(end.slice(0, 128 - 35)))
-    .map((rule) => ({
+  return observer
+    .rules({ family: 'inet', table, chain })
+    .filter(({ comment }) => comment?.includes(end.slice(0, 128 - 35)))
+    .map(({ handle }) => ({
       ...nft(
-        ['delete', 'rule', 'inet', table, chain, 'handle', String(rule?.handle)],
+        ['delete', 'rule', 'inet', table, chain, 'handle', String(handle)],
         'remove a rule of the official plugin',
       ),
       tolerate: ['absent'] as const,

@@ -6,7 +6,7 @@ import type {
   ObservedRoute,
   ObservedRule,
 } from '../values/observe.schema.js'
-import type { Element } from './element.js'
+import type { Element, NftFamily } from './element.js'
 
 /**
  * Everything a call asks of the machine, each question in one place. Netlink answers (netlink/driver.ts); where the kernel cannot be asked or
@@ -37,6 +37,22 @@ export interface Observer {
   readonly listening: (of: { family: 4 | 6; protocol: 'tcp' | 'udp' | 'sctp' }) => readonly ListeningSocket[]
   /** Every chain of nftables there is, without its rules. */
   readonly chains: () => readonly ListedChain[]
+  /** Every table of nftables there is. */
+  readonly tables: () => readonly ListedTable[]
+  /** The rules of a table of nftables, or of one of its chains, whoever made them; none where it is absent. */
+  readonly rules: (of: { family: string; table: string; chain?: string }) => readonly ListedRule[]
+  /** The elements of all our maps and sets in a family, or of one; none where our table, or that one, is absent. */
+  readonly elements: (family: NftFamily, of?: { kind: 'map' | 'set'; name: string }) => readonly ListedElement[]
+  /** A table's rules as iptables-save has them; undefined where the tool is not installed, empty where the table is absent. */
+  readonly savedRules: (tool: IptablesTool, table: string) => SavedRules | undefined
+  /** Whether the older of the kernel's two interfaces to iptables has a table of that name. */
+  readonly hasLegacyTable: (family: 'ip' | 'ip6', table: string) => boolean
+  /** The UDP flows the kernel tracks in a family. */
+  readonly udpFlows: (family: 'ip' | 'ip6') => readonly Flow[]
+  /** The first and the last port that the kernel gives to clients of its own accord. */
+  readonly clientPorts: () => readonly [first: number, last: number]
+  /** Whether somebody beyond a link answers ARP requests for an address. */
+  readonly answersArp: (address: string, link: string, netns?: string) => boolean
   /** Whether our maps and sets of nftables hold elements as these say; of one without a value or a comment any will do. */
   readonly holds: (wanted: readonly Element[]) => readonly boolean[]
   /** The same, asked of the kernel alone; undefined where it does not tell. */
@@ -82,4 +98,42 @@ export interface ListeningSocket {
   readonly inode: string
   /** Bound to "::", it takes no IPv4. */
   readonly isIPv6Only: boolean
+}
+
+/** A table of nftables, whoever made it. */
+export interface ListedTable {
+  readonly family: string
+  readonly name: string
+}
+
+/** A rule of nftables, as far as it is read. */
+export interface ListedRule {
+  readonly chain: string
+  readonly handle: number
+  readonly comment?: string
+  /** What it compares with a value; of a field in a header with the header's protocol and the field's name. */
+  readonly matches: readonly { readonly protocol?: string; readonly field?: string; readonly value: string }[]
+  /** The address that it sends packets to instead. */
+  readonly target?: string
+}
+
+/** An element of one of our maps or sets: the parts of its key without quotes, a range as "FIRST-LAST". */
+export interface ListedElement {
+  readonly collection: string
+  readonly key: readonly string[]
+  readonly comment?: string
+}
+
+/** The `-legacy` ones name the older of two kernel interfaces where the plain ones speak to the newer. */
+export type IptablesTool = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
+
+/** The chains and rules of a table as iptables-save writes them, each split into words (a quoted text with its quotes is one). */
+export type SavedRules = readonly (readonly string[])[]
+
+/** A tracked flow: where its first packet was sent, and who answers: somebody else when the destination was changed. */
+export interface Flow {
+  readonly destination: string
+  readonly destinationPort: number
+  readonly answerer: string
+  readonly answererPort: number
 }

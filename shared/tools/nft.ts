@@ -1,24 +1,7 @@
 import type { Command, Outcome, Run } from '../exec/command.js'
 import { excerpt, reasonOf } from '../exec/stderr.js'
-import { type NftFamily, ownTable } from '../plan/element.js'
 import { CniError, codes } from '../values/errors.js'
 import { parseAnswer, unreadableAnswer } from './answer.js'
-
-/** An element as `nft -j` lists it: its key, its comment. */
-export interface ListedElement {
-  readonly key: unknown
-  readonly comment?: string
-}
-
-/** The elements of one of our maps or sets; none where it, its table or nft itself is absent. */
-export function listElements(
-  run: Run,
-  { family, collection, kind }: { family: NftFamily; collection: string; kind: 'map' | 'set' },
-): readonly ListedElement[] {
-  const answer = askNft(run, ['list', kind, family, ownTable, collection])
-  const found = answer.find((one) => kind in one)?.[kind] as { elem?: readonly unknown[] } | undefined
-  return (found?.elem ?? []).map((one) => (kind === 'map' ? listedKey((one as [unknown])[0]) : listedKey(one)))
-}
 
 /** What `nft -j` answers to a question; nothing where the thing asked about, or nft, or nf_tables is absent. */
 export function askNft(run: Run, words: readonly string[]): readonly Record<string, unknown>[] {
@@ -50,23 +33,4 @@ export function answerOf({ argv }: Pick<Command, 'argv'>, outcome: Outcome): str
   throw new CniError(codes.operationFailed, `cannot ask "${argv.join(' ')}"`, {
     details: `${end}stderr: ${excerpt(stderr)}`,
   })
-}
-
-/** A table of nftables, whoever made it. */
-export interface RuleTable {
-  readonly family: string
-  readonly name: string
-}
-
-/** Every table there is: a look before tables are listed whole, which nft refuses for one that is absent. */
-export function ruleTables(run: Run): readonly RuleTable[] {
-  return askNft(run, ['list', 'tables']).flatMap((one) => (one['table'] as RuleTable | undefined) ?? [])
-}
-
-// --- internal
-
-function listedKey(listed: unknown): ListedElement {
-  const elem = (listed as { elem?: { val: unknown; comment?: string } } | null)?.elem
-  if (!elem) return { key: listed }
-  return { key: elem.val, ...(elem.comment === undefined ? {} : { comment: elem.comment }) }
 }

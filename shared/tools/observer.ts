@@ -16,11 +16,15 @@ import type {
   ObservedRule,
 } from '../values/observe.schema.js'
 import { parseAnswer } from './answer.js'
+import { answersArp } from './arping.js'
 import type { Tools } from './batch.js'
+import { readUdpFlows } from './conntrack.js'
+import { hasLegacyTable, readSavedRules } from './iptables-save.js'
 import { nftText } from './nft.js'
 import { readChains } from './nft-chains.js'
 import { heldByNft } from './nft-elements.js'
-import { listeningSockets, localAddresses } from './sockets.js'
+import { listElements, listRules, listTables } from './nft-rules.js'
+import { clientPorts, listeningSockets, localAddresses } from './sockets.js'
 
 /** The two ways of looking behind one interface: netlink, where there is one and it tells, else tools and the kernel's files. */
 export function createObserver({ run, files }: Tools, netlink?: Netlink): Observer {
@@ -54,6 +58,14 @@ export function createObserver({ run, files }: Tools, netlink?: Netlink): Observ
       (protocol === 'sctp' ? undefined : netlink?.listening({ family, protocol })) ??
       listeningSockets(files, family, protocol),
     chains: () => netlink?.chains() ?? readChains(nftText(run, ['list', 'chains'])),
+    tables: () => listTables(run),
+    rules: (of) => listRules(run, of),
+    elements: (family, of) => listElements(run, family, of),
+    savedRules: (tool, table) => readSavedRules(run, tool, table),
+    hasLegacyTable: (family, table) => hasLegacyTable(files, family, table),
+    udpFlows: (family) => readUdpFlows(run, family),
+    clientPorts: () => clientPorts(files),
+    answersArp: (address, name, netns) => answersArp(run, address, name, netns),
     holds: (wanted) => (wanted.length === 0 ? [] : (netlink?.held(wanted) ?? heldByNft(run, wanted))),
     holdsDirectly: (wanted) => netlink?.held(wanted),
     localAddresses: (family) => localAddresses(files, family),

@@ -17,6 +17,12 @@ export function localAddresses(files: Files, family: 4 | 6): ReadonlySet<string>
   return family === 4 ? localAddresses4(files) : localAddresses6(files)
 }
 
+/** The ports of clients that asked for none. */
+export function clientPorts(files: Files): readonly [first: number, last: number] {
+  const [first = 0, last = 0] = files.read('/proc/sys/net/ipv4/ip_local_port_range').trim().split('\t').map(Number)
+  return [first, last]
+}
+
 // --- internal
 
 /** The states in /proc/net: a TCP or SCTP socket that listens, a UDP socket without a peer (include/net/tcp_states.h). */
