@@ -9,7 +9,14 @@ import {
   throwDifferences,
 } from '../../shared/net/interface.js'
 import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLink, setUp } from '../../shared/net/ip.js'
-import { masquerade, masqueradeDifferences, masqueradeNeeds } from '../../shared/net/masquerade.js'
+import {
+  type Masquerade,
+  masquerade,
+  masqueradeDifferences,
+  masqueradeNeeds,
+  noteMasquerade,
+  seenForMasquerade,
+} from '../../shared/net/masquerade.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net/needs.js'
 import { requireNetns } from '../../shared/net/netns.js'
 import { features, linkOf } from '../../shared/net/probe.js'
@@ -27,7 +34,15 @@ import { collectVeths, detachVeth } from '../veth/detach.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
 import { gatewayOperations, isGateway, withGateways } from './gateway.js'
 import { guard, isGuarded, unguard } from './spoof-guard.js'
-import { addGatewayLink, filtersVlans, gatewayLink, gatewayLinkProblems, portVlans, vlanProblems } from './vlan.js'
+import {
+  addGatewayLink,
+  defaultVlanOf,
+  filtersVlans,
+  gatewayLinkProblems,
+  portVlans,
+  vlanGateway,
+  vlanProblems,
+} from './vlan.js'
 
 type BridgeCall = Call<BridgeConfiguration>
 
@@ -61,19 +76,32 @@ export default definePlugin<BridgeConfiguration>({
     refuseInexpressible(call.version, hasIpam(call))
     const isForeign = requireIpam(call)
     const netns = requireNetns(environment.netns)
+    const port = hostVethName(attachment)
     const reserved = !isForeign && leasesFirst(call) ? lease(call) : undefined
-    const before = requireBridge(host.observer.linkIfThere(config.bridge), config.bridge)
+    const found = lookAtBridge(call)
     const macs = chooseMacs(call, reserved)
+
     writeRecord<Made>(host, 'bridge', attachment, { mac: macs.container, guarded: config.macspoofchk })
-    host.apply(connect(call, netns, macs, before))
-    const bridge = before ?? requireBridge(host.observer.link(config.bridge), config.bridge)
+    host.apply(connect(call, netns, macs, found))
+    const bridge = found.bridge ?? requireBridge(host.observer.link(config.bridge), config.bridge)
     const open = openPort(call, bridge, macs.container)
-    if (isForeign) openWire(call, netns, open)
+    if (isForeign) {
+      // Another IPAM plugin is asked when packets pass from the container to the bridge.
+      const at = { link: environment.ifName, netns }
+      host.apply([...open, ...containerSettings(at, ipSettings(call)), setUp(at)])
+      // The port forwards by the time its own state is up.
+      for (const end of [at, { link: port }]) awaitCarrier(host, end)
+    }
 
     const leased = reserved ?? (hasIpam(call) ? lease(call) : emptyResult)
     const addressed = withGateways(config, leased, 2)
-    const gateway = isGateway(config) && hasIpam(call) ? vlanGateway(call, bridge) : undefined
-    const masquerading = masqueradeOperations(call, addressed)
+    const vlan = hasIpam(call) ? vlanGateway(config) : undefined
+    if (vlan && !host.observer.hasLink(vlan.link)) host.apply(addGatewayLink(config, vlan, bridge))
+    const gateway = vlan ? host.observer.link(vlan.link) : undefined
+    const masked = masqueradeOf(config, addressed)
+    const masquerading = masked ? masquerade(attachment, masked, seenForMasquerade(host.observer, masked)) : []
+
+    if (masked) noteMasquerade(host, attachment, masked)
     host.apply([
       ...(isGateway(config) ? forwarding(addressed.ips.map(({ address }) => address)) : []),
       ...(isForeign ? [] : open),
@@ -83,9 +111,10 @@ export default definePlugin<BridgeConfiguration>({
     ])
     // An address that may be another container's, too, has been refused by now: its rule is not touched before.
     if (!reserved) host.apply(masquerading)
+
     const made = [
       { name: config.bridge, mac: bridgeMac(call, bridge) },
-      { name: hostVethName(attachment), mac: macs.host },
+      { name: port, mac: macs.host },
       { name: environment.ifName, mac: macs.container, sandbox: netns },
       ...(gateway ? [{ name: gateway.ifname, ...(gateway.address ? { mac: gateway.address } : {}) }] : []),
     ]
@@ -143,13 +172,16 @@ function leasesFirst(call: BridgeCall): boolean {
   return hasIpam(call) && call.ownDelegate?.name === 'host-local'
 }
 
-/** Another IPAM plugin is asked when packets pass from the container to the bridge. */
-function openWire(call: BridgeCall, netns: string, open: readonly Operation[]): void {
-  const { host, environment, attachment } = call
-  const at = { link: environment.ifName, netns }
-  host.apply([...open, ...containerSettings(at, ipSettings(call)), setUp(at)])
-  // The port forwards by the time its own state is up.
-  for (const end of [at, { link: hostVethName(attachment) }]) awaitCarrier(host, end)
+/** The bridge as it was found. */
+interface Found {
+  readonly bridge: ObservedLink | undefined
+  /** Whether its MAC address stays when its ports change. */
+  readonly isFixed: boolean
+}
+
+function lookAtBridge({ config, host }: BridgeCall): Found {
+  const bridge = requireBridge(host.observer.linkIfThere(config.bridge), config.bridge)
+  return { bridge, isFixed: bridge !== undefined && host.observer.hasFixedAddress(bridge) }
 }
 
 /**
@@ -182,11 +214,10 @@ const noAddress = '00:00:00:00:00:00'
  * A bridge that somebody else made follows the lowest address among its ports, and with that port's container leaves all others without
  * their gateway. So it is given the address it has, before our port joins it: several ADDs at once give it the same.
  */
-function fixAddress(call: BridgeCall, before: ObservedLink): readonly Operation[] {
+function fixAddress(call: BridgeCall, before: ObservedLink, isFixed: boolean): readonly Operation[] {
   const { ifname: link, address } = before
   const mac = bridgeMac(call, before)
-  const isFixed = () => call.host.observer.hasFixedAddress(before) || address === bridgeMac(call, undefined)
-  if (address === mac && isFixed()) return []
+  if (address === mac && (isFixed || address === bridgeMac(call, undefined))) return []
   return [setLink({ link }, ['address', mac], `fix the MAC address of ${link}`)]
 }
 
@@ -194,7 +225,7 @@ function filtering(config: BridgeConfiguration): readonly string[] {
   return filtersVlans(config) ? ['vlan_filtering', '1'] : []
 }
 
-function birth(call: BridgeCall): Operation {
+function createBridge(call: BridgeCall): Operation {
   const { bridge: link, mtu } = call.config
   const size = mtu > 0 ? ['mtu', String(mtu)] : []
   return ensureLink({ link }, [
@@ -209,9 +240,14 @@ function birth(call: BridgeCall): Operation {
 
 /**
  * The bridge and the pair of links. The bridge is shared: made if absent, never taken away, and set up again and again, which
- * changes nothing where it is so already. `before` is how it was found.
+ * changes nothing where it is so already.
  */
-function connect(call: BridgeCall, netns: string, macs: Macs, before: ObservedLink | undefined): readonly Operation[] {
+function connect(
+  call: BridgeCall,
+  netns: string,
+  macs: Macs,
+  { bridge: before, isFixed }: Found,
+): readonly Operation[] {
   const { config, environment, attachment } = call
   const link = config.bridge
   const port = hostVethName(attachment)
@@ -226,7 +262,7 @@ function connect(call: BridgeCall, netns: string, macs: Macs, before: ObservedLi
     master: link,
   })
   return [
-    ...(before ? fixAddress(call, before) : [birth(call), refuseRouterAdvertisements({ link })]),
+    ...(before ? fixAddress(call, before, isFixed) : [createBridge(call), refuseRouterAdvertisements({ link })]),
     pair,
     ...(flags.length > 0
       ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
@@ -265,18 +301,6 @@ function openPort(
   ]
 }
 
-function defaultVlanOf(bridge: ObservedLink | undefined): number {
-  return Number(bridge?.linkinfo?.info_data?.['vlan_default_pvid'] ?? 1)
-}
-
-/** With a VLAN the gateway is the host's link into it: made here if absent. */
-function vlanGateway({ config, host }: BridgeCall, bridge: ObservedLink | undefined): ObservedLink | undefined {
-  if (config.vlan === 0) return undefined
-  const { link } = gatewayLink(config)
-  if (!host.observer.hasLink(link)) host.apply(addGatewayLink(config, bridge?.mtu ?? 1500, defaultVlanOf(bridge)))
-  return host.observer.link(link)
-}
-
 function gatewayAddresses(
   call: BridgeCall,
   { ips }: Pick<Result, 'ips'>,
@@ -284,17 +308,16 @@ function gatewayAddresses(
 ): readonly Operation[] {
   const { config } = call
   if (!isGateway(config) || !hasIpam(call)) return []
-  const link = config.vlan === 0 ? config.bridge : gatewayLink(config).link
+  const link = vlanGateway(config)?.link ?? config.bridge
   return gatewayOperations(config, { link, observed, ips })
 }
 
-function masqueradeOperations(
-  { config, host, attachment }: BridgeCall,
+function masqueradeOf(
+  { ipMasq, ipMasqBackend = 'nftables' }: BridgeCall['config'],
   { ips }: Pick<Result, 'ips'>,
-): readonly Operation[] {
-  if (!config.ipMasq || ips.length === 0) return []
-  const addresses = ips.map(({ address }) => address)
-  return masquerade(host, { attachment, addresses, backend: config.ipMasqBackend ?? 'nftables' })
+): Masquerade | undefined {
+  if (!ipMasq || ips.length === 0) return undefined
+  return { addresses: ips.map(({ address }) => address), backend: ipMasqBackend }
 }
 
 function containerOperations(

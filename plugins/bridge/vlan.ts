@@ -3,9 +3,12 @@ import type { Operation } from '../../shared/plan/operation.js'
 import { isLinkName } from '../../shared/values/checks.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { sha512 } from '../../shared/values/hash.js'
+import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
 
 type VlanKeys = Pick<BridgeConfiguration, 'bridge' | 'vlan' | 'vlanTrunk' | 'preserveDefaultVlan'>
+
+type GatewayKeys = Pick<BridgeConfiguration, 'isGateway' | 'isDefaultGateway'>
 
 /** True where the bridge must look at tags. */
 export function filtersVlans({ vlan, vlanTrunk }: VlanKeys): boolean {
@@ -40,24 +43,38 @@ export function portVlans(port: string, config: VlanKeys, defaultVlan: number): 
   ]
 }
 
-/** The host's own link into a VLAN of the bridge: one end of a veth pair whose other end is a port of that VLAN. */
-export function gatewayLink({ bridge, vlan }: VlanKeys): { link: string; port: string } {
-  const link = `${bridge}.${vlan}`
+/** The VLAN that a port of the bridge gets from the bridge itself, 0 for none. */
+export function defaultVlanOf(bridge: ObservedLink | undefined): number {
+  return Number(bridge?.linkinfo?.info_data?.['vlan_default_pvid'] ?? 1)
+}
+
+/** The host's own link into a VLAN: one end of a veth pair whose other end is a port of the bridge in that VLAN. */
+export interface VlanGateway {
+  readonly link: string
+  readonly port: string
+}
+
+/** The gateway of a network in a VLAN; undefined where there is none. */
+export function vlanGateway(config: VlanKeys & GatewayKeys): VlanGateway | undefined {
+  const link = `${config.bridge}.${config.vlan}`
+  if (config.vlan === 0 || !(config.isGateway || config.isDefaultGateway)) return undefined
   return { link, port: `veth${sha512(link).slice(0, 11)}` }
 }
 
 /** Refuses a bridge whose name leaves no room for the VLAN's. */
-export function gatewayLinkProblems(
-  config: VlanKeys & { isGateway: boolean; isDefaultGateway: boolean },
-): readonly Problem[] {
-  const { link } = gatewayLink(config)
-  if (config.vlan === 0 || !(config.isGateway || config.isDefaultGateway) || isLinkName(link)) return []
+export function gatewayLinkProblems(config: VlanKeys & GatewayKeys): readonly Problem[] {
+  const { link } = vlanGateway(config) ?? {}
+  if (link === undefined || isLinkName(link)) return []
   return [{ path: 'bridge', value: config.bridge, expected: `a name so short that "${link}" has at most 15 bytes` }]
 }
 
 /** Makes the gateway link. It is shared by all containers of the VLAN, so nothing takes it back. */
-export function addGatewayLink(config: VlanKeys, size: number, defaultVlan: number): readonly Operation[] {
-  const { link, port } = gatewayLink(config)
+export function addGatewayLink(
+  config: VlanKeys,
+  { link, port }: VlanGateway,
+  bridge: ObservedLink | undefined,
+): readonly Operation[] {
+  const size = bridge?.mtu ?? 1500
   const words = ['txqueuelen', '0', 'mtu', String(size), 'master', config.bridge, 'type', 'veth', 'peer', 'name', link]
   const { undo: _, ...add } = addLink(
     { link: port },
@@ -66,7 +83,7 @@ export function addGatewayLink(config: VlanKeys, size: number, defaultVlan: numb
   )
   return [
     { ...add, tolerate: ['exists'] },
-    ...portVlans(port, { ...config, vlanTrunk: undefined }, defaultVlan),
+    ...portVlans(port, { ...config, vlanTrunk: undefined }, defaultVlanOf(bridge)),
     refuseRouterAdvertisements({ link: port }),
     refuseRouterAdvertisements({ link }),
     setUp({ link: port }),

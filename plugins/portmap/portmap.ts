@@ -71,7 +71,7 @@ export default definePlugin<PortmapConfiguration>({
         release(host, attachment, data)
         forgetOldFlows(host, 'DEL', data.publications)
       }),
-      () => removeUnusedChains(host, sharedPrefixes),
+      () => host.sweep(removeUnusedChains(host.observer.chains(), sharedPrefixes)),
       () => collectChains(host, config.name, new Set(validAttachments.map(({ containerID }) => containerID))),
     )
   },

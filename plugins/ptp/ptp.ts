@@ -1,13 +1,19 @@
 import { recordWritings, writeRecord } from '../../shared/exec/records.js'
 import { awaitCarrier } from '../../shared/net/carrier.js'
 import { addressesOf, dnsOf, interfaceDifferences, throwDifferences } from '../../shared/net/interface.js'
-import { type At, addVethPair, forwarding, refuseRouterAdvertisements, setUp } from '../../shared/net/ip.js'
-import { masquerade, masqueradeDifferences, masqueradeNeeds } from '../../shared/net/masquerade.js'
+import { addVethPair, forwarding, refuseRouterAdvertisements, setUp } from '../../shared/net/ip.js'
+import {
+  type Masquerade,
+  masquerade,
+  masqueradeDifferences,
+  masqueradeNeeds,
+  noteMasquerade,
+  seenForMasquerade,
+} from '../../shared/net/masquerade.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net/needs.js'
 import { requireNetns } from '../../shared/net/netns.js'
 import { features } from '../../shared/net/probe.js'
 import { containerEndMac, hostEndMac } from '../../shared/net/veth.js'
-import type { Operation } from '../../shared/plan/operation.js'
 import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import { invalidConfiguration, type Problem } from '../../shared/values/errors.js'
@@ -40,7 +46,14 @@ export default definePlugin<PtpConfiguration>({
       netns,
       mtu: config.mtu,
     })
-    if (isForeign) openWire(call, pair, [{ link }, at])
+    if (isForeign) {
+      // Another IPAM plugin is asked when packets pass between the two ends.
+      const ends = [{ link }, at]
+      writeRecord(host, 'ptp', attachment, {})
+      host.apply([pair, ...ends.flatMap((end) => [refuseRouterAdvertisements(end), setUp(end)])])
+      for (const end of ends) awaitCarrier(host, end)
+    }
+
     const leased = lease(call)
     const ips = withGateways(leased)
     if (!isForeign) writeRecord(host, 'ptp', attachment, {})
@@ -51,7 +64,13 @@ export default definePlugin<PtpConfiguration>({
       ...containerEnd(at, ips, leased.routes),
     ])
     // Only now is it certain that no other container has the address: a rule of that one would be taken for a leftover.
-    host.apply(masqueradeIf(call, ips))
+    const masked = masqueradeOf(config, ips)
+    if (masked) {
+      const seen = seenForMasquerade(host.observer, masked)
+      noteMasquerade(host, attachment, masked)
+      host.apply(masquerade(attachment, masked, seen))
+    }
+
     const interfaces = [
       { name: link, mac: macs.host },
       { name: environment.ifName, mac: macs.container, sandbox: netns },
@@ -88,17 +107,11 @@ export default definePlugin<PtpConfiguration>({
 
 // --- internal
 
-/** Another IPAM plugin is asked when packets pass between the two ends. */
-function openWire({ host, attachment }: PtpCall, pair: Operation, ends: readonly At[]): void {
-  writeRecord(host, 'ptp', attachment, {})
-  host.apply([pair, ...ends.flatMap((end) => [refuseRouterAdvertisements(end), setUp(end)])])
-  for (const end of ends) awaitCarrier(host, end)
-}
-
-function masqueradeIf({ config, host, attachment }: PtpCall, ips: Result['ips']): readonly Operation[] {
-  if (!config.ipMasq) return []
-  const addresses = ips.map(({ address }) => address)
-  return masquerade(host, { attachment, addresses, backend: config.ipMasqBackend ?? 'nftables' })
+function masqueradeOf(
+  { ipMasq, ipMasqBackend = 'nftables' }: PtpCall['config'],
+  ips: Result['ips'],
+): Masquerade | undefined {
+  return ipMasq ? { addresses: ips.map(({ address }) => address), backend: ipMasqBackend } : undefined
 }
 
 function ipamProblems(call: PtpCall): readonly Problem[] {

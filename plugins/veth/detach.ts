@@ -4,6 +4,7 @@ import {
   collectMasquerades,
   forgetMasquerade,
   isMasqueraded,
+  madeByMasquerade,
   staleMasquerades,
   unmasquerade,
 } from '../../shared/net/masquerade.js'
@@ -28,7 +29,7 @@ export function detachVeth(call: Call, kind: string, more: More = () => []): voi
       host.sweep([
         ...disconnect(call, netns),
         ...more(attachment),
-        ...(isMasked ? unmasquerade(host, attachment) : []),
+        ...(isMasked ? unmasquerade(attachment, madeByMasquerade(host, attachment)) : []),
       ]),
     () => release(call),
   )
@@ -42,11 +43,12 @@ export function collectVeths(call: Call, kind: string, more: More = () => []): v
   attemptAll(
     ...staleAttachments(host, kind, config.name, validAttachments).map((attachment) => () => {
       const link = hostVethName(attachment)
-      host.sweep([deleteLink({ link }), ...more(attachment), ...unmasquerade(host, attachment)])
+      const made = madeByMasquerade(host, attachment)
+      host.sweep([deleteLink({ link }), ...more(attachment), ...unmasquerade(attachment, made)])
       forgetMasquerade(host, attachment)
       removeRecord(host, kind, attachment)
     }),
-    () => validAttachments && collectMasquerades(host),
+    () => validAttachments && host.sweep(collectMasquerades(host.observer)),
     () => collectLeases(call),
   )
 }

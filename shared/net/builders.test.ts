@@ -130,6 +130,7 @@ describe('builders', () => {
       'iptablesTool',
       'legacyTable',
       'savedRules',
+      'savedTables',
       'hasChain',
       'hasRule',
       'ownTable',

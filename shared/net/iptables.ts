@@ -33,6 +33,14 @@ export function savedRules(observer: Observer, tool: IptablesTool, table: string
   return observer.savedRules(tool, table) ?? []
 }
 
+/** A table's rules as each of several tools has them. */
+export type SavedTables = ReadonlyMap<IptablesTool, SavedRules>
+
+/** Each tool is asked once. */
+export function savedTables(observer: Observer, tools: readonly IptablesTool[], table: string): SavedTables {
+  return new Map([...new Set(tools)].map((tool) => [tool, savedRules(observer, tool, table)]))
+}
+
 export function hasChain(saved: SavedRules, chain: string): boolean {
   return saved.some(([first]) => first === `:${chain}`)
 }

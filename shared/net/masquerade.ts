@@ -1,38 +1,48 @@
 import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
 import type { Element } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
-import type { IptablesTool } from '../plan/observer.js'
+import type { IptablesTool, ListedElement, Observer } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
 import { formatCidr, networkOf, parseCidr } from '../values/address.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Problem } from '../values/errors.js'
 import { officialComment, officialName, ownerComment } from '../values/names.js'
 import { quoted } from '../values/token.js'
-import { hasChain, iptables, iptablesTool, removeChain, savedRules } from './iptables.js'
+import { hasChain, iptables, iptablesTool, plainTools, removeChain, type SavedTables, savedTables } from './iptables.js'
 import type { Needs } from './needs.js'
 import { addElement, declare, declareChain, deleteElement, nft, nftFamily } from './nft.js'
 import { removeUnusedChains } from './nft-chains.js'
 import { missingElements } from './nft-elements.js'
 import { backendNeeds } from './probe.js'
 
+// Masquerading of a container's addresses: packets from them to anywhere but their own subnet and multicast leave with
+// the host's address. In nftables a map from source address to the chain of its subnet, so that neither a packet's
+// path nor an ADD depends on how many containers there are; in iptables the chains of the official plugin.
+//
+// An ADD looks (`seenForMasquerade`), notes what it is about to make (`noteMasquerade`), and applies the plan (`masquerade`): the record
+// lets DEL work without being told the addresses. A DEL looks (`madeByMasquerade`), sweeps the plan (`unmasquerade`), and forgets.
+
 export type MasqueradeBackend = 'nftables' | 'iptables'
 
-/**
- * Masquerading of a container's addresses: packets from them to anywhere but their own subnet and multicast leave with
- * the host's address. In nftables a map from source address to the chain of its subnet, so that neither a packet's
- * path nor an ADD depends on how many containers there are; in iptables the chains of the official plugin.
- *
- * `addresses` are with prefix lengths. Notes them first: the record is what lets DEL work without being told them.
- * @returns the operations to apply
- */
-export function masquerade(
-  host: Host,
-  options: { attachment: Attachment; addresses: readonly string[]; backend: MasqueradeBackend },
-): readonly Operation[] {
-  const { attachment, addresses, backend } = options
-  writeRecord<Made>(host, recordKind, attachment, { addresses, backend })
-  if (backend === 'iptables') return officialChains(host, attachment, addresses)
-  return addresses.map((address) => mapElement(attachment, address))
+/** What is masqueraded, and how: an ADD's record. `addresses` are with prefix lengths. */
+export interface Masquerade {
+  readonly addresses: readonly string[]
+  readonly backend: MasqueradeBackend
+}
+
+/** What of the rules that are there a plan depends on. */
+export function seenForMasquerade(observer: Observer, { addresses, backend }: Masquerade): SavedTables {
+  return backends[backend].look(observer, addresses.map(iptablesTool))
+}
+
+/** The operations that masquerade. */
+export function masquerade(attachment: Attachment, made: Masquerade, seen: SavedTables): readonly Operation[] {
+  return backends[made.backend].publish(attachment, made.addresses, seen)
+}
+
+/** Notes what is about to be made; taken back when the ADD fails. */
+export function noteMasquerade(host: Host, attachment: Attachment, made: Masquerade): void {
+  writeRecord<Masquerade>(host, recordKind, attachment, made)
 }
 
 /** What `masquerade` needs. */
@@ -40,21 +50,37 @@ export function masqueradeNeeds(network: string, backend: MasqueradeBackend = 'n
   return { ...backendNeeds[backend], writes: recordWritings(network, recordKind) }
 }
 
-/** The operations that undo `masquerade`, found by the record, or without one by the owner's name in our rules and the official suite's. */
-export function unmasquerade(host: Host, attachment: Attachment): readonly Operation[] {
-  const record = readRecord<Made>(host, recordKind, attachment)?.data
-  if (record?.backend === 'nftables') return record.addresses.map((address) => withoutElement(attachment, address))
-  if (record) return removeOfficialChains(host, attachment, record.addresses)
+/** What an attachment has: by its record, or without one what bears its name, ours and the official suite's. */
+export type MadeByMasquerade =
+  | { readonly record: Masquerade; readonly saved: SavedTables }
+  | { readonly elements: readonly ListedElement[]; readonly saved: SavedTables; readonly handles: readonly number[] }
+
+export function madeByMasquerade(host: Host, attachment: Attachment): MadeByMasquerade {
+  const { observer } = host
+  const record = readRecord<Masquerade>(host, recordKind, attachment)?.data
+  if (record) return { record, saved: backends[record.backend].look(observer, Object.values(plainTools)) }
+  return {
+    elements: elementsOf(observer, attachment),
+    saved: savedTables(observer, Object.values(plainTools), 'nat'),
+    handles: officialHandles(observer, attachment),
+  }
+}
+
+/** The operations that undo `masquerade`. */
+export function unmasquerade(attachment: Attachment, made: MadeByMasquerade): readonly Operation[] {
+  if ('record' in made) {
+    return backends[made.record.backend].withdraw(attachment, made.record.addresses, made.saved)
+  }
   return [
-    ...elementsOf(host, attachment),
-    ...removeOfficialChains(host, attachment),
-    ...removeOfficialNftRules(host, attachment),
+    ...made.elements.map(({ key: [address = ''] }) => withoutElement(attachment, hostCidr(address))),
+    ...removeOfficialChains(attachment, made.saved),
+    ...made.handles.map(removeOfficialNftRule),
   ]
 }
 
 /** True where a record says so; an attachment of the official suite has none. */
 export function isMasqueraded(host: Host, attachment: Attachment): boolean {
-  return readRecord<Made>(host, recordKind, attachment) !== undefined
+  return readRecord<Masquerade>(host, recordKind, attachment) !== undefined
 }
 
 /** Forgets the record, after the operations of `unmasquerade` have run. */
@@ -68,12 +94,12 @@ export function staleMasquerades(
   network: string,
   valid: readonly { containerID: string; ifname: string }[],
 ): readonly Attachment[] {
-  return staleRecords<Made>(host, recordKind, network, valid).map(({ attachment }) => attachment)
+  return staleRecords<Masquerade>(host, recordKind, network, valid).map(({ attachment }) => attachment)
 }
 
-/** Removes what subnets shared whose last attachment is gone. */
-export function collectMasquerades(host: Host): void {
-  removeUnusedChains(host, [subnetPrefix])
+/** The operations that remove what subnets shared whose last attachment is gone. */
+export function collectMasquerades(observer: Observer): readonly Operation[] {
+  return Object.values(backends).flatMap(({ collect }) => collect(observer))
 }
 
 /** What CHECK finds missing. */
@@ -82,7 +108,9 @@ export function masqueradeDifferences(
   attachment: Attachment,
   addresses: readonly string[],
 ): readonly Problem[] {
-  return unmasqueraded(host, attachment, addresses).map((address) => ({
+  const record = readRecord<Masquerade>(host, recordKind, attachment)?.data
+  const differences = record ? backends[record.backend].differences : unrecordedDifferences
+  return differences(host.observer, attachment, addresses).map((address) => ({
     path: 'ipMasq',
     value: 'no rule',
     expected: `a rule that masquerades ${address}`,
@@ -92,26 +120,67 @@ export function masqueradeDifferences(
 
 // --- internal
 
-interface Made {
-  readonly addresses: readonly string[]
-  readonly backend: MasqueradeBackend
-}
-
 const recordKind = 'masquerade'
 const map = 'masqueraded'
 const subnetPrefix = 'masquerade_'
 const multicast = { ip: '224.0.0.0/4', ip6: 'ff00::/8' }
 
-function unmasqueraded(host: Host, attachment: Attachment, addresses: readonly string[]): readonly string[] {
-  const backend = readRecord<Made>(host, recordKind, attachment)?.data.backend
-  if (backend === 'nftables') {
-    const wanted = addresses.map((address) => elementOf(attachment, address))
-    const missing = new Set(missingElements(host, wanted))
-    return addresses.filter((_, index) => missing.has(wanted[index] as Element))
-  }
-  const withoutChain = lackingOfficialChain(host, attachment, addresses)
-  if (backend === 'iptables' || withoutChain.length === 0) return withoutChain
-  return removeOfficialNftRules(host, attachment).length > 0 ? [] : withoutChain // no record: another suite made it
+/** The ways of masquerading. `addresses` are with prefix lengths. */
+const backends: Readonly<
+  Record<
+    MasqueradeBackend,
+    {
+      readonly look: (observer: Observer, tools: readonly IptablesTool[]) => SavedTables
+      readonly publish: (
+        attachment: Attachment,
+        addresses: readonly string[],
+        seen: SavedTables,
+      ) => readonly Operation[]
+      readonly withdraw: (
+        attachment: Attachment,
+        addresses: readonly string[],
+        seen: SavedTables,
+      ) => readonly Operation[]
+      /** The addresses that are not masqueraded. */
+      readonly differences: (
+        observer: Observer,
+        attachment: Attachment,
+        addresses: readonly string[],
+      ) => readonly string[]
+      readonly collect: (observer: Observer) => readonly Operation[]
+    }
+  >
+> = {
+  nftables: {
+    look: () => new Map(),
+    publish: (attachment, addresses) => addresses.map((address) => mapElement(attachment, address)),
+    withdraw: (attachment, addresses) => addresses.map((address) => withoutElement(attachment, address)),
+    differences: (observer, attachment, addresses) => {
+      const wanted = addresses.map((address) => elementOf(attachment, address))
+      const missing = new Set(missingElements({ observer }, wanted))
+      return addresses.filter((_, index) => missing.has(wanted[index] as Element))
+    },
+    collect: (observer) => removeUnusedChains(observer.chains(), [subnetPrefix]),
+  },
+  iptables: {
+    look: (observer, tools) => savedTables(observer, tools, 'nat'),
+    publish: officialChains,
+    withdraw: (attachment, addresses, seen) => removeOfficialChains(attachment, seen, addresses),
+    differences: (observer, attachment, addresses) =>
+      lackingOfficialChain(attachment, addresses, savedTables(observer, addresses.map(iptablesTool), 'nat')),
+    collect: () => [],
+  },
+}
+
+/** No record: another suite made it, in either way. */
+function unrecordedDifferences(
+  observer: Observer,
+  attachment: Attachment,
+  addresses: readonly string[],
+): readonly string[] {
+  const saved = savedTables(observer, addresses.map(iptablesTool), 'nat')
+  const withoutChain = lackingOfficialChain(attachment, addresses, saved)
+  return withoutChain.length === 0 || officialHandles(observer, attachment).length > 0 ? [] : withoutChain
 }
 
 function mapElement(attachment: Attachment, address: string): Operation {
@@ -172,24 +241,20 @@ function hostPart(address: string): string {
   return address.slice(0, address.indexOf('/'))
 }
 
-function elementsOf({ observer }: Host, attachment: Attachment): readonly Operation[] {
+function elementsOf(observer: Observer, attachment: Attachment): readonly ListedElement[] {
   const own = ownerComment(attachment)
-  return (['ip', 'ip6'] as const).flatMap((family) =>
-    observer
-      .elements(family, { kind: 'map', name: map })
-      .filter(({ comment }) => comment === own)
-      .map(({ key: [address] }) => withoutElement(attachment, `${address}/${family === 'ip' ? 32 : 128}`)),
-  )
+  return (['ip', 'ip6'] as const)
+    .flatMap((family) => observer.elements(family, { kind: 'map', name: map }))
+    .filter(({ comment }) => comment === own)
 }
 
 /**
  * The chain, rules and comments of the official plugin (ip.SetupIPMasqForNetworks). All addresses of a container in a
  * network share the chain of their family, also those of another interface.
  */
-function officialChains(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
+function officialChains(attachment: Attachment, addresses: readonly string[], seen: SavedTables): readonly Operation[] {
   const chain = officialName('CNI-', attachment, 28)
-  const tools = [...new Set(addresses.map(iptablesTool))]
-  const present = new Set(tools.filter((tool) => hasChain(savedRules(host.observer, tool, 'nat'), chain)))
+  const present = new Set([...seen].flatMap(([tool, saved]) => (hasChain(saved, chain) ? [tool] : [])))
   return addresses.flatMap((address) => {
     const tool = iptablesTool(address)
     const isNew = !present.has(tool)
@@ -232,53 +297,53 @@ function dropChain(tool: IptablesTool, chain: string, jump: readonly string[]): 
 
 /** The interfaces of a container in one network share their chain: with `addresses`, only the jumps for these go. */
 function removeOfficialChains(
-  { observer }: Host,
   attachment: Attachment,
+  seen: SavedTables,
   addresses?: readonly string[],
 ): readonly Operation[] {
   const chain = officialName('CNI-', attachment, 28)
   const sources = addresses?.map(sourceOf)
   const ours = (rule: readonly string[]) => sources?.some((source) => rule.includes(source)) ?? true
-  return (['iptables', 'ip6tables'] as const).flatMap((tool) =>
-    removeChain(savedRules(observer, tool, 'nat'), { tool, table: 'nat', chain }, ours),
-  )
+  return [...seen].flatMap(([tool, saved]) => removeChain(saved, { tool, table: 'nat', chain }, ours))
 }
 
 /** An address as iptables-save writes it behind `-s`. */
 function sourceOf(address: string): string {
-  return `${hostPart(address)}/${address.includes(':') ? 128 : 32}`
+  return hostCidr(hostPart(address))
+}
+
+function hostCidr(address: string): string {
+  return `${address}/${address.includes(':') ? 128 : 32}`
 }
 
 /** Somebody may have flushed the table: an empty chain masquerades nothing. */
 function lackingOfficialChain(
-  { observer }: Host,
   attachment: Attachment,
   addresses: readonly string[],
+  seen: SavedTables,
 ): readonly string[] {
   const chain = officialName('CNI-', attachment, 28)
-  const tables = new Map(
-    [...new Set(addresses.map(iptablesTool))].map((tool) => [tool, savedRules(observer, tool, 'nat')]),
-  )
   return addresses.filter((address) => {
-    const rules = tables.get(iptablesTool(address)) ?? []
+    const rules = seen.get(iptablesTool(address)) ?? []
     const source = sourceOf(address)
     const jumps = rules.some((rule) => rule[1] === 'POSTROUTING' && rule.includes(source) && rule.at(-1) === chain)
     return !jumps || !rules.some((rule) => rule[1] === chain && rule.at(-1) === 'MASQUERADE')
   })
 }
 
+const officialTable = { family: 'inet', table: 'cni_plugins_masquerade', chain: 'masq_checks' }
+
 /** The rules of the official plugin's nftables backend for this attachment, by their comment. */
-function removeOfficialNftRules({ observer }: Host, attachment: Attachment): readonly Operation[] {
-  const [table, chain] = ['cni_plugins_masquerade', 'masq_checks']
-  const end = `net: ${attachment.network}, if: ${attachment.ifName}, id: ${attachment.containerID}`
+function officialHandles(observer: Observer, { network, ifName, containerID }: Attachment): readonly number[] {
+  const end = `net: ${network}, if: ${ifName}, id: ${containerID}`.slice(0, 128 - 35)
   return observer
-    .rules({ family: 'inet', table, chain })
-    .filter(({ comment }) => comment?.includes(end.slice(0, 128 - 35)))
-    .map(({ handle }) => ({
-      ...nft(
-        ['delete', 'rule', 'inet', table, chain, 'handle', String(handle)],
-        'remove a rule of the official plugin',
-      ),
-      tolerate: ['absent'] as const,
-    }))
+    .rules(officialTable)
+    .filter(({ comment }) => comment?.includes(end))
+    .map(({ handle }) => handle)
+}
+
+function removeOfficialNftRule(handle: number): Operation {
+  const { family, table, chain } = officialTable
+  const words = ['delete', 'rule', family, table, chain, 'handle', String(handle)]
+  return { ...nft(words, 'remove a rule of the official plugin'), tolerate: ['absent'] }
 }
