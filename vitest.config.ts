@@ -1,4 +1,5 @@
 import { defineConfig } from 'vitest/config'
+import { Coverage } from './conformance/runner/coverage.js'
 import { MachineFirst } from './conformance/runner/sequencer.js'
 import { Summary } from './conformance/runner/summary.js'
 import { unit } from './conformance/runner/unit.js'
@@ -7,7 +8,7 @@ import { nodeFlags } from './shared/heap/flags.js'
 
 export default defineConfig({
   test: {
-    reporters: ['default', new Summary()],
+    reporters: ['default', new Coverage(), new Summary()],
     sequence: { sequencer: MachineFirst },
     projects: [
       unit,

@@ -1,13 +1,6 @@
 import { test as base, vi } from 'vitest'
 import { Host } from './host.js'
 
-declare module 'vitest' {
-  interface TaskMeta {
-    /** What the test called in its host, for reports. */
-    calls?: { readonly plugin: string; readonly verb: string }[]
-  }
-}
-
 // Binaries are started, not functions called: a busy machine needs more than vitest's five seconds.
 vi.setConfig({ testTimeout: 60_000, hookTimeout: 60_000 })
 

@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, readlinkSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import type { RecordedCall } from './calls.js'
 import { Container } from './container.js'
 import { systemCommand } from './locations.js'
 import { type Finished, type ProcessOptions, type Started, start, succeed, until } from './process.js'
@@ -29,8 +30,8 @@ export interface Outside {
 /** A throw-away machine: a network and a mount namespace of its own, with containers and an outside world on demand. */
 export class Host {
   readonly containers: Container[] = []
-  /** The plugins of podwire that were called in it, each with a verb once. */
-  readonly calls: { readonly plugin: string; readonly verb: string }[] = []
+  /** The calls of podwire's plugins that were made in it, each kind once. */
+  readonly calls: RecordedCall[] = []
   readonly #started = new Set<Started>()
   readonly #holder: Started
   #made = 0

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { recordCall } from './calls.js'
 import type { Host } from './host.js'
 import { commandPath, type Suite, suites, systemCommand } from './locations.js'
 import type { Finished, Started } from './process.js'
@@ -26,8 +27,10 @@ export interface Call {
 
 /** Starts one plugin call in a host; for tests that kill it or run many at once. */
 export function startPlugin(host: Host, call: Call): Started {
-  record(host, call)
-  return host.start([binaryOf(call)], { stdin: standardInput(call), stdinPath: call.stdinPath, env: environment(call) })
+  const options = { stdin: standardInput(call), stdinPath: call.stdinPath, env: environment(call) }
+  const started = host.start([binaryOf(call)], options)
+  recordCall(host, call, started.finished)
+  return started
 }
 
 /** Runs one plugin call in a host to its end. */
@@ -38,7 +41,9 @@ export function runPlugin(host: Host, call: Call): Promise<Finished> {
 /** Starts one plugin call under strace(1), which writes into `log`. */
 export function startTraced(host: Host, call: Call, options: readonly string[], log: string): Started {
   const argv = [systemCommand('strace'), '-o', log, ...options, binaryOf(call)]
-  return host.start(argv, { stdin: standardInput(call), env: environment(call) })
+  const started = host.start(argv, { stdin: standardInput(call), env: environment(call) })
+  recordCall(host, call, started.finished)
+  return started
 }
 
 /** Runs one plugin call to its end under strace(1) with these options; `calls` is what that wrote. What the plugin starts is not traced. */
@@ -47,15 +52,9 @@ export async function runTraced(
   call: Call,
   options: readonly string[] = [],
 ): Promise<Finished & { calls: string }> {
-  record(host, call)
   const log = '/run/calls'
   const finished = await startTraced(host, call, options, log).finished
   return { ...finished, calls: readFileSync(host.path(log), 'utf8') }
-}
-
-function record({ calls }: Host, { suite = 'podwire', plugin, command: verb }: Call): void {
-  const isKnown = calls.some((one) => one.plugin === plugin && one.verb === verb)
-  if (suite === 'podwire' && !isKnown) calls.push({ plugin, verb })
 }
 
 function binaryOf({ suite = 'podwire', plugin }: Call): string {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { describe, test } from 'vitest'
 import { commandPath, repository } from '../harness/locations.js'
 import { type Finished, type Started, start } from '../harness/process.js'
+import { wholeFile } from '../runner/coverage.js'
 import { type ReportedTest, readReport, reports } from './report.js'
 
 // A deadline behind each run's own limit, which leaves time to wait for another machine.
@@ -71,15 +72,16 @@ export function unrun(filters: readonly string[], note: string): ReportedTest[] 
     exclude: ['conformance/{vm/guest,roots/*}.test.ts'],
   })
   const wanted = files.filter((file) => filters.length === 0 || filters.some((filter) => file.includes(filter)))
-  return wanted.map((file) => ({ file, name: 'every test of the file', state: 'skipped', note }))
+  return wanted.map((file) => ({ file, name: wholeFile, state: 'skipped', note }))
 }
 
 /** Declares a test for each that ran elsewhere, so that this run's counts have them. */
 export function declareTests(title: string, { where, tests }: Elsewhere): void {
   console.log(`${tests.length} conformance tests ${where}`)
   describe(title, () => {
-    for (const { file, name, state, note } of tests) {
-      test(`${file} > ${name}`, ({ skip }) => {
+    for (const { file, name, state, note, calls = [] } of tests) {
+      test(`${file} > ${name}`, ({ skip, task }) => {
+        task.meta.calls = calls
         if (state === 'skipped') skip(note)
         if (state === 'failed') throw new Error(note)
       })

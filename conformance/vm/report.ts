@@ -2,6 +2,7 @@ import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Reporter, TestCase, TestModule } from 'vitest/node'
+import type { RecordedCall } from '../harness/calls.js'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -15,6 +16,7 @@ export interface ReportedTest {
   state: 'passed' | 'failed' | 'skipped'
   /** Why it was skipped, or how it failed. */
   note: string
+  calls?: RecordedCall[] | undefined
 }
 
 /** Writes what became of every test to $PODWIRE_REPORT or dist/reports/vm.json, at the end of the run and not before. */
@@ -40,7 +42,7 @@ export class ReportFile implements Reporter {
 function reported(file: string, test: TestCase): ReportedTest {
   const { state, ...result } = test.result()
   const name = test.fullName
-  if (state === 'passed') return { file, name, state, note: '' }
+  if (state === 'passed') return { file, name, state, note: '', calls: test.meta().calls }
   if (state === 'skipped') return { file, name, state, note: ('note' in result && result.note) || 'no reason given' }
   const errors = 'errors' in result && result.errors ? result.errors : [{ message: 'the test never ended' }]
   return { file, name, state: 'failed', note: errors.map(text).join('\n') }
