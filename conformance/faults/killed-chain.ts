@@ -3,16 +3,10 @@ import { type Result, resultOf, succeedSilently } from '../harness/answer.js'
 import { type Conflist, inputOf } from '../harness/chain.js'
 import type { Container } from '../harness/container.js'
 import type { Host } from '../harness/host.js'
-import { Killer } from '../harness/killer.js'
+import { Killer, type Share } from '../harness/killer.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { capabilityArgs } from './chains.js'
-
-/** How many of the calls that were to be killed were, and not already over. */
-export interface Share {
-  readonly hits: number
-  readonly rounds: number
-}
 
 /**
  * Attaches a container by a list again and again. In each round one call, of another plugin each time, is killed: of the ADD, or of the
