@@ -64,7 +64,8 @@ dist/recorder: dist/podwire.heap $(call base,x64)
 dist/podwire: dist/recorder
 	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
 
-# The libraries come from the network; without them the binaries start, but not on every host. The next build asks again, and `make dist` insists.
+# The libraries come from the network; without them the binaries start, but not on every host. The next build asks
+# again, and `make dist` insists.
 dist/.built: dist/podwire shared/packing/libraries shared/packing/libraries.txt
 	@shared/packing/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib || { rm -rf dist/podwire-lib; \
 	  echo 'No podwire-lib: these binaries start only on hosts that have libatomic, libgcc_s and libstdc++.' >&2; }
@@ -111,8 +112,8 @@ unit: $(MODULES)
 # The loop of a developer: no root, no Go, no machine; under a minute.
 check: lint unit
 
-# Changes one small thing after another and shows what no unit test notices, and the share a floor. FLOOR=shared/plan is minutes, all
-# of them hours; SHARE=5 tries every fifth line of statements, JOBS=1 takes one processor.
+# Changes one small thing after another and shows what no unit test notices, and the share a floor. FLOOR=shared/plan is
+# minutes, all of them hours; SHARE=5 tries every fifth line of statements, JOBS=1 takes one processor.
 mutants: $(MODULES)
 	$(NODE) node_modules/@stryker-mutator/core/bin/stryker.js run conformance/runner/mutants.ts
 
@@ -125,17 +126,18 @@ test-setup: setup
 test: test-setup lint build $(AMD64_ARCHIVE)
 	$(VITEST) run
 
-# All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what this
-# kernel cannot do. It takes an hour or two; dist/reports/vm-*.log shows how far it is.
+# All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what
+# this kernel cannot do. It takes an hour or two; dist/reports/vm-*.log shows how far it is.
 test-vm: test-setup build
 	PODWIRE_ALL_IN_VM=1 $(VITEST) run conformance/vm/guest.test.ts
 
-# All conformance tests with Debian 13's tools, and the release archive on bare nodes; `make test` runs with these tools only what depends
-# on them. It takes about ten minutes; dist/reports/debian-13.log shows how far it is.
+# All conformance tests with Debian 13's tools, and the release archive on bare nodes; `make test` runs with these tools
+# only what depends on them. It takes about ten minutes; dist/reports/debian-13.log shows how far it is.
 test-roots: test-setup build $(AMD64_ARCHIVE)
 	PODWIRE_ALL_IN_ROOT=1 $(VITEST) run conformance/roots
 
-# The fault matrix: what was left after each kind of hostile moment, plugin by plugin (0), or why it cannot be hit. A quarter of an hour.
+# The fault matrix: what was left after each kind of hostile moment, plugin by plugin (0), or why it cannot be hit. A
+# quarter of an hour.
 faults: test-setup build
 	$(VITEST) run --project conformance --reporter=default --reporter=./conformance/faults/table.ts $(FAULTS)
 

@@ -18,8 +18,8 @@ function serve(port: number): void {
 }
 
 /**
- * Milliseconds until the handshake is over. The answer is waited for, so that clients are never ahead of a server that must drop them; a
- * reset ends the connection, so that no port waits to be free again.
+ * Milliseconds until the handshake is over. The answer is waited for, so that clients are never ahead of a server that
+ * must drop them; a reset ends the connection, so that no port waits to be free again.
  */
 async function connection(host: string, port: number): Promise<number> {
   const began = performance.now()

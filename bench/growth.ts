@@ -18,7 +18,10 @@ interface Cost {
 const suites = ['podwire', 'official'] as const satisfies readonly Suite[]
 const steps = [0, 250, 500, 750, 1_000]
 
-/** The default chain at growing numbers of attachments, call by call in turn; each suite has a host of its own, with nothing of the other's. */
+/**
+ * The default chain at growing numbers of attachments, call by call in turn; each suite has a host of its own, with
+ * nothing of the other's.
+ */
 export function growth(): readonly Growth[] {
   for (const suite of suites) {
     execFileSync('ip', ['netns', 'add', hostOf(suite)])

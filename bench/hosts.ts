@@ -17,8 +17,8 @@ export function publishingHosts(section: string): Record<Way, PublishingHost> {
 }
 
 /**
- * A host of its own for one way to publish ports: a network namespace with one container on a bridge and one machine outside, so that
- * neither a packet nor a plugin meets the rules of two suites.
+ * A host of its own for one way to publish ports: a network namespace with one container on a bridge and one machine
+ * outside, so that neither a packet nor a plugin meets the rules of two suites.
  */
 export class PublishingHost {
   readonly address = '192.0.2.1'
@@ -64,7 +64,10 @@ export class PublishingHost {
     this.call(verb, chained(this.#suite, 'portmap', more), 'measured')
   }
 
-  /** Lets other containers have so many mappings, 100 each. Of iptables only the first is the plugin's: 100 ADDs would take minutes. */
+  /**
+   * Lets other containers have so many mappings, 100 each. Of iptables only the first is the plugin's: 100 ADDs would
+   * take minutes.
+   */
   fill(count: number): void {
     for (; this.#filled < count; this.#filled += 100) {
       if (this.#backend === 'iptables' && this.#filled > 0) break

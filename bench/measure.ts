@@ -38,7 +38,9 @@ export async function timedTogether(calls: readonly Call[]): Promise<number> {
   return performance.now() - began
 }
 
-/** The most memory in MiB that calls started at once have together, as far as looking every few milliseconds finds it. */
+/**
+ * The most memory in MiB that calls started at once have together, as far as looking every few milliseconds finds it.
+ */
 export async function peakTogether(calls: readonly Call[]): Promise<number> {
   const running = calls.map(started)
   let peak = 0
@@ -97,7 +99,9 @@ function environmentOf({ suite, verb, containerID, netns }: Call): Record<string
   }
 }
 
-/** CPU milliseconds of this process's ended descendants so far (proc_pid_stat(5), cutime and cstime; ticks of 10 ms). */
+/**
+ * CPU milliseconds of this process's ended descendants so far (proc_pid_stat(5), cutime and cstime; ticks of 10 ms).
+ */
 export function descendantsCpu(): number {
   const fields = readFileSync('/proc/self/stat', 'latin1').split(') ')[1]?.split(' ') ?? []
   return (Number(fields[13]) + Number(fields[14])) * 10

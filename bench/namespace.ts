@@ -1,7 +1,10 @@
 import { DynamicLibrary } from 'node:ffi'
 import { closeSync, openSync } from 'node:fs'
 
-/** Does something in a named network namespace: the processes it starts live there, without a helper that costs their callers time. */
+/**
+ * Does something in a named network namespace: the processes it starts live there, without a helper that costs their
+ * callers time.
+ */
 export function inNamespace<T>(name: string, work: () => T): T {
   const own = openSync('/proc/self/ns/net', 'r')
   enter(`/run/netns/${name}`)

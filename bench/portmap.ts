@@ -6,8 +6,8 @@ const remark =
   "On iptables all mappings present but the first 100 are the official plugin's rules for these repeated: making them by ADDs would take minutes."
 
 /**
- * ADD and DEL of portmap alone when mappings of other containers are present, in the same number for each way to publish; and before
- * that, CHECK of very many ports.
+ * ADD and DEL of portmap alone when mappings of other containers are present, in the same number for each way to
+ * publish; and before that, CHECK of very many ports.
  */
 export function publishing(): Section {
   const hosts = publishingHosts('portmap')

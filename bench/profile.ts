@@ -6,7 +6,10 @@ import { profileSubjects, type Subject } from './subjects.js'
 interface Seen {
   /** The end of VERSION, whose answer is a constant. */
   readonly boot: number
-  /** The beginning of the first process or netlink request and the end of the last; both the end of the call where there is none. */
+  /**
+   * The beginning of the first process or netlink request and the end of the last; both the end of the call where there
+   * is none.
+   */
   readonly first: number
   readonly last: number
   readonly end: number
@@ -60,7 +63,10 @@ function look({ config, netns }: Subject, verb: 'ADD' | 'DEL'): { one: Seen; lin
   return { one: { boot, ...between, end, processes }, lines }
 }
 
-/** The processes and netlink requests of a call; of commands that one process ran, which share a time, the programs are joined by "+". */
+/**
+ * The processes and netlink requests of a call; of commands that one process ran, which share a time, the programs are
+ * joined by "+".
+ */
 function readTrace(): readonly Step[] {
   if (!existsSync(trace)) return []
   const lines = readFileSync(trace, 'utf8').trim().split('\n')

@@ -9,7 +9,9 @@ export interface Subject {
   readonly netns: string
 }
 
-/** Every plugin, in a setting where it has work to do: links to build on, and an attachment for those that are chained. */
+/**
+ * Every plugin, in a setting where it has work to do: links to build on, and an attachment for those that are chained.
+ */
 export function profileSubjects(): readonly Subject[] {
   for (const name of ['bench', 'attached']) execFileSync('ip', ['netns', 'add', name])
   execFileSync('ip', ['-batch', '-'], { input: links.join('\n') })

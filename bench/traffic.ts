@@ -15,7 +15,9 @@ const remark = [
   "measured one; on iptables they are the official plugin's rules for the first of them repeated (so many ADDs would take minutes): 15 ports a rule.",
 ].join('\n')
 
-/** Traffic from outside through a published port, with nothing else published and with 10,000 ports of other containers. */
+/**
+ * Traffic from outside through a published port, with nothing else published and with 10,000 ports of other containers.
+ */
 export async function traffic(): Promise<Section> {
   requireIperf()
   const hosts = publishingHosts('traffic')

@@ -8,7 +8,8 @@ import { repository } from './harness/locations.js'
 import { runPlugin, runTraced } from './harness/plugin.js'
 import { run } from './harness/process.js'
 
-// A guard of the cost that is no timing: what a call starts, and what a start loads. A row may shrink; that it grows needs a reason.
+// A guard of the cost that is no timing: what a call starts, and what a start loads. A row may shrink; that it grows
+// needs a reason.
 
 const ipam = { type: 'host-local', ranges: [[{ subnet: '10.31.0.0/24' }]], routes: [{ dst: '0.0.0.0/0' }] }
 const portMappings = Array.from({ length: 100 }, (_, index) => ({

@@ -4,7 +4,8 @@ import { expect, test } from 'vitest'
 import { listPlugins } from '../shared/bundling/plugins.js'
 import { repository } from './harness/locations.js'
 
-// What every plugin has. Whether each of its verbs was really called is judged at the end of a whole run (runner/coverage.ts).
+// What every plugin has. Whether each of its verbs was really called is judged at the end of a whole run
+// (runner/coverage.ts).
 
 const named = listPlugins(repository)
 

@@ -10,8 +10,8 @@ import { suites } from './harness/locations.js'
 import { type Call, environment } from './harness/plugin.js'
 import { bridgeNetwork } from './main/networks.js'
 
-// What attachments that are there already cost the next one: no timing, but what is read. 1,000 of them may slow an ADD by less
-// than a tenth, so nothing may be read that has a line, an element or a name for each.
+// What attachments that are there already cost the next one: no timing, but what is read. 1,000 of them may slow an ADD
+// by less than a tenth, so nothing may be read that has a line, an element or a name for each.
 
 /** A chain on one network; the named keys take the place of a bridge's. */
 function chainOf(plugin: object): Conflist {

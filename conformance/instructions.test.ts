@@ -5,8 +5,9 @@ import { repository, suites } from './harness/locations.js'
 import { environment, type Verb } from './harness/plugin.js'
 import { run } from './harness/process.js'
 
-// A guard of the cost that is no timing: the instructions of a call, counted by valgrind (callgrind), against those of a program on the same
-// Node that prints a constant. Both counts differ by less than 1 % from run to run. A bound may shrink; that it grows needs a reason.
+// A guard of the cost that is no timing: the instructions of a call, counted by valgrind (callgrind), against those of
+// a program on the same Node that prints a constant. Both counts differ by less than 1 % from run to run. A bound may
+// shrink; that it grows needs a reason.
 
 const deadline = 300_000
 

@@ -7,8 +7,8 @@ import type { Host } from './harness/host.js'
 import { repository, suites, systemCommand } from './harness/locations.js'
 import type { Finished } from './harness/process.js'
 
-// What the binaries ask of a host: the C library 2.28, nothing else. They bring the C++ libraries in podwire-lib and look for it beside their file, in
-// /opt/cni/bin and in /usr/libexec/podwire.
+// What the binaries ask of a host: the C library 2.28, nothing else. They bring the C++ libraries in podwire-lib and
+// look for it beside their file, in /opt/cni/bin and in /usr/libexec/podwire.
 
 const bare = '/run/bare'
 const version = { env: { CNI_COMMAND: 'VERSION' }, stdin: '{"cniVersion":"1.1.0"}' }
@@ -26,7 +26,10 @@ async function makeBare(host: Host): Promise<void> {
   )
 }
 
-/** Runs lines of bash in the host, with `suite` for the built plugins, `bare` for the bare root, `install` for the installer. */
+/**
+ * Runs lines of bash in the host, with `suite` for the built plugins, `bare` for the bare root, `install` for the
+ * installer.
+ */
 async function script(host: Host, lines: string): Promise<string> {
   const head = `set -euo pipefail\nbare=${bare}\nsuite='${suites.podwire}'\ninstall='${repository}/shared/packing/install'\n`
   return host.output(['bash', '--norc', '-c', head + lines], { deadline: 120_000 })

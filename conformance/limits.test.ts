@@ -9,8 +9,8 @@ import { type Call, environment, runPlugin, type Verb } from './harness/plugin.j
 import { type Finished, run } from './harness/process.js'
 import { takeSnapshot } from './harness/snapshot.js'
 
-// Every plugin with less and less of what a process needs. Each call ends by itself: with its result, with one error and nothing left, or, where
-// Node does not start at all, by a signal before it changed anything.
+// Every plugin with less and less of what a process needs. Each call ends by itself: with its result, with one error
+// and nothing left, or, where Node does not start at all, by a signal before it changed anything.
 
 interface Row {
   type: string

@@ -87,8 +87,8 @@ export default definePlugin<TapConfiguration>({
 // --- internal
 
 /**
- * The device, under its final name at once: the kernel refuses one that is there. Without the header of tun; with that of
- * virtio where the official plugin has it. Whoever attaches to the device decides on both anew.
+ * The device, under its final name at once: the kernel refuses one that is there. Without the header of tun; with that
+ * of virtio where the official plugin has it. Whoever attaches to the device decides on both anew.
  */
 function create({ link, netns }: Required<At>, config: TapConfiguration): Operation {
   const { owner, group, multiQueue, selinuxContext = '' } = config

@@ -10,15 +10,18 @@ import { type Environment, readEnvironment } from './values/environment.js'
 import { asCniError, attributed, CniError, codes, printError } from './values/errors.js'
 import { printVersions, versions } from './values/version.js'
 
-// The script of a start by a name that is no plugin's, as others ship and wrap plugins (buildkit-cni-bridge, .bridge-wrapped, cnv-bridge): finds
-// out which plugin is meant, and becomes that.
+// The script of a start by a name that is no plugin's, as others ship and wrap plugins (buildkit-cni-bridge,
+// .bridge-wrapped, cnv-bridge): finds out which plugin is meant, and becomes that.
 
 declare const told: Invocation
 
 const { argv0, env } = process
 const called = fileName(argv0)
 
-/** @throws code 7 where nothing says which plugin it is, or two are meant; what the environment and stdin are refused for */
+/**
+ * @throws code 7 where nothing says which plugin it is, or two are meant; what the environment and stdin are refused
+ * for
+ */
 function main(): void {
   const plugin = only(pluginsCalled(called, targets()), called)
   const command = env['CNI_COMMAND'] ?? ''
@@ -33,7 +36,10 @@ function becomeOther(environment: Environment): void {
   told.become(pluginOfType(readRequest(environment, stdin)), stdin)
 }
 
-/** What the links lead to by which it was called: the path in argv[0], and, where that is another one, the path that was executed. */
+/**
+ * What the links lead to by which it was called: the path in argv[0], and, where that is another one, the path that was
+ * executed.
+ */
 function targets(): readonly string[] {
   const paths = new Set([...(argv0.includes('/') ? [argv0] : []), executedPath()])
   return [...paths].flatMap((path) => linkTargets(path, readlinkSync))

@@ -1,9 +1,9 @@
 import { internalBinding } from './system/binding.js'
 import { exit, write } from './system/standard.js'
 
-// What the binary does first: run the script of the plugin that it was started as. Each plugin has a script of its own, so that a start
-// reads, and takes out of V8's code cache, nothing that only others need (shared/bundling/bundle.ts). By a name that is no plugin's runs the one
-// that finds out which plugin is meant (foreign.ts).
+// What the binary does first: run the script of the plugin that it was started as. Each plugin has a script of its own,
+// so that a start reads, and takes out of V8's code cache, nothing that only others need (shared/bundling/bundle.ts).
+// By a name that is no plugin's runs the one that finds out which plugin is meant (foreign.ts).
 
 /** What a script is told. */
 export interface Invocation {

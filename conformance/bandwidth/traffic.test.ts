@@ -32,7 +32,10 @@ async function join(
 const bridge = { type: 'bridge', bridge: 'br0', isGateway: true }
 const gateways = { 4: '10.1.2.1', 6: 'fd00:1:2::1' } as const
 
-/** What 1.5 megabytes need at least at a megabyte a second, the burst and headers aside; without limit it is milliseconds. */
+/**
+ * What 1.5 megabytes need at least at a megabyte a second, the burst and headers aside; without limit it is
+ * milliseconds.
+ */
 const size = 1.5 * megabyte
 const leastSeconds = (size - 20_000) / megabyte
 

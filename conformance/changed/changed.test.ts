@@ -8,7 +8,8 @@ import { Killer } from '../harness/killer.js'
 import { type Call, runPlugin } from '../harness/plugin.js'
 import { compareLines, difference, takeSnapshot } from '../harness/snapshot.js'
 
-// A configuration that is edited while containers run: DEL and GC are given the new one, and take away what ADD made by the old.
+// A configuration that is edited while containers run: DEL and GC are given the new one, and take away what ADD made by
+// the old.
 
 const ranges = [[{ subnet: '10.1.2.0/24' }], [{ subnet: 'fd00:1:2::/64' }]]
 const ipam = { type: 'host-local', ranges }

@@ -22,8 +22,8 @@ const linesOf = (output: string, word: string) =>
   output.split('\n').flatMap((line) => (line.startsWith(`${word} `) ? [line.slice(word.length + 1)] : []))
 
 /**
- * Where a scenario runs: with the plugins of a directory or of a release archive, the network configurations of a directory, and on
- * this machine's root file system or another.
+ * Where a scenario runs: with the plugins of a directory or of a release archive, the network configurations of a
+ * directory, and on this machine's root file system or another.
  */
 export interface Place {
   plugins?: string

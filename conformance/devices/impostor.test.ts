@@ -41,7 +41,10 @@ async function lent(host: Host, lines: readonly string[], flags = 'up', env = {}
   return { before, container }
 }
 
-/** Moves the device away, and makes another veth like it: name, alias, address, its own number, and that of the link at its other end. */
+/**
+ * Moves the device away, and makes another veth like it: name, alias, address, its own number, and that of the link at
+ * its other end.
+ */
 async function replace(host: Host, container: Container): Promise<void> {
   await host.container('nested')
   const { ifindex, link_index } = await numbers(container, 'eth0')

@@ -7,7 +7,8 @@ import type { Host } from '../harness/host.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { call as callOf, linkOf } from './calls.js'
 
-// What a record says of a namespace is done in that namespace alone: not in the next one of the same container, path, or inode.
+// What a record says of a namespace is done in that namespace alone: not in the next one of the same container, path,
+// or inode.
 
 /** How the kernel is asked: with cookies, or as before Linux 5.14. */
 const ways: [string, Record<string, string>][] = [
@@ -23,7 +24,10 @@ const prevResult = {
 const call = (plugin: string, verb: Verb, container: Container, change: object = {}, env = {}): Call =>
   callOf(plugin, verb, container, { prevResult, ...change }, { ifName: 'net1', env })
 
-/** A container with net1, by which its default route leads over `gateway`; the other end, with a name of that, stays outside. */
+/**
+ * A container with net1, by which its default route leads over `gateway`; the other end, with a name of that, stays
+ * outside.
+ */
 async function made(host: Host, gateway = '10.2.0.1'): Promise<Container> {
   const container = await host.container('c1')
   const far = `far${gateway.split('.').at(-1)}`

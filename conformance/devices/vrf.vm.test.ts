@@ -18,7 +18,9 @@ const prevResult = { ips: [{ address: '10.1.0.5/24' }, { address: 'fd01::5/64' }
 const call = (verb: Verb, container: Container, change: object = {}, more: Partial<Call> = {}) =>
   callOf('vrf', verb, container, { vrfname: 'blue', prevResult, ...change }, more)
 
-/** A container with two interfaces of the same subnets, at the far end of each a neighbour with an address of its own. */
+/**
+ * A container with two interfaces of the same subnets, at the far end of each a neighbour with an address of its own.
+ */
 async function world(host: Host) {
   const [container, blue, red] = [await host.container('c1'), await host.container('n1'), await host.container('n2')]
   for (const [index, neighbour] of [blue, red].entries()) {

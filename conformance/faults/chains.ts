@@ -14,7 +14,10 @@ function list(...plugins: PluginConfig[]): Conflist {
   return { cniVersion: '1.1.0', name: 'network', plugins }
 }
 
-/** Lists that runtimes use, with every backend: what a kill, a fault or a limit is tried on. All need an uplink on the host. */
+/**
+ * Lists that runtimes use, with every backend: what a kill, a fault or a limit is tried on. All need an uplink on the
+ * host.
+ */
 export const chains: Readonly<Record<string, Conflist>> = {
   'bridge, portmap, firewall, tuning, bandwidth': list(
     { ...bridge, macspoofchk: true },

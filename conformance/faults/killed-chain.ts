@@ -9,8 +9,9 @@ import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { capabilityArgs } from './chains.js'
 
 /**
- * Attaches a container by a list again and again. In each round one call, of another plugin each time, is killed: of the ADD, or of the
- * DEL behind a whole ADD. Then comes what a runtime does: DEL of all plugins in reverse order, without a result. Nothing may be left.
+ * Attaches a container by a list again and again. In each round one call, of another plugin each time, is killed: of
+ * the ADD, or of the DEL behind a whole ADD. Then comes what a runtime does: DEL of all plugins in reverse order,
+ * without a result. Nothing may be left.
  */
 export async function killAgain(
   host: Host,

@@ -1,8 +1,14 @@
-/** A kind of hostile moment, and the tests that bring it about and then look for what is left. Parts of the files' paths. */
+/**
+ * A kind of hostile moment, and the tests that bring it about and then look for what is left. Parts of the files'
+ * paths.
+ */
 export interface Kind {
   readonly title: string
   readonly files: readonly string[]
-  /** Why a plugin cannot be hit, or where it is tried instead, by its name; "others" stands for all that have no sentence. */
+  /**
+   * Why a plugin cannot be hit, or where it is tried instead, by its name; "others" stands for all that have no
+   * sentence.
+   */
   readonly cannot?: Readonly<Record<string, string>>
 }
 

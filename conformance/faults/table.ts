@@ -5,8 +5,9 @@ import { repository } from '../harness/locations.js'
 import { type Kind, kinds } from './kinds.js'
 
 /**
- * Prints the fault matrix at the end of a run: a row a kind, under each plugin the verbs that were really called in tests that
- * passed, which all ended with 0 left, or a number of the sentences below that say why not. A cell without either ends the run with status 1.
+ * Prints the fault matrix at the end of a run: a row a kind, under each plugin the verbs that were really called in
+ * tests that passed, which all ended with 0 left, or a number of the sentences below that say why not. A cell without
+ * either ends the run with status 1.
  */
 export default class FaultTable implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {

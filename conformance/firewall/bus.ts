@@ -8,8 +8,8 @@ export interface FakeFirewalld {
 }
 
 /**
- * A message bus with firewalld on it, as far as a client sees: enough of the D-Bus specification (SASL EXTERNAL, the wire
- * format of strings and booleans) for busctl, dbus-send and the official plugin, which are the clients.
+ * A message bus with firewalld on it, as far as a client sees: enough of the D-Bus specification (SASL EXTERNAL, the
+ * wire format of strings and booleans) for busctl, dbus-send and the official plugin, which are the clients.
  */
 export async function fakeFirewalld(path: string, options: { isRunning?: boolean } = {}): Promise<FakeFirewalld> {
   const zones = new Map<string, Set<string>>()

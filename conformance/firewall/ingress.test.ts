@@ -25,7 +25,8 @@ async function reaches({ container }: Member, { v4, v6 }: Member): Promise<boole
 
 const outside = '192.0.2.2'
 
-// The official rules see frames within a bridge only where br_netfilter hands them to iptables, as it does here unless told otherwise.
+// The official rules see frames within a bridge only where br_netfilter hands them to iptables, as it does here unless
+// told otherwise.
 describe.for(['nftables', 'iptables'])('backend %s', (backend) => {
   test('open: everybody reaches everybody', async ({ host }) => {
     const { foo, bar } = await four(host, { backend, ingressPolicy: 'open' })

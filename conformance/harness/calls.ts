@@ -1,11 +1,11 @@
-import type { Host } from './host.js'
-import type { Call, Verb } from './plugin.js'
 import type { Finished } from './process.js'
 
-/** That a plugin of podwire was called, and with what exit status it ended; null where it was killed or not waited for. */
+/**
+ * That a plugin of podwire was called, and with what exit status it ended; null where it was killed, or has not ended.
+ */
 export interface RecordedCall {
   readonly plugin: string
-  readonly verb: Verb
+  readonly verb: string
   readonly status: number | null
 }
 
@@ -16,18 +16,13 @@ declare module 'vitest' {
   }
 }
 
-/** Notes a call in its host as begun, and what becomes of it. */
-export function recordCall(
-  { calls }: Host,
-  { suite = 'podwire', plugin, command: verb }: Call,
-  ended: Promise<Finished>,
-) {
-  if (suite !== 'podwire') return
+/** Notes a call as begun, and what becomes of it. */
+export function recordCall(calls: RecordedCall[], call: Omit<RecordedCall, 'status'>, ended: Promise<Finished>): void {
   const note = (status: number | null) => {
-    const isKnown = calls.some((one) => one.plugin === plugin && one.verb === verb && one.status === status)
-    if (!isKnown) calls.push({ plugin, verb, status })
+    const isKnown = calls.some((one) => one.plugin === call.plugin && one.verb === call.verb && one.status === status)
+    if (!isKnown) calls.push({ plugin: call.plugin, verb: call.verb, status })
   }
   note(null)
-  // Whoever waits for the call sees why it failed; there is nothing to note then.
+  // Whoever waits for the call sees why it could not be started; there is nothing to note then.
   ended.then(({ status }) => note(status)).catch(() => undefined)
 }

@@ -24,7 +24,9 @@ export class Cgroup {
     this.#limits = limits
   }
 
-  /** Makes one under the top of its hierarchy, v1 or v2; undefined where this machine lets nobody have the controller. */
+  /**
+   * Makes one under the top of its hierarchy, v1 or v2; undefined where this machine lets nobody have the controller.
+   */
   static create(controller: Controller): Cgroup | undefined {
     const isV1 = existsSync(join(root, controller, 'cgroup.procs'))
     const top = isV1 ? join(root, controller) : root

@@ -8,7 +8,10 @@ export interface Costed {
   [key: string]: unknown
 }
 
-/** The commands that a verb runs, those of one process of ours joined by " + ", in the order of the processes; a verb that runs none is left out. */
+/**
+ * The commands that a verb runs, those of one process of ours joined by " + ", in the order of the processes; a verb
+ * that runs none is left out.
+ */
 export type Cost = Partial<Record<Verb, string[]>>
 
 const wire = {
@@ -17,7 +20,10 @@ const wire = {
   ipam: { type: 'host-local', ranges: [[{ subnet: '10.32.0.0/24' }]], routes: [{ dst: '0.0.0.0/0' }] },
 }
 
-/** What every verb of a plugin costs once the host has seen one attachment of its kind; a chained plugin comes behind a bridge. */
+/**
+ * What every verb of a plugin costs once the host has seen one attachment of its kind; a chained plugin comes behind a
+ * bridge.
+ */
 export async function costOf(host: Host, config: Costed, { isChained = false } = {}): Promise<Cost> {
   const { netns } = await host.container()
   const call = (command: Verb, containerID: string, more: object = {}, of: Costed = config): Call => {

@@ -5,10 +5,10 @@ import { Container } from './container.js'
 import { systemCommand } from './locations.js'
 import { type Finished, type ProcessOptions, type Started, start, succeed, until } from './process.js'
 
-// /run and /var/lib become private and empty, so that leases, caches, locks and named namespaces of one host are seen by
-// nobody else and vanish with it; the rest of the disk is read-only, so that whoever writes elsewhere is found out. /sys
-// must show the devices of this network namespace. The script lives until its standard input closes: when the test process
-// dies, however it dies, the kernel takes everything away.
+// /run and /var/lib become private and empty, so that leases, caches, locks and named namespaces of one host are seen
+// by nobody else and vanish with it; the rest of the disk is read-only, so that whoever writes elsewhere is found out.
+// /sys must show the devices of this network namespace. The script lives until its standard input closes: when the test
+// process dies, however it dies, the kernel takes everything away.
 const holderScript = `
 set -e
 mount -t tmpfs -o mode=755 tmpfs /run

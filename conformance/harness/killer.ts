@@ -4,7 +4,10 @@ import type { Host } from './host.js'
 import { type Call, startPlugin } from './plugin.js'
 import type { Finished } from './process.js'
 
-/** The golden ratio's part behind the point: its multiples, without their whole part, are spread evenly, however many there are. */
+/**
+ * The golden ratio's part behind the point: its multiples, without their whole part, are spread evenly, however many
+ * there are.
+ */
 const golden = (Math.sqrt(5) - 1) / 2
 /** A little beyond the end of a run, which is a moment, too. */
 const beyond = 1.1
@@ -18,8 +21,9 @@ export interface Share {
 }
 
 /**
- * Kills calls of one kind at moments spread over their whole run. A machine's speed changes and a first call is longer than the others, so
- * how long a run is it learns as it goes: from each that ended by itself, and from those killed late that it may be longer.
+ * Kills calls of one kind at moments spread over their whole run. A machine's speed changes and a first call is longer
+ * than the others, so how long a run is it learns as it goes: from each that ended by itself, and from those killed
+ * late that it may be longer.
  */
 export class Killer {
   #length: number
@@ -37,14 +41,19 @@ export class Killer {
     return new Killer(performance.now() - began)
   }
 
-  /** Starts a call and kills it at the next moment; what it had started may still end. One that ends before must succeed. */
+  /**
+   * Starts a call and kills it at the next moment; what it had started may still end. One that ends before must
+   * succeed.
+   */
   async kill(host: Host, call: Call): Promise<void> {
     const { finished } = await this.killAt((((this.#rounds + 1) * golden) % 1) * beyond, host, call)
     await finished
     await host.quiet()
   }
 
-  /** The same at a part of the whole run, and without waiting for what it had started, which may keep its pipes open. */
+  /**
+   * The same at a part of the whole run, and without waiting for what it had started, which may keep its pipes open.
+   */
   async killAt(part: number, host: Host, call: Call): Promise<{ isHit: boolean; finished: Promise<Finished> }> {
     this.#rounds++
     const began = performance.now()
@@ -78,8 +87,8 @@ export class Killer {
 }
 
 /**
- * Every test that kills demands at its end that it did. As moments are spread over a length that is learnt, most hit; a quarter does on a machine
- * whose speed changes from call to call, too.
+ * Every test that kills demands at its end that it did. As moments are spread over a length that is learnt, most hit; a
+ * quarter does on a machine whose speed changes from call to call, too.
  */
 export function expectHits({ hits, rounds }: Share): void {
   expect(hits, `kills of ${rounds}`).toBeGreaterThan(rounds / 4)

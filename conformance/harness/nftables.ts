@@ -1,7 +1,9 @@
 // Tables that iptables-nft keeps are reported by iptables-save, with matches that nft cannot print.
 const keptByIptables = /^table ip6? (nat|filter|mangle|raw|security)$/
 
-/** Turns `nft list ruleset` into one line a fact: "nft table inet t chain c: RULE"; iptables' own tables are left out. */
+/**
+ * Turns `nft list ruleset` into one line a fact: "nft table inet t chain c: RULE"; iptables' own tables are left out.
+ */
 export function flattenRuleset(text: string): string[] {
   const headers: string[] = []
   const facts: string[] = []

@@ -29,7 +29,7 @@ export interface Call {
 export function startPlugin(host: Host, call: Call): Started {
   const options = { stdin: standardInput(call), stdinPath: call.stdinPath, env: environment(call) }
   const started = host.start([binaryOf(call)], options)
-  recordCall(host, call, started.finished)
+  record(host, call, started)
   return started
 }
 
@@ -42,11 +42,14 @@ export function runPlugin(host: Host, call: Call): Promise<Finished> {
 export function startTraced(host: Host, call: Call, options: readonly string[], log: string): Started {
   const argv = [systemCommand('strace'), '-o', log, ...options, binaryOf(call)]
   const started = host.start(argv, { stdin: standardInput(call), env: environment(call) })
-  recordCall(host, call, started.finished)
+  record(host, call, started)
   return started
 }
 
-/** Runs one plugin call to its end under strace(1) with these options; `calls` is what that wrote. What the plugin starts is not traced. */
+/**
+ * Runs one plugin call to its end under strace(1) with these options; `calls` is what that wrote. What the plugin
+ * starts is not traced.
+ */
 export async function runTraced(
   host: Host,
   call: Call,
@@ -55,6 +58,10 @@ export async function runTraced(
   const log = '/run/calls'
   const finished = await startTraced(host, call, options, log).finished
   return { ...finished, calls: readFileSync(host.path(log), 'utf8') }
+}
+
+function record({ calls }: Host, { suite = 'podwire', plugin, command }: Call, { finished }: Started): void {
+  if (suite === 'podwire') recordCall(calls, { plugin, verb: command }, finished)
 }
 
 function binaryOf({ suite = 'podwire', plugin }: Call): string {

@@ -98,8 +98,8 @@ function linkLines(raw: Record<string, unknown>): string[] {
   const settings = pick(data ?? {}, ['vlan_filtering', 'mode', 'id', 'protocol'])
   const portState = pick(port ?? {}, ['hairpin', 'isolated', 'learning', 'flood'])
   const flags = link.flags.includes('UP') ? 'up' : 'down'
-  // The kernel reports the carrier of these up to a second late, and with it whether a bridge's port forwards: of them only the
-  // wish to be up is a fact, and of a pair both ends' wishes are in the snapshot.
+  // The kernel reports the carrier of these up to a second late, and with it whether a bridge's port forwards: of them
+  // only the wish to be up is a fact, and of a pair both ends' wishes are in the snapshot.
   const isLate = ['bridge', 'veth', 'vlan', 'macvlan', 'ipvlan', 'tun'].includes(String(kind))
   const carrier = isLate ? '' : `operstate ${link['operstate']}`
   return [

@@ -27,7 +27,9 @@ function startPeer(place: Place, argv: readonly string[], options: ProcessOption
   return place.start([process.execPath, '--input-type=module', '--eval', peer, '--', ...argv], options)
 }
 
-/** Starts a server that tells every client who it is; resolves when it listens. It ends with stop(), or with the test. */
+/**
+ * Starts a server that tells every client who it is; resolves when it listens. It ends with stop(), or with the test.
+ */
 export async function serve(
   place: Place,
   server: { protocol: Protocol; port: number; name?: string; address?: string },

@@ -7,9 +7,9 @@ import { type Call, runPlugin } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
 import { call, rename, state } from './network.js'
 
-// Stands before `ip` in the throw-away host. Counts the lines of the batches that stop at a failure, which are plans, and
-// spoils the one whose number is asked for: the loopback never leaves its namespace. Batches that go on (-force) are what
-// takes plans back, and pass.
+// Stands before `ip` in the throw-away host. Counts the lines of the batches that stop at a failure, which are plans,
+// and spoils the one whose number is asked for: the loopback never leaves its namespace. Batches that go on (-force)
+// are what takes plans back, and pass.
 const wrapper = `#!/bin/sh
 case "$1" in -batch) ;; *) exec /run/real-ip "$@" ;; esac
 count=$(cat /run/breaking/count) place=$(cat /run/breaking/place)
@@ -23,8 +23,8 @@ printf '%s\\n' "$lines" | sed "$((place > count ? place - count : 100000))s/.*/l
 const refused = expect.toBeOneOf([100, 102])
 
 /**
- * Refuses each `ip` operation of an ADD in turn, until it succeeds; nothing may be left of any that failed. The uplink may
- * get another name. Returns how many were refused.
+ * Refuses each `ip` operation of an ADD in turn, until it succeeds; nothing may be left of any that failed. The uplink
+ * may get another name. Returns how many were refused.
  */
 export async function breakEverywhere(host: Host, network: Conflist, uplink = 'uplink'): Promise<number> {
   await host.outside()
@@ -33,7 +33,9 @@ export async function breakEverywhere(host: Host, network: Conflist, uplink = 'u
   return refuseInTurn(host, call('ADD', container, network), state)
 }
 
-/** The same for one call and all that it can leave behind, on a host that is ready for it. It is made by way of `ip`. */
+/**
+ * The same for one call and all that it can leave behind, on a host that is ready for it. It is made by way of `ip`.
+ */
 export async function refuseInTurn(host: Host, add: Call, look: (host: Host) => Promise<string[]>): Promise<number> {
   const refuse = await breakable(host)
   const before = await look(host)

@@ -80,7 +80,9 @@ export async function state(host: Host): Promise<string[]> {
   return lines.filter((line) => !/^file \S*\/(\S*lock|last_reserved_ip\.\d+|\.\S+) /.test(line))
 }
 
-/** The machine at the other end of the uplink, once its kernel listens to IPv6 multicast: a moment after the link is up. */
+/**
+ * The machine at the other end of the uplink, once its kernel listens to IPv6 multicast: a moment after the link is up.
+ */
 export async function neighbour(host: Host): Promise<Container> {
   const { container } = await host.outside()
   const routes = ['ip', '-6', 'route', 'show', 'table', 'local', 'type', 'multicast', 'dev', 'eth0']

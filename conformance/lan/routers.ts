@@ -8,7 +8,10 @@ import { fixedNetwork, join } from './network.js'
 const icmpv6 = 58
 const prefix = '2001:db8:aa:'
 
-/** RFC 4861, 4.2 and 4.6.2: a router for 1800 s, and a prefix to make addresses of for a day. The kernel adds the checksum. */
+/**
+ * RFC 4861, 4.2 and 4.6.2: a router for 1800 s, and a prefix to make addresses of for a day. The kernel adds the
+ * checksum.
+ */
 const advertisement = Buffer.concat([
   Buffer.from([134, 0, 0, 0, 64, 0, 0x07, 0x08, 0, 0, 0, 0, 0, 0, 0, 0]),
   Buffer.from([3, 4, 64, 0xc0, 0, 1, 0x51, 0x80, 0, 1, 0x51, 0x80, 0, 0, 0, 0]),
@@ -25,8 +28,8 @@ export async function advertise(router: Container, link: string): Promise<void> 
 }
 
 /**
- * A router advertises itself on links of the LAN. Both containers hear it, the first told to by "acceptRA" and the second
- * not; only the first makes an address of the router's prefix, and routes through it.
+ * A router advertises itself on links of the LAN. Both containers hear it, the first told to by "acceptRA" and the
+ * second not; only the first makes an address of the router's prefix, and routes through it.
  */
 export async function onlyTheAskedListen(
   host: Host,

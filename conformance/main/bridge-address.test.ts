@@ -7,7 +7,8 @@ import type { Suite } from '../harness/locations.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { readTrace } from '../harness/trace.js'
 
-// A bridge that somebody made before: without an address that was set it has the lowest of its ports', and none without ports.
+// A bridge that somebody made before: without an address that was set it has the lowest of its ports', and none without
+// ports.
 
 const gateway = { 4: '10.1.2.1', 6: 'fd00:1:2::1' }
 const ranges = [[{ subnet: '10.1.2.0/24' }], [{ subnet: 'fd00:1:2::/64' }]]

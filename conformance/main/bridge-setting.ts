@@ -34,7 +34,9 @@ export async function state(host: Host): Promise<string[]> {
   return lines.filter((line) => !/^file \S*\/(lock|last_reserved_ip\.\d+|\.\S+) /.test(line))
 }
 
-/** One attachment made and unmade, so that what belongs to the network (bridge, tables, forwarding) is there already. */
+/**
+ * One attachment made and unmade, so that what belongs to the network (bridge, tables, forwarding) is there already.
+ */
 export async function settled(host: Host): Promise<{ container: Container; before: string[] }> {
   const container = await host.container()
   resultOf(await runPlugin(host, call('ADD', container)))

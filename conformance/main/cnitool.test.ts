@@ -48,7 +48,8 @@ describe.each(versions)('cnitool and a network of version %s', (cniVersion) => {
     const [first, second] = [await host.container(), await host.container()]
     writeConflist(host, bridgeNetwork({ cniVersion }))
     const state = () => takeSnapshot(host, { directories: ['/var/lib/cni/networks'] })
-    // The bridge, its addresses, forwarding and the rule table belong to the network and stay, as in the official suite.
+    // The bridge, its addresses, forwarding and the rule table belong to the network and stay, as in the official
+    // suite.
     expect((await tool(host, first.netns)('add')).status).toBe(0)
     const one = await state()
     expect((await tool(host, second.netns)('add')).status).toBe(0)

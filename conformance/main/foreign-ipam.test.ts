@@ -13,7 +13,10 @@ import { foreignCall, found, installRecorder, serveDhcp, startDhcpDaemon } from 
 
 const isUp = { flags: expect.arrayContaining(['UP', 'LOWER_UP']), operstate: 'UP' }
 
-/** Every plugin that makes a link on a kernel such as this one, and the state in which IPAM finds that; the others are tried in the VM. */
+/**
+ * Every plugin that makes a link on a kernel such as this one, and the state in which IPAM finds that; the others are
+ * tried in the VM.
+ */
 const networks: Record<string, [config: object, state: object]> = {
   bridge: [{ type: 'bridge', bridge: 'br0', isGateway: true }, isUp],
   'bridge without gateway': [{ type: 'bridge', bridge: 'br0' }, isUp],

@@ -17,7 +17,10 @@ export interface Found {
 
 const seen = '/run/seen'
 
-/** Installs an IPAM plugin that writes down the container's links at each ADD, and answers with an address, or else fails. */
+/**
+ * Installs an IPAM plugin that writes down the container's links at each ADD, and answers with an address, or else
+ * fails.
+ */
 export function installRecorder(host: Host, address: string | undefined, name = 'recorder'): void {
   const answer =
     address === undefined

@@ -18,7 +18,10 @@ const probes: Record<Feature, string[]> = {
   vrf: ['link add probe type vrf table 10'],
 }
 
-/** Whether this kernel can do a case. Asked in a namespace of its own: the answer is the same, and the machine's is left alone. */
+/**
+ * Whether this kernel can do a case. Asked in a namespace of its own: the answer is the same, and the machine's is left
+ * alone.
+ */
 export async function kernelCan({ needs }: Case): Promise<boolean> {
   if (needs === undefined) return true
   const { status } = await run(['unshare', '--net', 'ip', '-batch', '-'], { stdin: `${probes[needs].join('\n')}\n` })

@@ -14,7 +14,8 @@ import { call as ptp } from '../ptp/network.js'
 import { type Case, cases, look } from '../unclear/cases.js'
 import { slowable } from './slow.js'
 
-// Runtimes kill the plugin alone. A tool that it has started goes on: whoever is called next for the attachment waits for it, and then leaves nothing.
+// Runtimes kill the plugin alone. A tool that it has started goes on: whoever is called next for the attachment waits
+// for it, and then leaves nothing.
 
 const byTools = { PODWIRE_NO_NETLINK: '1' }
 /** Seconds that a tool takes more, before its work and after it. */

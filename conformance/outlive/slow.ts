@@ -1,7 +1,8 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import type { Host } from '../harness/host.js'
 
-// A tool is slow before it begins and after it has ended, where a file says how slow, or stands before its beginning as long as another is there.
+// A tool is slow before it begins and after it has ended, where a file says how slow, or stands before its beginning as
+// long as another is there.
 const wrapper = `#!/bin/sh
 here=\${0%/*}
 name=\${0##*/}
@@ -34,7 +35,10 @@ export async function slowable(host: Host) {
   return {
     /** Seconds before and after; none: as quick as ever. */
     pause: (seconds?: number) => (seconds === undefined ? take('pause') : put('pause', `${seconds}\n`)),
-    /** From now on this tool stands, for 100 seconds at the most, until it may go on; `stands` is a file that is there when one does. */
+    /**
+     * From now on this tool stands, for 100 seconds at the most, until it may go on; `stands` is a file that is there
+     * when one does.
+     */
     stop: (tool: string) => put(`stop.${tool}`),
     goOn: (tool: string) => {
       take(`stop.${tool}`)

@@ -8,8 +8,8 @@ import { type Call, runPlugin, runTraced } from '../harness/plugin.js'
 import { programsOf, readTrace } from '../harness/trace.js'
 import { call, type Mapping, tcp, udp } from './setting.js'
 
-// A CHECK of many ports: what it starts and asks does not grow with them, but for questions that 32 elements share, and it
-// finds exactly what is missing or changed.
+// A CHECK of many ports: what it starts and asks does not grow with them, but for questions that 32 elements share, and
+// it finds exactly what is missing or changed.
 
 /** Single ports, of both protocols, apart so that they make no ranges. */
 const apart = (count: number): Mapping[] =>

@@ -1,5 +1,5 @@
-// A runtime's hook that holds a port and then calls a plugin, run by `node --eval` (see reservations.test.ts); what nerdctl's does is
-// "reserved". It ends with the plugin's status, and passes on what that read and wrote.
+// A runtime's hook that holds a port and then calls a plugin, run by `node --eval` (see reservations.test.ts); what
+// nerdctl's does is "reserved". It ends with the plugin's status, and passes on what that read and wrote.
 //   WAY PROTOCOL ADDRESS PORT LOG PLUGIN...
 import { spawn, spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'

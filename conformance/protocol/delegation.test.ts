@@ -12,8 +12,8 @@ import type { Finished } from '../harness/process.js'
 import { installScripts, scriptDirectory } from '../harness/scripts.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 
-// A configuration whose ipam.type leads to a plugin that asks for addresses itself. Each call runs in a process namespace of its own that ends
-// after ten seconds with all that is in it: what never ended would fill this machine.
+// A configuration whose ipam.type leads to a plugin that asks for addresses itself. Each call runs in a process
+// namespace of its own that ends after ten seconds with all that is in it: what never ended would fill this machine.
 
 const plugins = listPlugins(repository).map(({ name }) => name)
 const ipams = ['host-local', 'static']

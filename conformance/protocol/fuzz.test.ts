@@ -77,7 +77,9 @@ async function state(): Promise<string> {
   return JSON.stringify({ own, inside, rules, files: readFiles(host, '/var/lib') })
 }
 
-/** The rules of answering: success or exactly one error object that says something, and no trace of a crash anywhere. */
+/**
+ * The rules of answering: success or exactly one error object that says something, and no trace of a crash anywhere.
+ */
 function expectGoodManners(finished: Finished): void {
   expect([0, 1]).toContain(finished.status)
   if (finished.status === 1) expect(errorOf(finished).code, finished.stdout).not.toBe(199)

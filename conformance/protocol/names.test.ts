@@ -257,7 +257,8 @@ describe('an IPAM plugin by another name', () => {
     const pod = await host.container('pod')
     const at = { netns: pod.netns }
     try {
-      // `type` is what the program would be, were it called for itself; the third is asked by a suite that sets no variable.
+      // `type` is what the program would be, were it called for itself; the third is asked by a suite that sets no
+      // variable.
       const config = { type: 'bridge', bridge: 'br8', ipam: { type: 'any' } }
       for (const program of [...Object.values(callers), [place('any')]]) {
         const error = errorOf(await host.exec(program, call('ADD', config, at)))

@@ -46,7 +46,9 @@ export function decoding(name: string, call: Partial<Call>, code: number, beginn
   return { name, call, official, podwire: { is: 'errorStarting', code, msg: beginning } }
 }
 
-/** An error of a plugin's own (999 and a text in the official suite): podwire says it with a code that has a meaning. */
+/**
+ * An error of a plugin's own (999 and a text in the official suite): podwire says it with a code that has a meaning.
+ */
 export function own(name: string, call: Partial<Call>, official: string, codes: number[], mentions?: string): Row {
   const answer: Answer = { is: 'own', codes, ...(mentions !== undefined && { mentions }) }
   return { name, call, official: { is: 'error', code: 999, msg: official }, podwire: answer }

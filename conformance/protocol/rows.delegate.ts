@@ -24,7 +24,8 @@ const call = (type: string): Partial<Call> => ({
   config: { cniVersion: '1.1.0', name: 'n', type: 'bridge', bridge: 'br0', ipam: { type } },
 })
 
-// The official library prints code 0 when a delegate dies without an error object; that is no code of the specification.
+// The official library prints code 0 when a delegate dies without an error object; that is no code of the
+// specification.
 const death = (type: string, msg: string, mentions: string): Row => {
   const official: Answer = { is: 'error', code: 0, msg }
   return differing(`delegate ${type}`, call(type), 'code 0 means nothing; 107 says that the delegate failed', {

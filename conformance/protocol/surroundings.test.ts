@@ -7,7 +7,8 @@ import { suites, systemCommand } from '../harness/locations.js'
 import { type Call, environment, runPlugin } from '../harness/plugin.js'
 import type { Finished } from '../harness/process.js'
 
-// What a caller may have in its environment that means something to Node, to the loader or to a tool, and nothing to us.
+// What a caller may have in its environment that means something to Node, to the loader or to a tool, and nothing to
+// us.
 const surroundings: Record<string, Record<string, string | undefined>> = {
   'a module that Node shall load first': { NODE_OPTIONS: '--require=/nonexistent/module.js' },
   'an inspector': { NODE_OPTIONS: '--inspect=127.0.0.1:0' },
@@ -50,7 +51,10 @@ const call = (env: Record<string, string | undefined>, more: Partial<Call> = {})
   ...more,
 })
 
-/** ADD, CHECK and DEL in surroundings that must not matter: all silent on stderr, and the result that is always the same. */
+/**
+ * ADD, CHECK and DEL in surroundings that must not matter: all silent on stderr, and the result that is always the
+ * same.
+ */
 async function lifeOf(host: Host, run: (more: Partial<Call>) => Promise<Finished>): Promise<void> {
   await host.container()
   const added = await run({})

@@ -7,8 +7,8 @@ import { commandPath, repository, suites } from '../harness/locations.js'
 import { run } from '../harness/process.js'
 import { archive, demand, entering, rootFolder, runScript } from './place.js'
 
-// The release archive, unpacked where a user unpacks it, on systems of nothing but what kind's node image has: Debian 13, which that
-// is, and 12. What plays the runtime there is static: cnitool and busybox.
+// The release archive, unpacked where a user unpacks it, on systems of nothing but what kind's node image has: Debian
+// 13, which that is, and 12. What plays the runtime there is static: cnitool and busybox.
 
 const plugins = readdirSync(suites.podwire, { withFileTypes: true })
   .filter((entry) => entry.isFile())

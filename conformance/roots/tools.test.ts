@@ -4,9 +4,9 @@ import { repository } from '../harness/locations.js'
 import { declareTests, type Elsewhere, logged, testsOf, unrun } from '../vm/elsewhere.js'
 import { demand, entering } from './place.js'
 
-// Conformance tests with Debian 13's tools, as a whole while this file is loaded; what became of each of them is a test here.
-// `make test` runs those whose outcome the tools decide: what ip, nft, tc and iptables are told and say. PODWIRE_ALL_IN_ROOT=1
-// (make test-roots) runs all but those that need a full kernel.
+// Conformance tests with Debian 13's tools, as a whole while this file is loaded; what became of each of them is a test
+// here. `make test` runs those whose outcome the tools decide: what ip, nft, tc and iptables are told and say.
+// PODWIRE_ALL_IN_ROOT=1 (make test-roots) runs all but those that need a full kernel.
 const toolDependent = [
   'conformance/bandwidth/',
   'conformance/devices/',

@@ -4,9 +4,10 @@ import type { RecordedCall } from '../harness/calls.js'
 import { repository } from '../harness/locations.js'
 
 /**
- * Judges the end of a run of all conformance tests: each verb of each plugin must have been called as a built binary, by a test that
- * passed, and have succeeded; ADD must have been refused as well. What is missing fails the run. A run of some tests is not judged,
- * and where whole files were skipped, because the machine has no place for them, what they might have called is only told of.
+ * Judges the end of a run of all conformance tests: each verb of each plugin must have been called as a built binary,
+ * by a test that passed, and have succeeded; ADD must have been refused as well. What is missing fails the run. A run
+ * of some tests is not judged, and where whole files were skipped, because the machine has no place for them, what they
+ * might have called is only told of.
  */
 export class Coverage implements Reporter {
   #vitest: Vitest | undefined

@@ -3,8 +3,9 @@ import type { PartialStrykerOptions } from '@stryker-mutator/api/core'
 import type { Ignorer } from '@stryker-mutator/api/ignore'
 import type { Reporter } from '@stryker-mutator/api/report'
 
-// Stryker's configuration (`make mutants`): changes one small thing of the program at a time and asks whether a unit test notices.
-// FLOOR=shared/net, plugins/portmap, ... takes one part; SHARE=5 only every fifth statement, because all take hours.
+// Stryker's configuration (`make mutants`): changes one small thing of the program at a time and asks whether a unit
+// test notices. FLOOR=shared/net, plugins/portmap, ... takes one part; SHARE=5 only every fifth statement, because all
+// take hours.
 
 const { FLOOR = '{plugins,ipam,shared}', SHARE = '1', JOBS = `${availableParallelism()}` } = process.env
 

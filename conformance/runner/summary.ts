@@ -1,8 +1,8 @@
 import type { Reporter, SerializedError, TestModule, Vitest } from 'vitest/node'
 
 /**
- * Names every skipped test with its reason, then every failure, so that the end of a log has all that is wrong; the run's
- * very last line is `N passed, N failed, N skipped`.
+ * Names every skipped test with its reason, then every failure, so that the end of a log has all that is wrong; the
+ * run's very last line is `N passed, N failed, N skipped`.
  */
 export class Summary implements Reporter {
   readonly #counts = { passed: 0, failed: 0, skipped: 0 }

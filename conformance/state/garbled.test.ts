@@ -9,8 +9,8 @@ import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 import { bridgeNetwork } from '../main/networks.js'
 
-// Whatever lies where a call looks for what an earlier one left: it is skipped with a warning, and neither followed, nor waited for, nor the
-// end of a DEL or GC.
+// Whatever lies where a call looks for what an earlier one left: it is skipped with a warning, and neither followed,
+// nor waited for, nor the end of a DEL or GC.
 
 const original = '/run/original'
 

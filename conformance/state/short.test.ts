@@ -9,7 +9,8 @@ import { type Call, environment, runPlugin, type Verb } from '../harness/plugin.
 import type { Finished } from '../harness/process.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
 
-// A file that may not be written whole (RLIMIT_FSIZE here; a quota and NFS answer alike) is no file: the ADD fails and leaves nothing.
+// A file that may not be written whole (RLIMIT_FSIZE here; a quota and NFS answer alike) is no file: the ADD fails and
+// leaves nothing.
 
 const ipam = { type: 'host-local', ranges: [[{ subnet: '10.41.0.0/24' }], [{ subnet: 'fd00:41::/64' }]] }
 const wired = { ips: [{ address: '10.41.0.9/24' }], interfaces: [{ name: 'eth0', sandbox: '/run/netns/c1' }] }

@@ -8,7 +8,10 @@ import type { Row } from './rows.js'
 
 const wire = { cniVersion: '1.1.0', name: 'wire', type: 'bridge', ipam: { type: 'host-local', subnet: '10.32.0.0/24' } }
 
-/** A row on a host that has what its ADD needs: a container, a link to the LAN, one to lend, and the plugin in front of it. */
+/**
+ * A row on a host that has what its ADD needs: a container, a link to the LAN, one to lend, and the plugin in front of
+ * it.
+ */
 export interface Stage {
   readonly host: Host
   /** How a process is started that makes the call itself. */

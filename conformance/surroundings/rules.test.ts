@@ -64,7 +64,8 @@ describe.each(['nftables', 'iptables'])('our rules by %s beside', (backend) => {
       const their = await theirContainer(host)
       for (const { argv, stdin } of rules) await host.output(argv, { stdin })
       if (backend === 'iptables' && name.startsWith("Docker's chains by legacy")) {
-        // Our rules are in one of the two iptables, as those of the official plugin: the other's policy is its administrator's.
+        // Our rules are in one of the two iptables, as those of the official plugin: the other's policy is its
+        // administrator's.
         const replies = ['-d', '10.1.0.0/16', '-m', 'conntrack', '--ctstate', 'RELATED,ESTABLISHED']
         for (const rule of [['-s', '10.1.0.0/16'], replies]) {
           await host.output(['iptables-legacy', '-I', 'DOCKER-USER', ...rule, '-j', 'ACCEPT'])

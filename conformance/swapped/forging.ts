@@ -14,8 +14,8 @@ interface Link {
 }
 
 /**
- * Takes the container's interface away and puts a veth in its place that has its number, name and address, and the alias of a link of the
- * host; loopback, settings, routes and rules are turned.
+ * Takes the container's interface away and puts a veth in its place that has its number, name and address, and the
+ * alias of a link of the host; loopback, settings, routes and rules are turned.
  */
 async function forge(container: Container): Promise<void> {
   const links = JSON.parse(await container.output(['ip', '-j', 'link'])) as Link[]
@@ -53,7 +53,10 @@ async function outside(host: Host): Promise<string[]> {
   return (await state(host)).filter((line) => !/^(c1|nested): /.test(line))
 }
 
-/** Declares that whatever a container's root does inside, a DEL leaves host and other containers as if the attachment had never been. */
+/**
+ * Declares that whatever a container's root does inside, a DEL leaves host and other containers as if the attachment
+ * had never been.
+ */
 export function staysInside(type: string, swapped: Swapped): void {
   for (const [way, env] of Object.entries(ways)) {
     test(`${type} by ${way} changes nothing beyond the container`, async ({ host }) => {

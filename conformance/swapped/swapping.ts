@@ -62,8 +62,8 @@ interface Swap {
 }
 
 /**
- * Runs a call that stops, it or what it starts, behind each system call that is given the path or the file opened there. At the `place`th the
- * path is turned to the host's namespace; in the end it leads to the container again.
+ * Runs a call that stops, it or what it starts, behind each system call that is given the path or the file opened
+ * there. At the `place`th the path is turned to the host's namespace; in the end it leads to the container again.
  */
 async function swappedAt(host: Host, call: Call, place: number): Promise<Swap> {
   const log = '/run/swapping'
@@ -99,7 +99,10 @@ async function swappedAt(host: Host, call: Call, place: number): Promise<Swap> {
   return { finished: ended, looks, isSwapped: stop >= place }
 }
 
-/** Swaps at every place where a verb looks at the path, and tells `ended` how the call ended; then the path has been asked for and opened once. */
+/**
+ * Swaps at every place where a verb looks at the path, and tells `ended` how the call ended; then the path has been
+ * asked for and opened once.
+ */
 async function swapEverywhere(
   host: Host,
   call: Call,
@@ -122,8 +125,8 @@ const refused = (finished: Finished): CniError => {
 }
 
 /**
- * Declares that a plugin whose namespace is swapped at any moment works in the first one, or refuses and leaves nothing. A path is looked at
- * once, opened, and never used again; then the open file is compared with the host's.
+ * Declares that a plugin whose namespace is swapped at any moment works in the first one, or refuses and leaves
+ * nothing. A path is looked at once, opened, and never used again; then the open file is compared with the host's.
  */
 export function holdsTheFirst(type: string, swapped: Swapped): void {
   for (const [way, env] of Object.entries(ways)) {

@@ -15,7 +15,10 @@ export const endings = {
   'with the word for a missing program': 'exit 127',
 } as const
 
-/** What it has done by then: nothing, the lines up to one of them, or all. What is one transaction is done whole or not at all. */
+/**
+ * What it has done by then: nothing, the lines up to one of them, or all. What is one transaction is done whole or not
+ * at all.
+ */
 export const extents = ['none', 'through', 'all'] as const
 
 export interface Moment {
@@ -25,8 +28,9 @@ export interface Moment {
   readonly extent: (typeof extents)[number]
 }
 
-// Counts the lines of the batches that stop at a failure, which are plans, and the transactions of nft and iptables-restore. The one that
-// holds the place asked for ends as it is to end; all others pass, so that what takes back what was done can.
+// Counts the lines of the batches that stop at a failure, which are plans, and the transactions of nft and
+// iptables-restore. The one that holds the place asked for ends as it is to end; all others pass, so that what takes
+// back what was done can.
 const wrapper = `#!/bin/sh
 real=/usr/sbin/\${0##*/}
 case "\${0##*/} $*" in
@@ -54,7 +58,10 @@ esac
 . ./ending
 `
 
-/** Stands before the tools of a host, where every plugin looks for them first; returns a function that says which is to end, and how. */
+/**
+ * Stands before the tools of a host, where every plugin looks for them first; returns a function that says which is to
+ * end, and how.
+ */
 export async function endable(host: Host): Promise<(moment: Moment) => void> {
   await host.output(['mkdir', '/run/ending'])
   await host.output(['mount', '-t', 'tmpfs', 'tmpfs', '/usr/local/sbin'])
@@ -69,8 +76,9 @@ export async function endable(host: Host): Promise<(moment: Moment) => void> {
 }
 
 /**
- * Lets the tools of an ADD end without a word of the line at each place in turn, until the ADD succeeds, having done nothing, a part and
- * all; nothing may be left of any. Every way to end has its turn. Returns how many places there were.
+ * Lets the tools of an ADD end without a word of the line at each place in turn, until the ADD succeeds, having done
+ * nothing, a part and all; nothing may be left of any. Every way to end has its turn. Returns how many places there
+ * were.
  */
 export async function endInTurn(
   host: Host,

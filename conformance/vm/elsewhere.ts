@@ -41,8 +41,8 @@ export function begin(argv: readonly string[], more: Record<string, string> = {}
 }
 
 /**
- * What became of the tests of a run. A status without a failed test to explain it is a broken run, and an error: nobody knows
- * what it did not run.
+ * What became of the tests of a run. A status without a failed test to explain it is a broken run, and an error: nobody
+ * knows what it did not run.
  */
 export function testsOf(run: Logged): ReportedTest[] {
   const { name, status, signal } = run

@@ -7,7 +7,8 @@ import { type Finished, run } from '../harness/process.js'
 import { declareTests } from './elsewhere.js'
 import { runConformance } from './guest.js'
 
-// One machine runs at a time, which is why all that needs it is in this file: a boot may wait for another one's whole run.
+// One machine runs at a time, which is why all that needs it is in this file: a boot may wait for another one's whole
+// run.
 vi.setConfig({ testTimeout: 1_800_000 })
 const machine = join(repository, 'conformance/vm/run')
 const skipped = 77
@@ -71,7 +72,8 @@ describe('the virtual machine', () => {
   })
 })
 
-// The conformance tests that need a full kernel run as a whole while this file is loaded; what became of each of them is
-// a test here, so that the run's counts have them. PODWIRE_ALL_IN_VM=1 (make test-vm) runs all conformance tests there.
+// The conformance tests that need a full kernel run as a whole while this file is loaded; what became of each of them
+// is a test here, so that the run's counts have them. PODWIRE_ALL_IN_VM=1 (make test-vm) runs all conformance tests
+// there.
 const all = process.env['PODWIRE_ALL_IN_VM'] === '1'
 declareTests('with a full kernel', await runConformance({ filters: all ? [] : ['.vm.test.ts'], alwaysInMachine: all }))

@@ -44,7 +44,10 @@ export async function runConformance({ filters, alwaysInMachine }: GuestRun): Pr
   return { where, tests: isSkipped ? unrun(filters, told[0] ?? '') : runs.flatMap(testsOf) }
 }
 
-/** Each machine has one processor. Beside native tests there is one of them, otherwise one for each processor here, up to four. */
+/**
+ * Each machine has one processor. Beside native tests there is one of them, otherwise one for each processor here, up
+ * to four.
+ */
 async function inMachines(vitest: readonly string[], limit: number): Promise<Logged[]> {
   const count = limit === limits.all ? Math.min(4, availableParallelism()) : 1
   const settled = await Promise.allSettled(

@@ -19,7 +19,9 @@ export interface ReportedTest {
   calls?: RecordedCall[] | undefined
 }
 
-/** Writes what became of every test to $PODWIRE_REPORT or dist/reports/vm.json, at the end of the run and not before. */
+/**
+ * Writes what became of every test to $PODWIRE_REPORT or dist/reports/vm.json, at the end of the run and not before.
+ */
 export class ReportFile implements Reporter {
   readonly #path = process.env['PODWIRE_REPORT'] ?? join(reports, 'vm.json')
 

@@ -4,8 +4,8 @@ import { nodeFlags } from '../../shared/heap/flags.js'
 import { virtualModulesPlugin } from '../runner/vite.js'
 import { ReportFile } from './report.js'
 
-// The conformance tests as one run among others: in the guest, on another root, or here on a full kernel. Outside stays what
-// starts these. Two workers, because tests wait for plugins most of the time; vitest would take one.
+// The conformance tests as one run among others: in the guest, on another root, or here on a full kernel. Outside stays
+// what starts these. Two workers, because tests wait for plugins most of the time; vitest would take one.
 export default defineConfig({
   plugins: [virtualModulesPlugin()],
   test: {

@@ -37,7 +37,9 @@ export function writeDraft(files: LeaseFiles, path: string, text: string, option
   writeNew(files, path, text, options)
 }
 
-/** The text of a file beside the leases; undefined where there is none, or none that can be used, which is only told of. */
+/**
+ * The text of a file beside the leases; undefined where there is none, or none that can be used, which is only told of.
+ */
 export function readBeside(files: LeaseFiles, path: string, warn: (text: string) => void): string | undefined {
   try {
     return readState(files, path)

@@ -421,7 +421,9 @@ test.each([
   expect(readdirSync(directory).filter((name) => name.startsWith('.'))).toEqual([])
 })
 
-/** Breaks the n-th system call: with an error once (`fault`), or for ever after, as when the process is killed there. */
+/**
+ * Breaks the n-th system call: with an error once (`fault`), or for ever after, as when the process is killed there.
+ */
 function breaking(at: number, kind: 'fault' | 'kill'): { files: LeaseFiles; reached: () => boolean } {
   let calls = 0
   const entries = Object.entries(systemLeaseFiles).map(([name, call]) => {

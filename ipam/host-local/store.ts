@@ -1,5 +1,5 @@
-// The leases of one network on disk, in the official plugin's layout: DATADIR/NETWORK/{lock,last_reserved_ip.N,ADDRESS}.
-// Both may work on one directory at once, under the same flock(2).
+// The leases of one network on disk, in the official plugin's layout:
+// DATADIR/NETWORK/{lock,last_reserved_ip.N,ADDRESS}. Both may work on one directory at once, under the same flock(2).
 //
 // A lease is complete or absent: its content is written and synced under another name and then linked into place,
 // which fails where a file is. One file serves all addresses of an ADD, as its links. Empty files are what a crash of

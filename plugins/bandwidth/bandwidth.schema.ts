@@ -1,7 +1,10 @@
 import { z } from 'zod'
 import { networkConfiguration } from '../../shared/values/config.schema.js'
 
-/** Rates in bits a second, bursts in bits; 0 or absent is no limit. Numbers above 2^53 are not exact in JSON and refused. */
+/**
+ * Rates in bits a second, bursts in bits; 0 or absent is no limit. Numbers above 2^53 are not exact in JSON and
+ * refused.
+ */
 const bits = z.int().min(0).max(Number.MAX_SAFE_INTEGER).default(0)
 const limits = { ingressRate: bits, ingressBurst: bits, egressRate: bits, egressBurst: bits }
 

@@ -81,7 +81,10 @@ function hostEnd({ host, environment, prevResult = emptyResult }: BandwidthCall)
   return findHostEnd(host, { ifName: environment.ifName, netns: requireNetns(environment.netns), prevResult })
 }
 
-/** The limits that a runtime gives with a pod are not known yet: only where all are configured does one direction suffice. */
+/**
+ * The limits that a runtime gives with a pod are not known yet: only where all are configured does one direction
+ * suffice.
+ */
 function featuresFor(config: BandwidthConfiguration): readonly Feature[] {
   const { ingress, egress } = readLimits(config).limits
   const isFixed = config.capabilities?.['bandwidth'] !== true && (ingress || egress)

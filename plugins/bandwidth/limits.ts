@@ -69,7 +69,10 @@ function mistakes(rate: Given, burst: Given): readonly Problem[] {
   return problems
 }
 
-/** The official plugin's sizes: what is in the queue may wait for 25 ms beyond the burst. Its sums wrap at 32 bits; these do not. */
+/**
+ * The official plugin's sizes: what is in the queue may wait for 25 ms beyond the burst. Its sums wrap at 32 bits;
+ * these do not.
+ */
 function bucketOf(rateBits: number, burstBits: number): TokenBucket | undefined {
   const [rate, burst] = [Math.floor(rateBits / 8), Math.floor(burstBits / 8)]
   if (rate === 0 || burst === 0) return undefined

@@ -21,7 +21,8 @@ export interface Limited {
 export const recordKind = 'bandwidth'
 
 /**
- * The host's end of the container's veth pair: the link of prevResult that the container's interface says it is tied to.
+ * The host's end of the container's veth pair: the link of prevResult that the container's interface says it is tied
+ * to.
  * @throws code 100 or 7 when the interface is no veth, or its other end is not in prevResult
  */
 export function findHostEnd(
@@ -56,7 +57,9 @@ export function ifbName(host: Host, attachment: Attachment): string {
   return `bwp${attachmentHash(attachment).slice(0, 12)}`
 }
 
-/** What takes the limits of an attachment away, of what is still there; without a record what the official plugin made. */
+/**
+ * What takes the limits of an attachment away, of what is still there; without a record what the official plugin made.
+ */
 export function liftLimits(host: Host, attachment: Attachment): readonly Operation[] {
   const isThere = (link: string) => host.observer.hasLink(link)
   const record = readRecord<Limited>(host, recordKind, attachment)?.data

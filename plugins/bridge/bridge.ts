@@ -167,7 +167,9 @@ interface Macs {
   readonly container: string
 }
 
-/** Our host-local needs no wire, so it can be asked before there is one; no two attachments have the same address of it. */
+/**
+ * Our host-local needs no wire, so it can be asked before there is one; no two attachments have the same address of it.
+ */
 function leasesFirst(call: BridgeCall): boolean {
   return hasIpam(call) && call.ownDelegate?.name === 'host-local'
 }
@@ -200,8 +202,8 @@ function chooseMacs({ config, args, attachment, host }: BridgeCall, reserved: Re
 }
 
 /**
- * The address that the bridge has as long as it lives: the one it was found with, else one of ours. A bridge that lost its last port, and
- * its address with it, was found with zeros.
+ * The address that the bridge has as long as it lives: the one it was found with, else one of ours. A bridge that lost
+ * its last port, and its address with it, was found with zeros.
  */
 function bridgeMac({ config, host }: BridgeCall, found: ObservedLink | undefined): string {
   const address = found?.address ?? noAddress
@@ -211,8 +213,9 @@ function bridgeMac({ config, host }: BridgeCall, found: ObservedLink | undefined
 const noAddress = '00:00:00:00:00:00'
 
 /**
- * A bridge that somebody else made follows the lowest address among its ports, and with that port's container leaves all others without
- * their gateway. So it is given the address it has, before our port joins it: several ADDs at once give it the same.
+ * A bridge that somebody else made follows the lowest address among its ports, and with that port's container leaves
+ * all others without their gateway. So it is given the address it has, before our port joins it: several ADDs at once
+ * give it the same.
  */
 function fixAddress(call: BridgeCall, before: ObservedLink, isFixed: boolean): readonly Operation[] {
   const { ifname: link, address } = before
@@ -239,8 +242,8 @@ function createBridge(call: BridgeCall): Operation {
 }
 
 /**
- * The bridge and the pair of links. The bridge is shared: made if absent, never taken away, and set up again and again, which
- * changes nothing where it is so already.
+ * The bridge and the pair of links. The bridge is shared: made if absent, never taken away, and set up again and again,
+ * which changes nothing where it is so already.
  */
 function connect(
   call: BridgeCall,
@@ -285,7 +288,10 @@ function requireBridge(link: ObservedLink | undefined, name: string): ObservedLi
   })
 }
 
-/** The port gets its VLANs and its guard before it is up, and is up before the container's end: first packets find the way. */
+/**
+ * The port gets its VLANs and its guard before it is up, and is up before the container's end: first packets find the
+ * way.
+ */
 function openPort(
   { config, attachment }: BridgeCall,
   bridge: ObservedLink | undefined,

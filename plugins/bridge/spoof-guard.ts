@@ -6,8 +6,8 @@ import type { Attachment } from '../../shared/values/attachment.js'
 import { hostVethName, ownerComment } from '../../shared/values/names.js'
 
 /**
- * macspoofchk: frames from a container's port must carry its MAC address. One set of guarded ports and one of allowed pairs in
- * our own bridge table, so that a frame's path does not grow with the number of containers.
+ * macspoofchk: frames from a container's port must carry its MAC address. One set of guarded ports and one of allowed
+ * pairs in our own bridge table, so that a frame's path does not grow with the number of containers.
  */
 export function guard(attachment: Attachment, mac: string): readonly Operation[] {
   return elements(attachment, mac).map((element) => addElement(element, why(attachment), declarations))

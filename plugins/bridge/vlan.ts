@@ -28,8 +28,9 @@ export function vlanProblems({ vlanTrunk = [] }: VlanKeys): readonly Problem[] {
 }
 
 /**
- * The VLANs of a port (ip-link(8), bridge(8)): the configured one untagged, the trunk's tagged, and with a trunk alone VLAN 1
- * untagged. The bridge's default VLAN goes unless it is to be kept. `defaultVlan` is 0 where the bridge gives none.
+ * The VLANs of a port (ip-link(8), bridge(8)): the configured one untagged, the trunk's tagged, and with a trunk alone
+ * VLAN 1 untagged. The bridge's default VLAN goes unless it is to be kept. `defaultVlan` is 0 where the bridge gives
+ * none.
  */
 export function portVlans(port: string, config: VlanKeys, defaultVlan: number): readonly Operation[] {
   if (!filtersVlans(config)) return []

@@ -10,8 +10,9 @@ import { othersHolding } from './holders.js'
 import { admittedMark, type Family } from './obstacles.js'
 
 /**
- * The nftables backend: one set of admitted addresses a family, so that neither a packet's path nor an ADD depends on how
- * many containers there are. What such an address sends, and the replies to it, is marked while it is in the forward hook.
+ * The nftables backend: one set of admitted addresses a family, so that neither a packet's path nor an ADD depends on
+ * how many containers there are. What such an address sends, and the replies to it, is marked while it is in the
+ * forward hook.
  */
 export function admit(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
   return addresses.flatMap((address) => {

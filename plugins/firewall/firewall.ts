@@ -96,7 +96,9 @@ interface Made {
   readonly isolation?: Isolation
 }
 
-/** The ingress policy under nftables and firewalld is ours; under iptables it is part of the official plugin's rules. */
+/**
+ * The ingress policy under nftables and firewalld is ours; under iptables it is part of the official plugin's rules.
+ */
 const backends: Record<
   Backend,
   {

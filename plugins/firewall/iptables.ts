@@ -48,7 +48,10 @@ export function installRules(host: Host, attachment: Attachment, wanted: Wanted,
   })
 }
 
-/** Takes away what `installRules` made and nobody else wants; the shared chains stay, as the official plugin leaves them. */
+/**
+ * Takes away what `installRules` made and nobody else wants; the shared chains stay, as the official plugin leaves
+ * them.
+ */
 export function removeRules(host: Host, attachment: Attachment, { addresses, isolation }: Wanted): void {
   exclusively(host, () => {
     const free = addresses.filter((address) => othersHolding(host, addressThing(address), attachment) === 0)
@@ -98,8 +101,8 @@ function requireRules(host: Host, tool: Tool): SavedRules {
 }
 
 /**
- * Whether addresses are admitted that no attachment of ours has: containers of the official plugin, which want their bridge's policy, too. It
- * is asked each time, because they come and go without telling.
+ * Whether addresses are admitted that no attachment of ours has: containers of the official plugin, which want their
+ * bridge's policy, too. It is asked each time, because they come and go without telling.
  */
 function admitsOthers(host: Host, saved: SavedRules, addresses: readonly string[], attachment: Attachment): boolean {
   return admittedBy(saved).some(

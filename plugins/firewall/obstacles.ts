@@ -18,9 +18,9 @@ import { exclusively } from './holders.js'
 import { missingSkeleton } from './rules.js'
 
 /**
- * The bit of a packet's mark that says "admitted" while the packet is in the forward hook. A verdict of our chain is not the last word:
- * every other base chain of the hook is asked too, and none of them can look into our sets. So our first chain sets the
- * bit, one rule in each chain that could drop accepts it, and our last chain clears it again.
+ * The bit of a packet's mark that says "admitted" while the packet is in the forward hook. A verdict of our chain is
+ * not the last word: every other base chain of the hook is asked too, and none of them can look into our sets. So our
+ * first chain sets the bit, one rule in each chain that could drop accepts it, and our last chain clears it again.
  */
 export const admittedMark = { bit: '0x20000000', others: '0xdfffffff' }
 
@@ -102,8 +102,9 @@ function isSettled(chains: readonly ListedChain[], family: Family, adminChain: s
 }
 
 /**
- * Makes FORWARD of iptables with our rule before anybody uses it: who begins to (Docker, when it starts) sets its policy to DROP, and
- * containers that are there by then must keep their traffic. Where iptables cannot do it, nobody sets that policy with it.
+ * Makes FORWARD of iptables with our rule before anybody uses it: who begins to (Docker, when it starts) sets its
+ * policy to DROP, and containers that are there by then must keep their traffic. Where iptables cannot do it, nobody
+ * sets that policy with it.
  */
 function foresee(host: Host, family: Family, adminChain: string): void {
   if (host.observer.hasLegacyTable(family, 'filter')) return
@@ -129,7 +130,10 @@ function iptablesObstacle({ tool, saved }: SavedTable, adminChain: string): read
   ]
 }
 
-/** The rule, in a chain of its own, whose name tells the next ADD that it is there: the others may be the official plugin's. */
+/**
+ * The rule, in a chain of its own, whose name tells the next ADD that it is there: the others may be the official
+ * plugin's.
+ */
 function accept(saved: SavedRules, tool: IptablesTool): readonly Operation[] {
   const marked = ['-m', 'mark', '--mark', `${admittedMark.bit}/${admittedMark.bit}`]
   const comment = ['-m', 'comment', '--comment', quoted(ruleComment)]

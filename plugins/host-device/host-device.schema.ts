@@ -11,7 +11,9 @@ export const schema = networkConfiguration.extend({
   kernelpath: checked('path').optional(),
   /** The first link of a device on the PCI bus, such as "0000:04:00.1". */
   pciBusID: checked('path').optional(),
-  /** There is no link to move: a program in the container drives the device itself. Known by its driver where that is. */
+  /**
+   * There is no link to move: a program in the container drives the device itself. Known by its driver where that is.
+   */
   dpdkMode: flag,
   runtimeConfig: z
     .looseObject({

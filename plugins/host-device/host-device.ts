@@ -102,8 +102,8 @@ export default definePlugin<HostDeviceConfiguration>({
 // --- internal
 
 /**
- * A device that a runtime names with the container cannot be looked for, and one that a container has, comes back: the node is not
- * to stop for it.
+ * A device that a runtime names with the container cannot be looked for, and one that a container has, comes back: the
+ * node is not to stop for it.
  */
 function requireDevice({ config, host }: HostDeviceCall): void {
   const { device, hwaddr, kernelpath, pciBusID, runtimeConfig } = config
@@ -123,7 +123,10 @@ function requireDevice({ config, host }: HostDeviceCall): void {
   }
 }
 
-/** Moves the device, with what it was on record; of one that is no hardware, also its number inside, which a move may change. */
+/**
+ * Moves the device, with what it was on record; of one that is no hardware, also its number inside, which a move may
+ * change.
+ */
 function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedLink, netns: string): void {
   const { ifName } = environment
   if (host.observer.link(ifName, netns)) {

@@ -1,8 +1,9 @@
 import type { Host } from '../../shared/plan/host.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 
-// Which link in a container is the device that was lent. The container's root can give any link the device's name, alias and MAC address, and
-// make one of its kind under its number once the device is elsewhere. What it cannot make: hardware, and links in other namespaces.
+// Which link in a container is the device that was lent. The container's root can give any link the device's name,
+// alias and MAC address, and make one of its kind under its number once the device is elsewhere. What it cannot make:
+// hardware, and links in other namespaces.
 
 /** What a device was on the host: what tells it from others, and gives it back. */
 export interface Moved extends Make {
@@ -24,7 +25,10 @@ export interface Make {
   readonly parent?: string
 }
 
-/** A link's number in a namespace, and that of the link it sits on or ends at, in the namespace that has the number `netnsID` there. */
+/**
+ * A link's number in a namespace, and that of the link it sits on or ends at, in the namespace that has the number
+ * `netnsID` there.
+ */
 export interface Place {
   readonly index: number
   readonly link?: number
@@ -55,8 +59,9 @@ export function isMarked({ device, mac }: Moved, { ifalias, address }: ObservedL
 }
 
 /**
- * Whether a link of the container is the device on record. Hardware is known by itself, a link that is none by its number and by what it ends
- * at. An ADD that was killed, or one of podwire 0.1.0, has noted neither: then the marks must do, `isNamed` among them.
+ * Whether a link of the container is the device on record. Hardware is known by itself, a link that is none by its
+ * number and by what it ends at. An ADD that was killed, or one of podwire 0.1.0, has noted neither: then the marks
+ * must do, `isNamed` among them.
  */
 export function isDevice(moved: Moved, link: ObservedLink, isNamed: boolean): boolean {
   if (!isOfMake(moved, link)) return false

@@ -72,8 +72,8 @@ export function giveBack(host: Host, attachment: Attachment, given: string): voi
 // --- internal
 
 /**
- * The namespace a device is in: the given one, else that on record. One that is known to be another has never had the device; where that
- * cannot be told, the device's own marks in it decide.
+ * The namespace a device is in: the given one, else that on record. One that is known to be another has never had the
+ * device; where that cannot be told, the device's own marks in it decide.
  */
 function namespaceOf(host: Host, recorded: Netns | undefined, given: string): string | undefined {
   return [given, recorded?.path ?? '']
@@ -121,8 +121,9 @@ function setAlias(link: string, alias: string): Operation {
 }
 
 /**
- * The device in the container, whatever its name there by now, also that of its way where an ADD was killed. Its name on the host is the
- * record's; what the official plugin moved has no record, and an alias that says it: that is taken from a link alone that is the host's.
+ * The device in the container, whatever its name there by now, also that of its way where an ADD was killed. Its name
+ * on the host is the record's; what the official plugin moved has no record, and an alias that says it: that is taken
+ * from a link alone that is the host's.
  * @throws code 100 when there are several, and everything stays where it is
  */
 function findInside(
@@ -160,7 +161,10 @@ function onlyOne(record: Moved, links: readonly ObservedLink[]): ObservedLink | 
   })
 }
 
-/** What arrives is down, and stays so until it is known to be what left: its name in the container may have been given to another meanwhile. */
+/**
+ * What arrives is down, and stays so until it is known to be what left: its name in the container may have been given
+ * to another meanwhile.
+ */
 function moveOut(host: Host, { link, device, passing, netns, record }: Leaving): void {
   if (host.observer.hasLink(device)) throw occupied(device, link.ifname)
   const at = { link: link.ifname, netns }
@@ -182,7 +186,10 @@ function sendBack(host: Host, { device, passing, netns }: Pick<Leaving, 'device'
   })
 }
 
-/** Puts a device in order that is on the host already: the kernel moved it when its namespace ended, or a DEL was killed. */
+/**
+ * Puts a device in order that is on the host already: the kernel moved it when its namespace ended, or a DEL was
+ * killed.
+ */
 function restoreStranded(host: Host, record: Moved, attachment: Attachment): void {
   const { device, parent } = record
   const isOurs = (link: ObservedLink) => isOfMake(record, link) && (parent !== undefined || isMarked(record, link))

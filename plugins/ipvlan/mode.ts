@@ -15,9 +15,9 @@ import { attachmentHash } from '../../shared/values/names.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 
 /**
- * The kernel has one mode for all ipvlan children of a master: making a child of another mode changes those that are there
- * without a word. They cannot be found from the master, because each is in its container's namespace; so each ADD notes its
- * own before it looks at the others', and of two at the same moment at least one is refused.
+ * The kernel has one mode for all ipvlan children of a master: making a child of another mode changes those that are
+ * there without a word. They cannot be found from the master, because each is in its container's namespace; so each ADD
+ * notes its own before it looks at the others', and of two at the same moment at least one is refused.
  * @throws code 7 naming the child that has another mode
  */
 export function claimMode(call: Call, mode: string, master: ObservedLink, container?: string): void {

@@ -7,8 +7,8 @@ import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { ChildCall, ChildLink } from './child.js'
 
 /**
- * The child is born in the container under its final name. A kernel before 6.15 refuses the name there when the host has it
- * too, as for most containers on a host's eth0: then it comes under a name of its own and is renamed.
+ * The child is born in the container under its final name. A kernel before 6.15 refuses the name there when the host
+ * has it too, as for most containers on a host's eth0: then it comes under a name of its own and is renamed.
  */
 export function createLink(
   { config, host, environment, attachment }: ChildCall,

@@ -51,7 +51,9 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   }
 }
 
-/** For CHECK: the lease, then what differs from prevResult, from the configuration, and for the plugin. @throws code 105 */
+/**
+ * For CHECK: the lease, then what differs from prevResult, from the configuration, and for the plugin. @throws code 105
+ */
 export function checkChild(
   call: ChildCall,
   child: ChildLink,
@@ -115,8 +117,8 @@ function childDifferences(call: ChildCall, { kind, attributes }: ChildLink): rea
 }
 
 /**
- * The link is up while another IPAM plugin is asked, or the neighbours are, and down before the addresses come: with them they are
- * announced. It has a carrier when its master has.
+ * The link is up while another IPAM plugin is asked, or the neighbours are, and down before the addresses come: with
+ * them they are announced. It has a carrier when its master has.
  */
 function leaseFor(
   call: ChildCall,

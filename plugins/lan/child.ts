@@ -16,7 +16,9 @@ export interface ChildLink {
   readonly mac?: string | undefined
   /** It has neither neighbours nor a gateway: its master routes what it sends. */
   readonly isRouted?: boolean
-  /** Refuses a master on which it cannot be; told the namespace of one in the container. Nothing has been made by then. */
+  /**
+   * Refuses a master on which it cannot be; told the namespace of one in the container. Nothing has been made by then.
+   */
   readonly admit?: (master: ObservedLink, netns: string | undefined) => void
   /** How a refusal because something exists is to be understood, where it may not be the name. */
   readonly taken?: string

@@ -12,8 +12,8 @@ export interface Lan {
 }
 
 /**
- * An interface on a network that others share: it takes nothing from routers, and has no IPv6 unless that is asked for, or something that is
- * needs it. Without IPAM it only comes up, for whoever gives it its addresses.
+ * An interface on a network that others share: it takes nothing from routers, and has no IPv6 unless that is asked for,
+ * or something that is needs it. Without IPAM it only comes up, for whoever gives it its addresses.
  */
 export function configureLan(
   { ifName, netns, acceptRA = false, keepIPv6 }: Lan,
@@ -36,8 +36,8 @@ export function configureLan(
 }
 
 /**
- * A family that IPAM gives neither gateway nor routes gets a default route, for without one it reaches nobody; its metric
- * makes way for any other default route of the container.
+ * A family that IPAM gives neither gateway nor routes gets a default route, for without one it reaches nobody; its
+ * metric makes way for any other default route of the container.
  */
 export function withDirectRoutes({ ips, routes }: Pick<Result, 'ips' | 'routes'>): readonly Route[] {
   const lastMetric = 4096

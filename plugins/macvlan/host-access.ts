@@ -21,9 +21,9 @@ import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { Result } from '../../shared/values/result.js'
 
 /**
- * Lets the host and a macvlan container talk: the kernel keeps a master and its children apart, but not children. So the host
- * gets a child of its own, a shim without addresses, and sends what is for the container through it. The container
- * knows the host's addresses at the shim's MAC address; to everyone else on the LAN the shim is silent.
+ * Lets the host and a macvlan container talk: the kernel keeps a master and its children apart, but not children. So
+ * the host gets a child of its own, a shim without addresses, and sends what is for the container through it. The
+ * container knows the host's addresses at the shim's MAC address; to everyone else on the LAN the shim is silent.
  */
 export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<Result, 'ips'>): void {
   const { host, environment, attachment } = call
@@ -51,7 +51,9 @@ export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<
   })
 }
 
-/** Takes back what an ADD granted, and the shim with the last of them. As long as any of it is there, so is the record. */
+/**
+ * Takes back what an ADD granted, and the shim with the last of them. As long as any of it is there, so is the record.
+ */
 export function revokeHostAccess(host: Host, attachment: Attachment): void {
   const record = readRecord<Access>(host, kind, attachment)
   if (!record) {
@@ -70,8 +72,8 @@ export function revokeHostAccess(host: Host, attachment: Attachment): void {
 }
 
 /**
- * Takes back what was granted to attachments of the network that are not valid any more, and the shim on the network's master that no
- * record speaks of, as one that was garbled or that podwire 0.1.0 left.
+ * Takes back what was granted to attachments of the network that are not valid any more, and the shim on the network's
+ * master that no record speaks of, as one that was garbled or that podwire 0.1.0 left.
  */
 export function collectHostAccess({ host, config, validAttachments }: Call, master: string | undefined): void {
   const stale = validAttachments ? staleRecords<Access>(host, kind, config.name, validAttachments) : []
@@ -190,7 +192,10 @@ function locked(host: Host, body: () => void): void {
   withOwnLock(host, `${kind}.lock`, body)
 }
 
-/** The routes to an attachment's addresses, without those that somebody else has been given since: they lead to another container. */
+/**
+ * The routes to an attachment's addresses, without those that somebody else has been given since: they lead to another
+ * container.
+ */
 function ownRoutes(host: Host, attachment: Attachment, { shim, addresses }: Access): readonly Operation[] {
   const own = attachmentHash(attachment)
   const others = recordsOfAllNetworks<Access>(host, kind).filter(

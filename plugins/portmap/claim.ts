@@ -142,7 +142,10 @@ function settle(host: Host, attachment: Attachment, wanted: Published): Publishe
   return settled
 }
 
-/** Waits for the lock, or has been refused, and has nothing in the kernel: who gave way to it would leave the port to nobody. */
+/**
+ * Waits for the lock, or has been refused, and has nothing in the kernel: who gave way to it would leave the port to
+ * nobody.
+ */
 function isContender(host: Host, { attachment, data }: Entry<Published>): boolean {
   const [folder] = specialFolders(data)
   return folder !== undefined && !readRecord(host, specialKind, attachment, folder)
@@ -212,8 +215,9 @@ function inherit(host: Host, heir: Attachment): void {
 }
 
 /**
- * True when the owner's network namespace is provably gone: nothing at its path is it any more, in the boot that made the record, and no
- * process, mount or open file of any process holds it. Of those that have its number one is enough to look at: it is one namespace's.
+ * True when the owner's network namespace is provably gone: nothing at its path is it any more, in the boot that made
+ * the record, and no process, mount or open file of any process holds it. Of those that have its number one is enough
+ * to look at: it is one namespace's.
  */
 function isDead(host: Host, netns: Netns | undefined): boolean {
   if (!netns || compareNetns(host, netns, netns.path) !== 'other') return false

@@ -8,8 +8,9 @@ import {
 } from '../../shared/values/address.js'
 
 /**
- * Whether conditions keep packets to an address of the host from being published: one of their matches of the destination
- * (`! -d 169.254.170.23`, `ip daddr != 169.254.170.23`) can be read and excludes it. What cannot be read excludes nothing.
+ * Whether conditions keep packets to an address of the host from being published: one of their matches of the
+ * destination (`! -d 169.254.170.23`, `ip daddr != 169.254.170.23`) can be read and excludes it. What cannot be read
+ * excludes nothing.
  * @param words of iptables or nftables, as a publication holds them
  */
 export function excludes(words: readonly string[], address: string): boolean {

@@ -6,7 +6,10 @@ import { CniError, codes } from '../../shared/values/errors.js'
 import { names } from './chains.js'
 import { type Publication, portText } from './publication.js'
 
-/** A host port that rules without a record have: the official plugin made them, and cannot be asked whether the container lives. */
+/**
+ * A host port that rules without a record have: the official plugin made them, and cannot be asked whether the
+ * container lives.
+ */
 export interface Held {
   readonly protocol: string
   readonly host: number
@@ -19,8 +22,9 @@ export interface Held {
 }
 
 /**
- * Refuses ports that the official plugin has published by either of its backends, as on a node that is being upgraded: its
- * rules come first, ours would be in vain. `chains` are all of nftables: with none of its own among them nothing is read.
+ * Refuses ports that the official plugin has published by either of its backends, as on a node that is being upgraded:
+ * its rules come first, ours would be in vain. `chains` are all of nftables: with none of its own among them nothing is
+ * read.
  * @throws code 106 naming the holder
  */
 export function refuseOfficial(

@@ -118,7 +118,10 @@ function removal(tool: IptablesTool, attachment: Attachment, own: readonly Rule[
   return remove.map((words) => ({ ...iptables(tool, 'nat', words, `remove the chain ${chain}`), tolerate }))
 }
 
-/** Whether a rule is there: iptables-save writes its words in an order and a form of its own. Only those for the same ports are compared. */
+/**
+ * Whether a rule is there: iptables-save writes its words in an order and a form of its own. Only those for the same
+ * ports are compared.
+ */
 function findIn(saved: SavedRules): (rule: Rule) => boolean {
   const placeOf = (words: readonly string[]) =>
     [words[0], words.find((_, index) => words[index - 1]?.startsWith('--dport'))].join(' ')

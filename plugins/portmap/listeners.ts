@@ -7,9 +7,10 @@ import { type Backend, type Port, type Protocol, type Publication, portText } fr
 import { type Holder, holdings } from './reservations.js'
 
 /**
- * Publications beside the listeners of the host. One whose traffic the rules would take is refused, unless the runtime only keeps
- * the port for this very container; one on the loopback, or on an address that is not the host's (yet), is spared: the
- * publication leaves that address alone. A UDP socket on a port that the kernel gives to clients may be either, and is told of.
+ * Publications beside the listeners of the host. One whose traffic the rules would take is refused, unless the runtime
+ * only keeps the port for this very container; one on the loopback, or on an address that is not the host's (yet), is
+ * spared: the publication leaves that address alone. A UDP socket on a port that the kernel gives to clients may be
+ * either, and is told of.
  * @returns the publications with what they spare
  * @throws code 106 naming the process
  */
@@ -63,7 +64,9 @@ function isForAll({ address }: Socket): boolean {
   return address === '0.0.0.0' || address === '::'
 }
 
-/** Whether the rules for an address match it: not where a condition excludes it; in nftables ::1 never comes to them. */
+/**
+ * Whether the rules for an address match it: not where a condition excludes it; in nftables ::1 never comes to them.
+ */
 function isTaken(backend: Backend, { conditions }: Publication, address: string): boolean {
   if (address === '::1' && backend === 'nftables') return false
   return !excludes(conditions, address)

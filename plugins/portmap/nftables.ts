@@ -19,7 +19,9 @@ import { declarations } from './tables.js'
 // somebody else's by then (a DEL that was killed and comes again): so each attachment has an element of its own in
 // `portmap_owners`, and all its elements are deleted in one transaction with that one, or not at all.
 
-/** Makes a publication's elements, all or none. Code `portTaken` when a port, or the container's address, is somebody's. */
+/**
+ * Makes a publication's elements, all or none. Code `portTaken` when a port, or the container's address, is somebody's.
+ */
 export function publish(attachment: Attachment, publication: Publication): readonly Operation[] {
   const needs = declarations(publication)
   const comment = ownerComment(attachment)
@@ -32,7 +34,9 @@ export function publish(attachment: Attachment, publication: Publication): reado
   }))
 }
 
-/** Removes all elements of an attachment at once, and none when it no longer is their owner (code `unknownContainer`). */
+/**
+ * Removes all elements of an attachment at once, and none when it no longer is their owner (code `unknownContainer`).
+ */
 export function unpublish(attachment: Attachment, publications: readonly Publication[]): Operation {
   const commands = publications.flatMap((publication) =>
     collectionsOf(attachment, publication).map((one) => commandWords('delete', publication, one)),

@@ -9,7 +9,10 @@ export type Family = 'ip' | 'ip6'
 export type Protocol = 'tcp' | 'udp' | 'sctp'
 export type Backend = 'nftables' | 'iptables'
 
-/** What is known of an attachment's published ports, enough to remove them; its record tells whether their owner is dead. */
+/**
+ * What is known of an attachment's published ports, enough to remove them; its record tells whether their owner is
+ * dead.
+ */
 export interface Published {
   readonly backend: Backend
   readonly publications: readonly Publication[]
@@ -35,7 +38,9 @@ export interface Publication {
   readonly address: string
   readonly cidr: string
   readonly ports: readonly Port[]
-  /** Who reaches the container from the host's address: those who could not be answered otherwise, nobody, everybody. */
+  /**
+   * Who reaches the container from the host's address: those who could not be answered otherwise, nobody, everybody.
+   */
   readonly masquerade: 'hairpin' | 'none' | 'all'
   readonly conditions: readonly string[]
   /** Ports of addresses that a process of the host listens on, which go on to lead to it (`container` is 0). */

@@ -16,11 +16,15 @@ export interface Holding {
 }
 
 /**
- * Who has each of these sockets (inodes) open. A runtime may hold a container's ports itself, so that nobody else takes them:
+ * Who has each of these sockets (inodes) open. A runtime may hold a container's ports itself, so that nobody else takes
+ * them:
  * - podman's conmon, which names the container in its command line;
- * - nerdctl's hook, which executes us, together with a child that inherits the socket (its copy may be closed where the child
- *   is the usual `sleep infinity`). After containerd went down the hook runs again, and the old child is nobody's.
- * What the process that executed us holds alone is its own service, and what process 1 or a stranger has a share in is theirs.
+ * - nerdctl's hook, which executes us, together with a child that inherits the socket (its copy may be closed where the
+ *   child is the usual `sleep infinity`). After containerd went down the hook runs again, and the old child is
+ *   nobody's.
+ *
+ * What the process that executed us holds alone is its own service, and what process 1 or a stranger has a share in is
+ * theirs.
  */
 export function holdings(attachment: Attachment, inodes: ReadonlySet<string>): ReadonlyMap<string, Holding> {
   const all = holdersOf(inodes)
@@ -90,8 +94,8 @@ function isSleeper(command: string): boolean {
 }
 
 /**
- * nerdctl's containers are called NAMESPACE-ID here. Its state of one lies in DATA-ROOT/HASH/containers/NAMESPACE/ID, where the hook
- * that executes us has its log open, too: so another data root is found.
+ * nerdctl's containers are called NAMESPACE-ID here. Its state of one lies in DATA-ROOT/HASH/containers/NAMESPACE/ID,
+ * where the hook that executes us has its log open, too: so another data root is found.
  */
 function isKnownToNerdctl(containerID: string, caller: string | undefined): boolean {
   const dash = containerID.lastIndexOf('-')

@@ -66,8 +66,8 @@ function hairpinRules(publication: Publication): readonly (readonly string[])[] 
 }
 
 /**
- * Packets that a condition does not let pass, or that are for a listener of the host, are accepted here, which in a nat chain
- * means: left as they are.
+ * Packets that a condition does not let pass, or that are for a listener of the host, are accepted here, which in a nat
+ * chain means: left as they are.
  */
 function lookups(family: Family): readonly Operation[] {
   const port = ['meta', 'l4proto', '.', 'th', 'dport']
@@ -83,8 +83,9 @@ function lookups(family: Family): readonly Operation[] {
 
 /**
  * Only packets to the host itself are looked at: what it forwards may go to the same port of others (CVE-2025-67499).
- * ::1 is left alone: the kernel has no route_localnet for IPv6 and drops the container's answers, so that a client would
- * wait in vain instead of being refused and trying 127.0.0.1. The guard drops what `route_localnet` would let in: packets to and from 127/8 that did not come from lo (CVE-2020-8558).
+ * ::1 is left alone: the kernel has no route_localnet for IPv6 and drops the container's answers, so that a client
+ * would wait in vain instead of being refused and trying 127.0.0.1. The guard drops what `route_localnet` would let in:
+ * packets to and from 127/8 that did not come from lo (CVE-2020-8558).
  */
 function hooks(family: Family): readonly Operation[] {
   const hook = (type: string, name: string, priority: string) =>

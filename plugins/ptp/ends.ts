@@ -54,8 +54,8 @@ export function hostEnd(link: string, ips: readonly Pair[]): readonly Operation[
 }
 
 /**
- * The container's end: everything goes through the gateway, also what is in its own subnet. The routes of the result are
- * added while the kernel's route to the subnet is there, so that any gateway in it resolves; one of them may be the
+ * The container's end: everything goes through the gateway, also what is in its own subnet. The routes of the result
+ * are added while the kernel's route to the subnet is there, so that any gateway in it resolves; one of them may be the
  * route to the subnet.
  */
 export function containerEnd({ link, netns }: At & { netns: string }, ips: readonly Pair[], routes: readonly Route[]) {

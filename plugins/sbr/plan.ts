@@ -74,7 +74,9 @@ export function unsteerRules(netns: string, { rules }: Steering): readonly Opera
   return rules.map((rule) => deleteSourceRule(netns, rule))
 }
 
-/** The routes as they were before: those without a gateway first, for the others need them. Without the interface none. */
+/**
+ * The routes as they were before: those without a gateway first, for the others need them. Without the interface none.
+ */
 export function unsteerRoutes(netns: string, { put, taken }: Steering): readonly Operation[] {
   return [
     ...put.toReversed().map((one) => takeRoute({ netns, ...one })),

@@ -22,8 +22,8 @@ type SbrCall = Call<SbrConfiguration>
 const recordKind = 'sbr'
 
 /**
- * Routes what an interface's addresses send out of that interface: each address gets a rule and a table of its own, with
- * the routes of the interface in it. So an answer leaves by the network the question came from.
+ * Routes what an interface's addresses send out of that interface: each address gets a rule and a table of its own,
+ * with the routes of the interface in it. So an answer leaves by the network the question came from.
  */
 export default definePlugin<SbrConfiguration>({
   name: 'sbr',
@@ -82,14 +82,17 @@ export default definePlugin<SbrConfiguration>({
 
 // --- internal
 
-/** One at a time in a namespace: free tables are looked for and taken. The official plugin locks the namespace's file. */
+/**
+ * One at a time in a namespace: free tables are looked for and taken. The official plugin locks the namespace's file.
+ */
 function alone(host: Host, netns: string, body: () => void): void {
   aloneIn(host, netns, body, { official: true })
 }
 
 /**
- * Undoes what is on record of this very namespace: to another one it would bring routes that it never had. The rules must go; routes that
- * cannot go back into the main table, because their interface or address is gone, are only told of.
+ * Undoes what is on record of this very namespace: to another one it would bring routes that it never had. The rules
+ * must go; routes that cannot go back into the main table, because their interface or address is gone, are only told
+ * of.
  * @returns false where nothing is on record
  */
 function undo(host: Host, attachment: Attachment, netns: string): boolean {

@@ -40,7 +40,10 @@ export interface Originals extends Attributes {
 
 /** Whose values they are. */
 interface Mark extends Attachment {
-  /** Of which namespace, its link included, with the MAC address that it is given: that of a restarted container is another one. */
+  /**
+   * Of which namespace, its link included, with the MAC address that it is given: that of a restarted container is
+   * another one.
+   */
   readonly netns?: Netns
   /** What podwire 0.1.0 wrote of it: inode, index and peer. */
   readonly link?: string
@@ -62,8 +65,8 @@ export function readOriginals(host: Host, file: string): Originals | undefined {
 }
 
 /**
- * Whether values are those of the link at hand; the official plugin's say nothing of it, and count as such. Where the ADD
- * was killed, the link has its own MAC address still.
+ * Whether values are those of the link at hand; the official plugin's say nothing of it, and count as such. Where the
+ * ADD was killed, the link has its own MAC address still.
  */
 export function areOf(
   host: Host,
@@ -81,8 +84,8 @@ export function areOf(
 }
 
 /**
- * Notes the values before a tuning; taken back when the ADD fails. Of a link that is tuned again the first values stay: the present
- * ones are ours already.
+ * Notes the values before a tuning; taken back when the ADD fails. Of a link that is tuned again the first values stay:
+ * the present ones are ours already.
  */
 export function keepOriginals(host: Host, file: string, present: Originals, before: Originals | undefined): void {
   const sysctl = { ...present.sysctl, ...before?.sysctl }

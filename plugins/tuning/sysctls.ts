@@ -58,8 +58,8 @@ export function duplicateProblems(stdin: string): readonly Problem[] {
 }
 
 /**
- * Refuses what the administrator's list does not allow: a file of regular expressions, one a line, unanchored, matched against
- * keys as they are written. Without the file everything is allowed.
+ * Refuses what the administrator's list does not allow: a file of regular expressions, one a line, unanchored, matched
+ * against keys as they are written. Without the file everything is allowed.
  * @throws code 7, with the text of the official plugin
  */
 export function requireAllowed(settings: readonly Setting[], files: Files): void {

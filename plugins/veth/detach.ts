@@ -18,7 +18,8 @@ import { attachmentHash, hostVethName } from '../../shared/values/names.js'
 
 /**
  * DEL of a plugin that gives containers a veth pair: first what is in the kernel, so that no one else can be given an
- * address that still answers, then the lease, then the records. `kind` is the plugin's name, `more` what it made besides.
+ * address that still answers, then the lease, then the records. `kind` is the plugin's name, `more` what it made
+ * besides.
  */
 export function detachVeth(call: Call, kind: string, more: More = () => []): void {
   const { config, host, environment, attachment } = call

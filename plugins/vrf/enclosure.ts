@@ -21,7 +21,10 @@ export interface Kept {
   readonly routes: readonly { readonly words: RouteWords; readonly table: number }[]
 }
 
-/** The IPv6 addresses somebody gave it, and the routes that the kernel does not make itself from addresses, link-scope ones too. */
+/**
+ * The IPv6 addresses somebody gave it, and the routes that the kernel does not make itself from addresses, link-scope
+ * ones too.
+ */
 export function keptOf({ ifname, addr_info }: ObservedLink, { routes }: Routing): Kept {
   const own = routes.filter((route) => leavesBy(route, ifname) && isGiven(route))
   const ordered = [...own.filter((route) => !hasGateway(route)), ...own.filter(hasGateway)]

@@ -115,8 +115,8 @@ function create(at: { link: string; netns: string }, table: number): readonly Op
 }
 
 /**
- * Leaves the interface as it was before, and no VRF without an interface. A record that is there still means that nobody
- * has given back all yet, wherever the interface is by now. What cannot be given back is only told of.
+ * Leaves the interface as it was before, and no VRF without an interface. A record that is there still means that
+ * nobody has given back all yet, wherever the interface is by now. What cannot be given back is only told of.
  */
 function exit(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving): void {
   const links = host.observer.links(netns)

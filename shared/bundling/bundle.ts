@@ -48,7 +48,10 @@ function virtualModulesPlugin(shapes: Shapes, plugins: PluginFile[]): Plugin {
   }
 }
 
-/** The folders of the npm packages that bytes of the output come from; esbuild's own helpers are in each, and not among its inputs. */
+/**
+ * The folders of the npm packages that bytes of the output come from; esbuild's own helpers are in each, and not among
+ * its inputs.
+ */
 function packagesIn({ outputs }: Metafile): string[] {
   const inputs = Object.values(outputs).flatMap((output) => Object.entries(output.inputs))
   const contributing = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([file]) => file)
@@ -56,7 +59,9 @@ function packagesIn({ outputs }: Metafile): string[] {
   return [...new Set(['node_modules/esbuild', ...folders])]
 }
 
-/** Keeps what a package says of its licence as LICENSE.NAME for those who get the bundle. @throws when it says nothing */
+/**
+ * Keeps what a package says of its licence as LICENSE.NAME for those who get the bundle. @throws when it says nothing
+ */
 function keepLicence(folder: string): void {
   const name = folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length)
   const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying|copyright|notice)/i.test(file))
@@ -86,7 +91,10 @@ function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promis
   return script('shared/entry.js', [virtualModulesPlugin(shapes, within)])
 }
 
-/** One script for each plugin with what it alone needs, one for other names, one that records (record.ts), what starts them, and the builder of the saved heap. */
+/**
+ * One script for each plugin with what it alone needs, one for other names, one that records (record.ts), what starts
+ * them, and the builder of the saved heap.
+ */
 async function main(): Promise<void> {
   for (const folder of [scripts, recorder, licences]) {
     rmSync(folder, { recursive: true, force: true })

@@ -57,8 +57,8 @@ const sharedSchemas = [
 ]
 
 /**
- * The text of one module of virtual.d.ts. `podwire:shapes` loads zod and computes when read; the bundle has the computed
- * ones instead. @throws on any other name
+ * The text of one module of virtual.d.ts. `podwire:shapes` loads zod and computes when read; the bundle has the
+ * computed ones instead. @throws on any other name
  */
 export function virtualModule(name: string, tree: ModuleTree): string {
   const text = virtualModules[name]
@@ -66,7 +66,10 @@ export function virtualModule(name: string, tree: ModuleTree): string {
   return text(tree)
 }
 
-/** `podwire:shapes` with one getter a shape, so that a start builds only those it needs. Keys with the text of each value. */
+/**
+ * `podwire:shapes` with one getter a shape, so that a start builds only those it needs. Keys with the text of each
+ * value.
+ */
 export function shapesText(values: [string, string][]): string {
   return `export const shapes = ${objectText(values.map(([key, value]) => `get ${JSON.stringify(key)}() { return ${value} }`))}`
 }

@@ -13,7 +13,8 @@ const folders = ['plugins', 'ipam']
 const pluginName = /^([a-z][a-z0-9-]*)\.ts$/
 
 /**
- * Lists the plugins by their files, so that adding one touches no registry: each is NAME.ts in a folder of plugins, or NAME/NAME.ts where it has parts.
+ * Lists the plugins by their files, so that adding one touches no registry: each is NAME.ts in a folder of plugins, or
+ * NAME/NAME.ts where it has parts.
  * @throws when one has no schema or a name is taken twice
  */
 export function listPlugins(root: string): PluginFile[] {

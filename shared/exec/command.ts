@@ -12,7 +12,10 @@ export interface Command {
   readonly parts?: readonly Pick<Command, 'argv' | 'stdin'>[]
   /** The child's whole environment; absent means the small fixed one that tools get. */
   readonly env?: Readonly<Record<string, string>>
-  /** How long it may take: then it is killed with all that it started. Absent: as long as tools get, and a program with its own `env` any time. */
+  /**
+   * How long it may take: then it is killed with all that it started. Absent: as long as tools get, and a program with
+   * its own `env` any time.
+   */
   readonly seconds?: number
 }
 

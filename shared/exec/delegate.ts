@@ -44,8 +44,8 @@ export function lookForDelegate(type: string, cniPath: string): Found | undefine
 }
 
 /**
- * The variable by which delegates know that they are some: the names in `ipam.type` of all delegations above, with "/" between. It passes through
- * plugins of others, too.
+ * The variable by which delegates know that they are some: the names in `ipam.type` of all delegations above, with "/"
+ * between. It passes through plugins of others, too.
  */
 export const delegations = 'PODWIRE_DELEGATIONS'
 
@@ -57,8 +57,8 @@ export function delegateEnvironment(env: Variables, type: string): Variables {
 }
 
 /**
- * Refuses to be a delegate that would ask for addresses as it is asked itself, by wrappers or copies of this program. Nothing is done by then:
- * the attachment's things are those of who was called for them.
+ * Refuses to be a delegate that would ask for addresses as it is asked itself, by wrappers or copies of this program.
+ * Nothing is done by then: the attachment's things are those of who was called for them.
  * @throws code 7
  */
 export function refuseLoop(env: Variables, type: string | undefined, plugin: string): void {

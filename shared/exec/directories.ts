@@ -1,8 +1,8 @@
 import { mkdirSync, statSync } from 'node:fs'
 
 /**
- * Makes a directory and those above it, as far as they are absent. Node's own way goes round for ever where a directory says that what is
- * made in it is absent: /proc does, and the working directory when it was removed.
+ * Makes a directory and those above it, as far as they are absent. Node's own way goes round for ever where a directory
+ * says that what is made in it is absent: /proc does, and the working directory when it was removed.
  * @throws the system's error
  */
 export function makeDirectories(path: string, mode: number, make: typeof mkdirSync = mkdirSync): void {

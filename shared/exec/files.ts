@@ -1,7 +1,10 @@
 import { openSync, readdirSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { readState, systemStateFiles } from './state.js'
 
-/** The small files the kernel answers with and takes settings by (/proc, /sys), and those of people: the seam tests replace. */
+/**
+ * The small files the kernel answers with and takes settings by (/proc, /sys), and those of people: the seam tests
+ * replace.
+ */
 export interface Files {
   /** @throws the system's error (ENOENT, EACCES, ...), or what makes a person's file unusable */
   readonly read: (path: string) => string
@@ -37,10 +40,16 @@ function readText(path: string): string {
   throw Object.assign(new Error(`ENOENT: no such file or directory, open '${path}'`), { code: 'ENOENT' })
 }
 
-/** Folders whose names the kernel has once for each network namespace: with a thousand of them finding ours takes a millisecond. */
+/**
+ * Folders whose names the kernel has once for each network namespace: with a thousand of them finding ours takes a
+ * millisecond.
+ */
 const crowded = ['/proc/sys/net/ipv4/', '/proc/sys/net/ipv6/']
 
-/** Reads or writes a file from its open folder, where it is in a crowded one; what fails is tried by its own name, for the error's text. */
+/**
+ * Reads or writes a file from its open folder, where it is in a crowded one; what fails is tried by its own name, for
+ * the error's text.
+ */
 function byShortcut<T>(shortcuts: Map<string, string>, path: string, body: (path: string) => T): T {
   const folder = crowded.find((one) => path.startsWith(one))
   if (folder === undefined) return body(path)

@@ -2,8 +2,9 @@ import { fstatSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { errnoOf } from '../values/errno.js'
 
 /**
- * The processes that hold a lock of flock(2) on a file that we have open, each as "command (pid)"; none where /proc does not show them. A
- * lock belongs to an open file, which processes inherit: the one that took it may be gone. For errors: it looks at every process.
+ * The processes that hold a lock of flock(2) on a file that we have open, each as "command (pid)"; none where /proc
+ * does not show them. A lock belongs to an open file, which processes inherit: the one that took it may be gone. For
+ * errors: it looks at every process.
  */
 export function holdersOf(fd: number): readonly string[] {
   const { dev, ino } = fstatSync(fd)

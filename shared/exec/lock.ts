@@ -14,7 +14,8 @@ const HELD = 75
 /**
  * Runs `body` while holding flock(2) LOCK_EX on the file, which is made if need be (mode 0750, as the official
  * host-local does, so that both exclude each other). The lock belongs to the open file that the `flock` tool inherits
- * from us: it outlives the tool, and the kernel drops it when we close the file or die. Where nobody holds it, no tool is needed.
+ * from us: it outlives the tool, and the kernel drops it when we close the file or die. Where nobody holds it, no tool
+ * is needed.
  * @param options.seconds how long to wait for another holder
  * @throws code 11 at the deadline, 5 when the file cannot be opened, 100 or 101 when flock fails
  */
@@ -23,8 +24,8 @@ export function withLock<T>(path: string, body: () => T, options: LockOptions): 
 }
 
 /**
- * Runs `body` alone among the processes of podwire that want the lock of that name. It lies where nobody else can take it. In a dry run
- * nothing changes, so nothing is locked.
+ * Runs `body` alone among the processes of podwire that want the lock of that name. It lies where nobody else can take
+ * it. In a dry run nothing changes, so nothing is locked.
  * @throws as withLock
  */
 export function withOwnLock<T>(host: LockHost & Speaking, name: string, body: () => T): T {
@@ -34,9 +35,9 @@ export function withOwnLock<T>(host: LockHost & Speaking, name: string, body: ()
 }
 
 /**
- * Runs `body` alone in a network namespace. The lock is ours, and goes with the last who wants it. Where a plugin of the official suite
- * locks the namespace's own file, as `official` says, that is waited for a second and no longer: anyone who may read the file, the container
- * too, can keep that lock.
+ * Runs `body` alone in a network namespace. The lock is ours, and goes with the last who wants it. Where a plugin of
+ * the official suite locks the namespace's own file, as `official` says, that is waited for a second and no longer:
+ * anyone who may read the file, the container too, can keep that lock.
  * @throws as withLock
  */
 export function aloneIn<T>(host: LockHost & Speaking, netns: string, body: () => T, { official = false } = {}): T {

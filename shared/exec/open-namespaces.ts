@@ -2,8 +2,8 @@ import { namespaceAt, openedNamespaces, ownFile } from '../system/namespaces.js'
 import type { Command, Outcome } from './command.js'
 
 /**
- * Runs a command with open files in the place of the namespaces that its words and its input name: they become descriptors of the child,
- * which it finds at /proc/self/fd. What it says names the paths again.
+ * Runs a command with open files in the place of the namespaces that its words and its input name: they become
+ * descriptors of the child, which it finds at /proc/self/fd. What it says names the paths again.
  */
 export function inOpenNamespaces(command: Command, run: (command: Command) => Outcome): Outcome {
   for (const word of command.argv) if (word.startsWith(enter)) namespaceAt(word.slice(enter.length))

@@ -46,7 +46,9 @@ const portmap = z.object({
   heirs: z.array(attachment).optional(),
 })
 
-/** The data of each kind of record, as the plugins write it: what is otherwise was garbled or planted, and is skipped. */
+/**
+ * The data of each kind of record, as the plugins write it: what is otherwise was garbled or planted, and is skipped.
+ */
 export const schemas = {
   record,
   bridge: z.object({ mac: checked('mac').optional(), guarded: z.boolean().optional() }),

@@ -19,8 +19,8 @@ import {
 import type { Writing } from './writable.js'
 
 /**
- * What a record says of a network namespace. Its path leads to another one when a runtime makes a container anew, and its inode is
- * another's as soon as it is gone: the kernel uses numbers again at once.
+ * What a record says of a network namespace. Its path leads to another one when a runtime makes a container anew, and
+ * its inode is another's as soon as it is gone: the kernel uses numbers again at once.
  */
 export interface Netns {
   readonly path: string
@@ -35,7 +35,8 @@ export interface Netns {
 /**
  * What DEL and GC need to know about an attachment and nobody else keeps: the keys of its rules. Written before the
  * rules are made, removed after they are gone, on a file system that a reboot empties together with the kernel's rules:
- * so a rule of ours always has a record, whatever was killed in between. `Data` must be JSON, as records.schema.ts has it.
+ * so a rule of ours always has a record, whatever was killed in between. `Data` must be JSON, as records.schema.ts has
+ * it.
  */
 export interface Entry<Data> {
   readonly attachment: Attachment
@@ -53,8 +54,9 @@ export interface RecordHost {
 }
 
 /**
- * Notes what an ADD is about to make; taken back when the ADD fails. A record that is written again stays one of its namespace. `kind` is the plugin's name; records that are looked
- * for by something else than their network lie in a `folder` of that name.
+ * Notes what an ADD is about to make; taken back when the ADD fails. A record that is written again stays one of its
+ * namespace. `kind` is the plugin's name; records that are looked for by something else than their network lie in a
+ * `folder` of that name.
  */
 export function writeRecord<Data>(
   host: RecordHost,
@@ -153,7 +155,10 @@ function fileOf(kind: string, attachment: Attachment, folder = attachment.networ
   return `${directoryOf(kind, folder)}/${attachmentHash(attachment)}`
 }
 
-/** All drafts lie in one directory, which is empty but for what was killed: looking through it costs the same on every node. */
+/**
+ * All drafts lie in one directory, which is empty but for what was killed: looking through it costs the same on every
+ * node.
+ */
 const draftDirectory = `${stateRoot}/drafts`
 
 function draftsOf(kind: string, file: string) {

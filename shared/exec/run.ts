@@ -4,8 +4,8 @@ import { inOpenNamespaces } from './open-namespaces.js'
 import { findProgram, spawnProcess } from './spawn.js'
 
 /**
- * How long a tool may take, in seconds: far more than a busy machine needs, and less than a runtime waits. Behind one that took longer, as
- * another such one will, those of the same call get less, so that the call ends.
+ * How long a tool may take, in seconds: far more than a busy machine needs, and less than a runtime waits. Behind one
+ * that took longer, as another such one will, those of the same call get less, so that the call ends.
  */
 export const patience: Patience = { first: 30, next: 3 }
 
@@ -18,8 +18,8 @@ const directories = ['/usr/local/sbin', '/usr/local/bin', '/usr/sbin', '/usr/bin
 
 /**
  * A runner whose tools are found in the standard directories first, then on the caller's PATH, and speak C-locale
- * English. With `trace`, each process is appended to that file as one JSON line. A program with its own `env` is another plugin: it opens
- * the namespace by itself.
+ * English. With `trace`, each process is appended to that file as one JSON line. A program with its own `env` is
+ * another plugin: it opens the namespace by itself.
  */
 export function createRunner(options: RunnerOptions = {}): Run {
   const PATH = searchPath(options.callerPath)

@@ -2,12 +2,16 @@ import { statSync } from 'node:fs'
 import { internalBinding } from '../system/binding.js'
 import type { Command, Outcome } from './command.js'
 
-/** What a process may print in all; the largest answer known, the rules of a node with 100,000 services, is a quarter of it. */
+/**
+ * What a process may print in all; the largest answer known, the rules of a node with 100,000 services, is a quarter of
+ * it.
+ */
 export const mostBytes = 64 << 20
 
 /**
- * Runs a process to its end and collects both its streams. One that runs for longer than `seconds` or prints more than `mostBytes` is
- * killed, with what it started. The time is libuv's: it waits for the child in a loop of its own, so no event loop is needed.
+ * Runs a process to its end and collects both its streams. One that runs for longer than `seconds` or prints more than
+ * `mostBytes` is killed, with what it started. The time is libuv's: it waits for the child in a loop of its own, so no
+ * event loop is needed.
  *
  * It calls the binding below child_process.spawnSync: loading node:child_process costs a start 3 to 5 ms (37 modules,
  * bench/RESULTS.md) and the binding nothing. Its contract is the pinned Node's; spawn.test.ts watches it.
@@ -75,13 +79,18 @@ interface SpawnSyncBinding {
 
 type Bounded = Pick<Command, 'seconds' | 'pipes'>
 
-/** A tool leads a process group of its own, so that nothing outlives it when it is killed: the tools of a shell, say. */
+/**
+ * A tool leads a process group of its own, so that nothing outlives it when it is killed: the tools of a shell, say.
+ */
 function bounds({ seconds }: Bounded): object {
   const size = { maxBuffer: mostBytes, killSignal: SIGKILL }
   return seconds === undefined ? size : { ...size, timeout: Math.ceil(seconds * 1000), detached: true }
 }
 
-/** Kills what a killed process has left, and waits, for a second at the most, until it is gone: what it did can be looked at then. */
+/**
+ * Kills what a killed process has left, and waits, for a second at the most, until it is gone: what it did can be
+ * looked at then.
+ */
 function endGroup({ seconds }: Bounded, pid: number): void {
   if (seconds === undefined) return
   const end = performance.now() + 1000

@@ -16,9 +16,10 @@ import {
 import { errnoOf, isAbsent, messageOf } from '../values/errno.js'
 import { makeDirectories } from './directories.js'
 
-// How every file is read and written that a call leaves for a later one: records, original values, leases, locks. A file may be garbled or
-// planted, and a writer may be killed or run out of space at any moment. So reading never follows a link, waits or takes more than a
-// bound; writing is whole or nothing, and each writer has a draft of its own.
+// How every file is read and written that a call leaves for a later one: records, original values, leases, locks. A
+// file may be garbled or planted, and a writer may be killed or run out of space at any moment. So reading never
+// follows a link, waits or takes more than a bound; writing is whole or nothing, and each writer has a draft of its
+// own.
 
 /** The system calls of state, in one place: tests break each of them at every turn. */
 export const systemStateFiles = {
@@ -38,7 +39,10 @@ export const systemStateFiles = {
 
 export type StateFiles = typeof systemStateFiles
 
-/** Where state lies that a reboot ends: a file system that it empties together with the kernel's rules and links. Nobody else looks in. */
+/**
+ * Where state lies that a reboot ends: a file system that it empties together with the kernel's rules and links. Nobody
+ * else looks in.
+ */
 export const stateRoot = '/run/podwire'
 
 /** The version of what is written; that of podwire 0.1.0 named none. Others are somebody else's. */
@@ -99,7 +103,8 @@ export function printState(value: object): string {
 }
 
 /**
- * Writes a new file whose content has reached the disk when this returns, unless that does not matter; whatever stops it, no file is left.
+ * Writes a new file whose content has reached the disk when this returns, unless that does not matter; whatever stops
+ * it, no file is left.
  */
 export function writeNew(files: StateFiles, path: string, text: string, { isDurable = true } = {}): void {
   const fd = files.openSync(path, 'wx', 0o600)
@@ -124,8 +129,8 @@ export interface Drafts {
 }
 
 /**
- * Replaces a file by another that was written beside it, so that a reader sees all of either. Directories are made at need. A draft that
- * somebody clears meanwhile is written again, so clearing needs no lock.
+ * Replaces a file by another that was written beside it, so that a reader sees all of either. Directories are made at
+ * need. A draft that somebody clears meanwhile is written again, so clearing needs no lock.
  */
 export function replaceState(files: StateFiles, file: string, text: string, { directory, prefix }: Drafts): void {
   if (Buffer.byteLength(text) > mostBytes) throw new Error(`${file} would have more than ${mostBytes} bytes`)

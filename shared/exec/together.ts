@@ -9,11 +9,12 @@ export interface Part extends Pick<Command, 'argv' | 'stdin'> {
 export const mostParts = 3
 
 /**
- * Runs several commands by one process of ours: forking Node costs more than all the shell does (bench/RESULTS.md). The shell's
- * text is made of numbers alone; every word and every input reaches it as data. Without `keepGoing` the first
+ * Runs several commands by one process of ours: forking Node costs more than all the shell does (bench/RESULTS.md). The
+ * shell's text is made of numbers alone; every word and every input reaches it as data. Without `keepGoing` the first
  * failure ends the sequence.
- * @returns an outcome for each part, undefined for those not tried, and none at all when the shell could not make a process. When the shell itself does not get
- * to its end (killed, no more processes to be had), those of which it did not tell have its own outcome: they may have run
+ * @returns an outcome for each part, undefined for those not tried, and none at all when the shell could not make a
+ * process. When the shell itself does not get to its end (killed, no more processes to be had), those of which it did
+ * not tell have its own outcome: they may have run
  */
 export function runTogether(run: Run, parts: readonly Part[], keepGoing: boolean): readonly (Outcome | undefined)[] {
   const words = parts.flatMap(({ argv }) => argv)
@@ -44,7 +45,10 @@ function endOf(status: number, stderr: string): Pick<Outcome, 'status' | 'signal
   return signal > 0 && signal <= 64 ? { status: null, signal: `signal ${signal}` } : { status, signal: null }
 }
 
-/** For example: { "$1" "$2" "$3" <&3 >&4 2>&4; echo "0 $?"; } & "$4" "$5" <&5 >&6 2>&6; s=$?; echo "1 $s"; [ $s = 0 ] || { wait; exit; }; wait */
+/**
+ * For example: { "$1" "$2" "$3" <&3 >&4 2>&4; echo "0 $?"; } & "$4" "$5" <&5 >&6 2>&6; s=$?; echo "1 $s"; [ $s = 0 ] ||
+ * { wait; exit; }; wait
+ */
 function script(parts: readonly Part[], keepGoing: boolean): string {
   const lines: { text: string; beside: boolean }[] = []
   let word = 1

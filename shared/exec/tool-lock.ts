@@ -7,16 +7,17 @@ import { type Held, type LockOptions, takeOwnLock } from './lock.js'
 import { stateRoot } from './state.js'
 
 /**
- * Runtimes that lose patience kill the plugin and nobody else: a tool it has started goes on, and what that does then comes after a DEL that
- * found nothing. So each tool has a further open file, whose lock lasts until the plugin and all its tools are gone: whoever changes
- * the attachment next waits for that. Where nothing was killed there is no such file, and one look says so.
+ * Runtimes that lose patience kill the plugin and nobody else: a tool it has started goes on, and what that does then
+ * comes after a DEL that found nothing. So each tool has a further open file, whose lock lasts until the plugin and all
+ * its tools are gone: whoever changes the attachment next waits for that. Where nothing was killed there is no such
+ * file, and one look says so.
  */
 export interface ToolLock {
   /** Starts processes that hold the lock, which is taken at the first. */
   readonly run: Run
   /**
-   * Waits for what earlier calls have started: for the attachment, and by a GC of its network; before a GC, for all but the valid
-   * attachments.
+   * Waits for what earlier calls have started: for the attachment, and by a GC of its network; before a GC, for all but
+   * the valid attachments.
    * @throws code 11 naming who is in the way
    */
   readonly waitForEarlier: (valid?: readonly { containerID: string; ifname: string }[]) => void
@@ -100,7 +101,10 @@ function startOf(network: string): string {
   return `${prefix}${shortened(network)}-`
 }
 
-/** A name may be longer than a file's. FNV-1a of 32 bits: where two have the same, one waits for the other's tools, and no more; SHA-512 would cost every call. */
+/**
+ * A name may be longer than a file's. FNV-1a of 32 bits: where two have the same, one waits for the other's tools, and
+ * no more; SHA-512 would cost every call.
+ */
 function shortened(name: string): string {
   let hash = 0x811c9dc5
   for (let at = 0; at < name.length; at++) hash = Math.imul(hash ^ name.charCodeAt(at), 0x01000193)

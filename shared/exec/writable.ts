@@ -8,9 +8,9 @@ export interface Writing {
 }
 
 /**
- * Why files cannot be made in directories, which may be absent themselves, or nothing where they can: what is there must be a
- * directory, writable, of a file system that keeps files, and have room for all of them together. Nothing is tried: looking changes
- * nothing. What only a try would show (a quota, a server that is gone) is not seen.
+ * Why files cannot be made in directories, which may be absent themselves, or nothing where they can: what is there
+ * must be a directory, writable, of a file system that keeps files, and have room for all of them together. Nothing is
+ * tried: looking changes nothing. What only a try would show (a quota, a server that is gone) is not seen.
  */
 export function writeObstacles(writings: readonly Writing[]): readonly string[] {
   const obstacles: string[] = []

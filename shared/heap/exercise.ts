@@ -1,9 +1,9 @@
 import type fs from 'node:fs'
 
 /**
- * Calls what the plugins call of node:fs and Buffer, in the empty `folder`: once before the heap lets go of Node's modules, so that what
- * is looked up at first use is found, and once after, so that its code is saved too. A call that lost something it needs throws here, at the
- * build.
+ * Calls what the plugins call of node:fs and Buffer, in the empty `folder`: once before the heap lets go of Node's
+ * modules, so that what is looked up at first use is found, and once after, so that its code is saved too. A call that
+ * lost something it needs throws here, at the build.
  */
 export function exercise(files: typeof fs, folder: string): void {
   exerciseFiles(files, folder)

@@ -5,7 +5,9 @@ export interface Flow {
   readonly config: object
 }
 
-/** The calls a runtime makes of a plugin, with the options that most networks have, on the host that in-namespace makes. */
+/**
+ * The calls a runtime makes of a plugin, with the options that most networks have, on the host that in-namespace makes.
+ */
 export function flowsOf(plugin: string): readonly Flow[] {
   const config: object = { cniVersion: '1.0.0', name: 'network', type: plugin, ...configurations[plugin] }
   const netns = 'prevResult' in config ? attached : '/run/netns/container'

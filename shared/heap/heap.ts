@@ -3,14 +3,16 @@ import { loadLibc } from '../system/libc.js'
 import { exercise } from './exercise.js'
 import { type Call, type InspectorBinding, inspect } from './inspect.js'
 
-// heap LANGUAGE FOLDER: the builder script of the saved heap that the binary starts from (a user-land startup snapshot of Node; save.ts runs it).
+// heap LANGUAGE FOLDER: the builder script of the saved heap that the binary starts from (a user-land startup snapshot
+// of Node; save.ts runs it).
 //
-// Node's own saved heap holds all that its bootstrap made: module loaders, hundreds of errors, URLs, streams, warnings, and the code of
-// whatever ran. Putting that together anew is a third of a start. A call of a plugin needs of it node:fs, Buffer and some bindings, so this
-// script lets go of the rest's roots: V8 saves what can still be reached. `start` then runs in place of Node's own preparation.
+// Node's own saved heap holds all that its bootstrap made: module loaders, hundreds of errors, URLs, streams, warnings,
+// and the code of whatever ran. Putting that together anew is a third of a start. A call of a plugin needs of it
+// node:fs, Buffer and some bindings, so this script lets go of the rest's roots: V8 saves what can still be reached.
+// `start` then runs in place of Node's own preparation.
 //
-// The contract is the pinned Node's. What is lost by mistake throws in `exercise` at the build, which also starts every plugin; and all
-// conformance tests run on the outcome.
+// The contract is the pinned Node's. What is lost by mistake throws in `exercise` at the build, which also starts every
+// plugin; and all conformance tests run on the outcome.
 
 const { Buffer, process } = globalThis
 
@@ -59,8 +61,8 @@ function binding(name: string): unknown {
 }
 
 /**
- * Ends the process by the C library: nothing is left to write, and Node's own way takes its threads, handles and V8 apart first, about a
- * millisecond. Where C cannot be called that is the way.
+ * Ends the process by the C library: nothing is left to write, and Node's own way takes its threads, handles and V8
+ * apart first, about a millisecond. Where C cannot be called that is the way.
  */
 function leave(status: number): void {
   loadLibc()?._exit(status)
@@ -163,7 +165,8 @@ function letGo(language: Set<PropertyKey>, folder: string): void {
     Object.defineProperty(globalThis, name, { value })
   }
 
-  // All code is thrown away, that of functions which ran at Node's bootstrap; `exercise` and `rehearse` make anew what a start wants.
+  // All code is thrown away, that of functions which ran at Node's bootstrap; `exercise` and `rehearse` make anew what
+  // a start wants.
   for (const flag of ['--flush-bytecode', '--stress-flush-code']) setFlag(flag)
   collectGarbage()
 

@@ -1,9 +1,9 @@
 import { compile } from '../start.js'
 import type { Flow } from './flows.js'
 
-// The script of a binary that records instead of a plugin's (warm.ts): runs a plugin's script once for each flow, in this process, and writes
-// V8's code of all the functions that ran beside it. From the saved heap of the binary, or its starts would refuse it. What VERSION answered
-// is written, too: it is the same at every call.
+// The script of a binary that records instead of a plugin's (warm.ts): runs a plugin's script once for each flow, in
+// this process, and writes V8's code of all the functions that ran beside it. From the saved heap of the binary, or its
+// starts would refuse it. What VERSION answered is written, too: it is the same at every call.
 
 /** What a recorder reads on stdin. */
 export interface Recording {

@@ -13,7 +13,9 @@ function numberAt(bytes: Buffer, at: number): number | undefined {
   return bytes.readUInt32LE(at)
 }
 
-/** Where entries end, if there are some at `at`: their number, then of each its name and its code, after their lengths. */
+/**
+ * Where entries end, if there are some at `at`: their number, then of each its name and its code, after their lengths.
+ */
 function endOfEntries(bytes: Buffer, at: number): number | undefined {
   const count = numberAt(bytes, at)
   if (count === undefined || count < 100 || count > 10_000) return undefined
@@ -27,8 +29,9 @@ function endOfEntries(bytes: Buffer, at: number): number | undefined {
 }
 
 /**
- * A snapshot without the code that Node adds for all its own modules, 4 MB which each start would copy. It is the last part (SnapshotSerializer in
- * Node's src/node_snapshotable.cc). Node's own `withoutCodeCache` throws the code of the heap's functions away, too.
+ * A snapshot without the code that Node adds for all its own modules, 4 MB which each start would copy. It is the last
+ * part (SnapshotSerializer in Node's src/node_snapshotable.cc). Node's own `withoutCodeCache` throws the code of the
+ * heap's functions away, too.
  */
 function withoutModules(snapshot: Buffer): Buffer {
   for (let at = 0; at < snapshot.length; at++) {

@@ -5,9 +5,9 @@ import { listPlugins } from '../bundling/plugins.js'
 import { flowsOf } from './flows.js'
 import type { Recording } from './record.js'
 
-// warm RECORDER: makes the code caches: runs each script as a runtime would and keeps what V8 had to compile, which is what a start should find
-// ready, and nothing else. Meant for a host of its own (in-namespace); where a call fails, as on a kernel that lacks its kind of link, what it
-// reached is kept.
+// warm RECORDER: makes the code caches: runs each script as a runtime would and keeps what V8 had to compile, which is
+// what a start should find ready, and nothing else. Meant for a host of its own (in-namespace); where a call fails, as
+// on a kernel that lacks its kind of link, what it reached is kept.
 
 const scripts = path.resolve('dist/scripts')
 const recorder = path.resolve(process.argv[2] ?? 'dist/recorder')

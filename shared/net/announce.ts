@@ -5,8 +5,8 @@ import { pause } from './carrier.js'
 import { type At, sysctl } from './ip.js'
 
 /**
- * Settings under which the kernel tells the neighbours who has an address now: by a gratuitous ARP when the link comes up
- * with it, and by an unsolicited neighbour advertisement once no one objected to it. Whoever remembers the address's
+ * Settings under which the kernel tells the neighbours who has an address now: by a gratuitous ARP when the link comes
+ * up with it, and by an unsolicited neighbour advertisement once no one objected to it. Whoever remembers the address's
  * last owner learns the new one, without waiting for his entry to expire.
  */
 export function announcing(link: string): Readonly<Record<string, string>> {

@@ -2,8 +2,8 @@ import type { Host } from '../plan/host.js'
 import type { At } from './ip.js'
 
 /**
- * Waits until a link that is up can send: what is sent earlier is refused or lost. Where that does not come to be a warning says so, and
- * the call goes on: not everybody who is asked next needs the link.
+ * Waits until a link that is up can send: what is sent earlier is refused or lost. Where that does not come to be a
+ * warning says so, and the call goes on: not everybody who is asked next needs the link.
  */
 export function awaitCarrier(host: Host, at: At): void {
   if (host.dryRun) return

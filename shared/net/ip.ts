@@ -80,9 +80,9 @@ export function deleteAddress({ link, netns }: At, address: string): Operation {
 }
 
 /**
- * A route with every attribute the result can carry; `gw` absent means directly on the link. `prepend` sets the flags the
- * official suite sets: IPv6 routes to one destination share it (ECMP), an IPv4 one goes before those of other links, as
- * the default route of a container's second network must.
+ * A route with every attribute the result can carry; `gw` absent means directly on the link. `prepend` sets the flags
+ * the official suite sets: IPv6 routes to one destination share it (ECMP), an IPv4 one goes before those of other
+ * links, as the default route of a container's second network must.
  */
 export function addRoute(at: At, route: Route, extra: readonly string[] = []): Operation {
   return routeOperation('prepend', at, route, extra)
@@ -111,7 +111,9 @@ export function sysctl(
   }
 }
 
-/** No router of a container's link may configure the other end: set on both ends before they are up (CVE-2020-10749). */
+/**
+ * No router of a container's link may configure the other end: set on both ends before they are up (CVE-2020-10749).
+ */
 export function refuseRouterAdvertisements({ link, netns }: At): Operation {
   return sysctl({ key: `net/ipv6/conf/${link}/accept_ra`, value: '0', netns }, { ifSupported: true })
 }

@@ -51,8 +51,8 @@ export function hasRule(saved: SavedRules, rule: readonly string[]): boolean {
 }
 
 /**
- * Removes a chain with the rules that jump to it, whoever made them: all of them, or those that are `ours`; then the chain stays as
- * long as another jumps to it. Nothing to do where it is not there.
+ * Removes a chain with the rules that jump to it, whoever made them: all of them, or those that are `ours`; then the
+ * chain stays as long as another jumps to it. Nothing to do where it is not there.
  */
 export function removeChain(
   saved: SavedRules,

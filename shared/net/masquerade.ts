@@ -19,8 +19,9 @@ import { backendNeeds } from './probe.js'
 // the host's address. In nftables a map from source address to the chain of its subnet, so that neither a packet's
 // path nor an ADD depends on how many containers there are; in iptables the chains of the official plugin.
 //
-// An ADD looks (`seenForMasquerade`), notes what it is about to make (`noteMasquerade`), and applies the plan (`masquerade`): the record
-// lets DEL work without being told the addresses. A DEL looks (`madeByMasquerade`), sweeps the plan (`unmasquerade`), and forgets.
+// An ADD looks (`seenForMasquerade`), notes what it is about to make (`noteMasquerade`), and applies the plan
+// (`masquerade`): the record lets DEL work without being told the addresses. A DEL looks (`madeByMasquerade`), sweeps
+// the plan (`unmasquerade`), and forgets.
 
 export type MasqueradeBackend = 'nftables' | 'iptables'
 

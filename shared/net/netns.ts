@@ -6,8 +6,8 @@ import { CniError, codes } from '../values/errors.js'
 import type { ObservedLink } from '../values/observe.schema.js'
 
 /**
- * Whether a path leads to a network namespace: `gone` when nothing is there (any more). From then on the path stands for that namespace, in
- * all that this process does, whatever comes to be there (system/namespaces.ts).
+ * Whether a path leads to a network namespace: `gone` when nothing is there (any more). From then on the path stands
+ * for that namespace, in all that this process does, whatever comes to be there (system/namespaces.ts).
  * @throws code 104 when something else is there, or it cannot be looked at
  */
 export function netnsState(path: string): 'present' | 'gone' {
@@ -46,8 +46,9 @@ export function netnsAt(host: Pick<Machine, 'observer'>, path: string, link?: Ob
 }
 
 /**
- * Whether the namespace at a path is the one on record. By its cookie where the kernel has told it then and now, else by boot, inode, and
- * the index and MAC address of the link inside: those alone can rule it out, all together they prove it.
+ * Whether the namespace at a path is the one on record. By its cookie where the kernel has told it then and now, else
+ * by boot, inode, and the index and MAC address of the link inside: those alone can rule it out, all together they
+ * prove it.
  * @param lookInside the attachment's link at the path
  */
 export function compareNetns(

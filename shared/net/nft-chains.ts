@@ -4,8 +4,9 @@ import type { Operation } from '../plan/operation.js'
 import { nft } from './nft.js'
 
 /**
- * Removes those of our chains with such names that nothing leads to any more; the kernel refuses to remove the others. Not
- * for DEL: the next ADD would declare them again, which takes time. One that comes meanwhile finds its chain absent, and does so.
+ * Removes those of our chains with such names that nothing leads to any more; the kernel refuses to remove the others.
+ * Not for DEL: the next ADD would declare them again, which takes time. One that comes meanwhile finds its chain
+ * absent, and does so.
  */
 export function removeUnusedChains(chains: readonly ListedChain[], prefixes: readonly string[]): readonly Operation[] {
   const isShared = ({ table, name, hook }: ListedChain) =>

@@ -109,7 +109,10 @@ export function takeRoute({ netns, words, table = mainTable }: Placed): Operatio
   }
 }
 
-/** Packets from one address are routed by a table of its own. `priority` is the kernel's choice, as the official suite leaves it. */
+/**
+ * Packets from one address are routed by a table of its own. `priority` is the kernel's choice, as the official suite
+ * leaves it.
+ */
 export function addSourceRule(netns: string, { from, table }: SourceRule): Operation {
   return {
     ...ip(netns, ruleWords('add', { from, table }), `route what is from ${from} by table ${table}`),

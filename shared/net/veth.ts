@@ -7,8 +7,8 @@ import type { ObservedLink } from '../values/observe.schema.js'
 import type { Result } from '../values/result.js'
 
 /**
- * The MAC address of the host's end of an attachment's veth pair, ours from the creation on as the other end's: nothing changes it
- * later (udev) and nothing has to be read back.
+ * The MAC address of the host's end of an attachment's veth pair, ours from the creation on as the other end's: nothing
+ * changes it later (udev) and nothing has to be read back.
  */
 export function hostEndMac(attachment: Attachment): string {
   return macOfHash(attachmentHash(attachment))

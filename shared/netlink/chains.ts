@@ -2,7 +2,10 @@ import type { ListedChain } from '../plan/observer.js'
 import type { Ask } from './look.js'
 import { attributesOf, flag } from './message.js'
 
-/** Every chain of nftables in the namespace at hand, as linux/netfilter/nf_tables.h has it. Undefined where the kernel cannot say. */
+/**
+ * Every chain of nftables in the namespace at hand, as linux/netfilter/nf_tables.h has it. Undefined where the kernel
+ * cannot say.
+ */
 export function listedChains(ask: Ask): readonly ListedChain[] | undefined {
   const header = Buffer.alloc(headerBytes)
   const answer = ask({ type: NFT_MSG_GETCHAIN, flags: flag.dump, header, attributes: [] })

@@ -15,7 +15,8 @@ import { settingNow, writeValue } from './settings.js'
 import { listeningSockets } from './sockets.js'
 
 /**
- * The C library is looked up at the first need, and each namespace entered once: a socket stays in the one it was opened in.
+ * The C library is looked up at the first need, and each namespace entered once: a socket stays in the one it was
+ * opened in.
  * @param ran hears of each operation
  */
 export function createNetlink(ran?: (operation: Operation) => void): Netlink {
@@ -158,7 +159,9 @@ function openFile(path: string): number | undefined {
   }
 }
 
-/** Runs `body` with this thread in another namespace: also what it reads and writes under /proc/sys/net is of that one. */
+/**
+ * Runs `body` with this thread in another namespace: also what it reads and writes under /proc/sys/net is of that one.
+ */
 function inNamespace<T>(libc: Libc, file: number, body: () => T): T | undefined {
   return fromHome(libc, () => libc.setns(file, CLONE_NEWNET) === 0, body)
 }

@@ -23,12 +23,12 @@ import {
   sizeOf,
 } from './message.js'
 
-// Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes. Tables,
-// chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
+// Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes.
+// Tables, chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
 
 /**
- * Carries out neighbouring operations of nft as one transaction. False when one of them is left to `nft`, or the kernel refused: then
- * nothing has changed. The socket is left open, see `outlive`.
+ * Carries out neighbouring operations of nft as one transaction. False when one of them is left to `nft`, or the kernel
+ * refused: then nothing has changed. The socket is left open, see `outlive`.
  */
 export function changeElements(find: () => Libc | undefined, operations: readonly Operation[]): boolean {
   const commands = operations.map(commandsOf)
@@ -54,8 +54,8 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
 }
 
 /**
- * Whether maps and sets hold elements as these say; of one without a value or a comment any will do. Undefined when one of them is left to
- * `nft`, or the kernel cannot say.
+ * Whether maps and sets hold elements as these say; of one without a value or a comment any will do. Undefined when one
+ * of them is left to `nft`, or the kernel cannot say.
  */
 export function heldElements(find: () => Libc | undefined, wanted: readonly Element[]): readonly boolean[] | undefined {
   const questions = wanted.map(question)

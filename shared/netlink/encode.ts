@@ -13,8 +13,8 @@ export interface View {
 }
 
 /**
- * The request by which `ip` would carry out its operation (ip-link(8), ip-address(8), ip-route(8), rtnetlink(7)), for those words that
- * plans use most. Undefined for all others: they are left to `ip`.
+ * The request by which `ip` would carry out its operation (ip-link(8), ip-address(8), ip-route(8), rtnetlink(7)), for
+ * those words that plans use most. Undefined for all others: they are left to `ip`.
  */
 export function encode({ argv }: Operation, view: View): Request | undefined {
   const [object = '', verb = '', ...words] = argv

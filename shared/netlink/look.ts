@@ -20,8 +20,8 @@ import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, reque
 export type Ask = (request: Request) => Answer | undefined
 
 /**
- * A link with its addresses, in the form of `ip -j -d addr show`, as far as podwire reads that (observe.schema.ts); undefined when there
- * is none of the name.
+ * A link with its addresses, in the form of `ip -j -d addr show`, as far as podwire reads that (observe.schema.ts);
+ * undefined when there is none of the name.
  */
 export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown {
   const found = linkOf(ask, name)
@@ -59,7 +59,9 @@ export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown
   }
 }
 
-/** The number by which the namespace at hand knows another, which its links name; undefined where it has none for it. */
+/**
+ * The number by which the namespace at hand knows another, which its links name; undefined where it has none for it.
+ */
 export function numberOf(ask: Ask, netns: number): number | undefined {
   const [NETNSA_NSID, NETNSA_FD] = [1, 3]
   const attributes = [attribute(NETNSA_FD, netns)]
@@ -81,7 +83,10 @@ export function hasLink(ask: Ask, name: string): boolean | Unknown {
   return stringOf(attributesOf(found, linkHeaderBytes).get(link.name)) === name
 }
 
-/** The link by which the kernel sends to an IPv4 address itself; undefined where it sends to a gateway, or has it itself. */
+/**
+ * The link by which the kernel sends to an IPv4 address itself; undefined where it sends to a gateway, or has it
+ * itself.
+ */
 export function linkTo(ask: Ask, address: Address): string | undefined | Unknown {
   const header = Buffer.alloc(routeHeaderBytes)
   header[0] = families[address.family]
@@ -94,7 +99,10 @@ export function linkTo(ask: Ask, address: Address): string | undefined | Unknown
   return nameOf(ask, found.get(RTA.outgoing)?.readUInt32LE() ?? 0) ?? 'unknown'
 }
 
-/** All that the kernel tells of a link: its header (struct ifinfomsg) and attributes. Undefined when there is none of the name. */
+/**
+ * All that the kernel tells of a link: its header (struct ifinfomsg) and attributes. Undefined when there is none of
+ * the name.
+ */
 export function linkOf(ask: Ask, name: string): Buffer | undefined | Unknown {
   const answer = ask(linkRequest({}, name))
   if (answer?.error === -ENODEV) return undefined

@@ -1,8 +1,8 @@
 import { closeSync, readSync } from 'node:fs'
 import type { Libc } from '../system/libc.js'
 
-// Messages of netlink(7), in the byte order of the machine: all that Node 26 runs on under Linux are little-endian but s390x, for which
-// no binary is made.
+// Messages of netlink(7), in the byte order of the machine: all that Node 26 runs on under Linux are little-endian but
+// s390x, for which no binary is made.
 
 /** Parts of the kernel that a socket can lead to, as in linux/netlink.h. */
 export const protocol = { route: 0, sockets: 4, netfilter: 12 } as const
@@ -44,7 +44,10 @@ export interface Attribute {
 /** A fixed header, or an attribute. */
 export type Part = Buffer | Attribute
 
-/** The kernel's answer: 0 or a negative errno, and for a question what it answered, message by message without netlink's header. */
+/**
+ * The kernel's answer: 0 or a negative errno, and for a question what it answered, message by message without netlink's
+ * header.
+ */
 export interface Answer {
   readonly error: number
   readonly parts: readonly Buffer[]
@@ -110,7 +113,10 @@ export function frame(type: number, flags: number, sequence: number, parts: read
   return message
 }
 
-/** A socket to a part of the kernel in the namespace of this moment; reading never waits: the answer is there when a request is sent. */
+/**
+ * A socket to a part of the kernel in the namespace of this moment; reading never waits: the answer is there when a
+ * request is sent.
+ */
 export function openSocket(libc: Libc, part: number): number | undefined {
   const fd = libc.socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, part)
   return fd < 0 ? undefined : fd
@@ -135,8 +141,8 @@ export function cookieOf(libc: Libc, fd: number): string | undefined {
 }
 
 /**
- * Sends one request and reads the answer to its end. Undefined when the socket does not work, or the kernel says that what it was listing
- * changed meanwhile.
+ * Sends one request and reads the answer to its end. Undefined when the socket does not work, or the kernel says that
+ * what it was listing changed meanwhile.
  */
 export function ask(libc: Libc, fd: number, { type, flags, header, attributes }: Request): Answer | undefined {
   const asked = ++lastSequence
@@ -159,8 +165,8 @@ export function ask(libc: Libc, fd: number, { type, flags, header, attributes }:
 }
 
 /**
- * Sends requests that have one answer each, all at once, and reads what has been answered; undefined stands for an answer that did not
- * come. Those it sends fit into the socket's buffer, as do their answers.
+ * Sends requests that have one answer each, all at once, and reads what has been answered; undefined stands for an
+ * answer that did not come. Those it sends fit into the socket's buffer, as do their answers.
  */
 export function askEach(libc: Libc, fd: number, requests: readonly Request[]): readonly (Answer | undefined)[] {
   const first = lastSequence + 1
@@ -212,7 +218,9 @@ const NLMSG_ERROR = 2
 const NLMSG_DONE = 3
 const messageHeader = 16
 const attributeHeader = 4
-/** Of the size that netlink(7) advises; one for all, because giving back many of it is work for the garbage collector. */
+/**
+ * Of the size that netlink(7) advises; one for all, because giving back many of it is work for the garbage collector.
+ */
 const datagram = Buffer.allocUnsafeSlow(32_768)
 /** "Nested" and "network byte order", which are no part of an attribute's type. */
 const flagBits = 0xc000

@@ -3,10 +3,13 @@ import { link, linkHeader } from './encode.js'
 import { type Ask, linkHeaderBytes, linkOf } from './look.js'
 import { type Attribute, attribute, attributesOf, request } from './message.js'
 
-// Settings below /proc/sys/net by rtnetlink: with many namespaces each way into /proc/sys/net/ipv4 or ipv6 takes the kernel a millisecond
-// (exec/files.ts). It tells those of a link beside the link, and takes those of IPv4 there.
+// Settings below /proc/sys/net by rtnetlink: with many namespaces each way into /proc/sys/net/ipv4 or ipv6 takes the
+// kernel a millisecond (exec/files.ts). It tells those of a link beside the link, and takes those of IPv4 there.
 
-/** The value of a setting of the namespace at hand, such as net/ipv4/conf/eth0/arp_notify; undefined where only its file tells. */
+/**
+ * The value of a setting of the namespace at hand, such as net/ipv4/conf/eth0/arp_notify; undefined where only its file
+ * tells.
+ */
 export function settingNow(ask: Ask, path: string): number | undefined {
   if (path === 'net/ipv4/ip_forward') return forwardingOf(ask, families[4])
   if (path === 'net/ipv6/conf/all/forwarding') return forwardingOf(ask, families[6])

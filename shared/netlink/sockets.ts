@@ -5,8 +5,9 @@ import type { Ask } from './look.js'
 import { attributesOf, flag } from './message.js'
 
 /**
- * The TCP sockets that listen, or the UDP sockets without a peer, of the namespace at hand, by sock_diag(7). /proc/net/tcp tells the same, but
- * there the kernel goes through every connection there is. Undefined where the kernel cannot say.
+ * The TCP sockets that listen, or the UDP sockets without a peer, of the namespace at hand, by sock_diag(7).
+ * /proc/net/tcp tells the same, but there the kernel goes through every connection there is. Undefined where the kernel
+ * cannot say.
  */
 export function listeningSockets(
   ask: Ask,
@@ -29,7 +30,10 @@ const diagBytes = 72
 /** TCP_LISTEN, and for UDP what the kernel calls TCP_CLOSE. */
 const protocols = { tcp: { number: 6, state: 10 }, udp: { number: 17, state: 7 } } as const
 
-/** struct inet_diag_msg, and behind it an attribute that the kernel adds to IPv6 sockets which listen (INET_DIAG_SKV6ONLY). */
+/**
+ * struct inet_diag_msg, and behind it an attribute that the kernel adds to IPv6 sockets which listen
+ * (INET_DIAG_SKV6ONLY).
+ */
 function socketOf(part: Buffer, family: 4 | 6): ListeningSocket {
   const source = part.subarray(8, family === 4 ? 12 : 24)
   return {

@@ -3,7 +3,10 @@ import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSyn
 import path from 'node:path'
 import { listPlugins } from '../bundling/plugins.js'
 
-/** Gives the binary every plugin's name in `folder`, each swapped in whole, and removes names that are no plugin any more. */
+/**
+ * Gives the binary every plugin's name in `folder`, each swapped in whole, and removes names that are no plugin any
+ * more.
+ */
 function linkNames(binary: string, folder: string, names: string[]): void {
   mkdirSync(folder, { recursive: true })
   for (const name of names) {
@@ -16,13 +19,17 @@ function linkNames(binary: string, folder: string, names: string[]): void {
   for (const { name } of files) if (!names.includes(name)) rmSync(path.join(folder, name))
 }
 
-/** Puts the libraries beside the names, as an installation has them; without any there, the binaries take the host's. */
+/**
+ * Puts the libraries beside the names, as an installation has them; without any there, the binaries take the host's.
+ */
 function copyLibraries(from: string, to: string): void {
   rmSync(to, { recursive: true, force: true })
   if (existsSync(from)) cpSync(from, to, { recursive: true })
 }
 
-/** Fails unless VERSION answers JSON and says nothing on stderr, where V8 reports a code cache made under other flags. */
+/**
+ * Fails unless VERSION answers JSON and says nothing on stderr, where V8 reports a code cache made under other flags.
+ */
 function checkStart(binary: string, name: string): void {
   const call = { argv0: name, env: { CNI_COMMAND: 'VERSION' }, input: '{"cniVersion":"1.1.0"}' }
   const { status, signal, stdout, stderr } = spawnSync(binary, [], { ...call, encoding: 'utf8' })

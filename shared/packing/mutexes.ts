@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { bytesAt, offsetOf } from './elf.js'
 
-// Node's build leaves on what abseil means for debug builds: at each lock of a mutex of V8's it looks for deadlocks, in a graph whose megabyte the first
-// lock clears. That is half a millisecond of a start, more where memory is slow. Abseil's release builds start with this off, and so do our binaries.
+// Node's build leaves on what abseil means for debug builds: at each lock of a mutex of V8's it looks for deadlocks, in
+// a graph whose megabyte the first lock clears. That is half a millisecond of a start, more where memory is slow.
+// Abseil's release builds start with this off, and so do our binaries.
 
 /** OnDeadlockCycle of absl/synchronization/mutex.h */
 export const modes = { ignore: 0, abort: 2 } as const
@@ -11,7 +12,9 @@ const setter = '_ZN4absl29SetMutexDeadlockDetectionModeENS_15OnDeadlockCycleE'
 /** push %rbp; mov %rsp,%rbp; mov %edi,DISTANCE(%rip); pop %rbp; ret */
 const storing = { before: Buffer.from('554889e5893d', 'hex'), after: Buffer.from('5dc3', 'hex') }
 
-/** The mode that a binary for x64 starts with, and its place in the file. @throws when it is not where this Node has it */
+/**
+ * The mode that a binary for x64 starts with, and its place in the file. @throws when it is not where this Node has it
+ */
 export function deadlockDetection(file: string): { mode: number; offset: number } {
   const fd = openSync(file, 'r')
   try {

@@ -1,11 +1,14 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { bytesAt, fields, type Segment, sectionAt, sectionSize, segmentAt, segmentsOf, types } from './elf.js'
 
-// Where a binary looks for its C++ libraries. patchelf would move the dynamic symbols, into a segment of their own and out of what
-// postject can rewrite; in place nothing moves, and a start costs the same: the dynamic section has entries to spare, and the string goes into
-// the rest of the page that the strings' segment ends in.
+// Where a binary looks for its C++ libraries. patchelf would move the dynamic symbols, into a segment of their own and
+// out of what postject can rewrite; in place nothing moves, and a start costs the same: the dynamic section has entries
+// to spare, and the string goes into the rest of the page that the strings' segment ends in.
 
-/** The folder of the libraries, beside the file, then where it is usually installed: a hard link in another folder has nothing beside it. */
+/**
+ * The folder of the libraries, beside the file, then where it is usually installed: a hard link in another folder has
+ * nothing beside it.
+ */
 export const places = [
   '$ORIGIN/podwire-lib',
   '/opt/cni/bin/podwire-lib',

@@ -10,12 +10,16 @@ import { startNoThreads } from './threads.js'
 
 type MakeExecutable = (entry: string, options: object) => Promise<void>
 
-/** Variables of the caller that a start must not read (OPENSSL_CONF, NODE_USE_ENV_PROXY); `execArgvExtension` covers NODE_OPTIONS. */
+/**
+ * Variables of the caller that a start must not read (OPENSSL_CONF, NODE_USE_ENV_PROXY); `execArgvExtension` covers
+ * NODE_OPTIONS.
+ */
 const deafness = ['--openssl-config=/dev/null', '--no-use-env-proxy']
 
 /**
- * One thread for V8's background work, the fewest Node makes: there is none (flags.ts, and threads.ts makes it no thread where it can). 0 would be one
- * for each processor but one. And none that waits for SIGUSR1 to start an inspector.
+ * One thread for V8's background work, the fewest Node makes: there is none (flags.ts, and threads.ts makes it no
+ * thread where it can). 0 would be one for each processor but one. And none that waits for SIGUSR1 to start an
+ * inspector.
  */
 const threads = ['--v8-pool-size=1', '--disable-sigusr1']
 
@@ -26,9 +30,9 @@ function withLength(bytes: Buffer): Buffer {
 }
 
 /**
- * Puts a saved heap in the place of the main script of the blob that Node made, as it does itself for `useSnapshot`; that would save the heap
- * anew, with the code of 441 modules that no start wants (4 MB to copy). Format: SeaSerializer in Node's src/node_sea.cc, a
- * magic number, flags, then strings after their lengths.
+ * Puts a saved heap in the place of the main script of the blob that Node made, as it does itself for `useSnapshot`;
+ * that would save the heap anew, with the code of 441 modules that no start wants (4 MB to copy). Format: SeaSerializer
+ * in Node's src/node_sea.cc, a magic number, flags, then strings after their lengths.
  */
 function putHeap(blob: string, script: string, heap: string): void {
   const usesSnapshot = 1 << 1
@@ -42,8 +46,9 @@ function putHeap(blob: string, script: string, heap: string): void {
 }
 
 /**
- * Has the Node that makes the blob for pkg run with V8's flags of a start, since a code cache is only accepted by a V8 with the flags it was
- * made under (NODE_OPTIONS does not take this one), and puts `heap`, if it is one, into what it made.
+ * Has the Node that makes the blob for pkg run with V8's flags of a start, since a code cache is only accepted by a V8
+ * with the flags it was made under (NODE_OPTIONS does not take this one), and puts `heap`, if it is one, into what it
+ * made.
  */
 function guideBlobMaker(heap: string): void {
   const { execFile } = childProcess
@@ -68,8 +73,8 @@ function loadPkg(): MakeExecutable {
 }
 
 /**
- * Puts the seals of a finished download beside the base binary that lies in pkg's cache, so that pkg uses it. Its `nodePath`
- * would be shorter, but makes it run the base, which for another architecture than this machine's fails.
+ * Puts the seals of a finished download beside the base binary that lies in pkg's cache, so that pkg uses it. Its
+ * `nodePath` would be shorter, but makes it run the base, which for another architecture than this machine's fails.
  */
 function sealBase(home: string, arch: string): void {
   const name = `node-${process.version}-linux-${arch}`
@@ -85,8 +90,8 @@ function assetsIn(folder: string, withCaches: boolean): Record<string, string> {
 }
 
 /**
- * Bakes the main script BUNDLE and the files of SCRIPTS into the base of ARCH as OUTPUT, to start from HEAP if one is given. A saved heap and the
- * code made with it belong to the architecture that made them: x64 only.
+ * Bakes the main script BUNDLE and the files of SCRIPTS into the base of ARCH as OUTPUT, to start from HEAP if one is
+ * given. A saved heap and the code made with it belong to the architecture that made them: x64 only.
  */
 async function main(arch: string, output: string, bundle: string, scripts: string, heap: string): Promise<void> {
   const useCodeCache = arch === process.arch && heap === ''

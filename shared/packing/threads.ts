@@ -2,15 +2,18 @@ import { execFileSync } from 'node:child_process'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { bytesAt, offsetOf } from './elf.js'
 
-// Node starts a thread for V8's delayed work and at least one more for its background work, as many as the machine has processors when it is
-// told 0, and waits for ever for one that could not be made (a pids cgroup, TasksMax, RLIMIT_NPROC). There is no such work under the flags of a start
-// (flags.ts). So the platform of our binaries for x64 makes none, and returns where it would hand work to them, or wait for their end.
-// That spares a start two threads with their stacks, heaps, event loop and descriptors, too. (The third, which waits for
-// SIGUSR1, an option turns off.)
+// Node starts a thread for V8's delayed work and at least one more for its background work, as many as the machine has
+// processors when it is told 0, and waits for ever for one that could not be made (a pids cgroup, TasksMax,
+// RLIMIT_NPROC). There is no such work under the flags of a start (flags.ts). So the platform of our binaries for x64
+// makes none, and returns where it would hand work to them, or wait for their end. That spares a start two threads with
+// their stacks, heaps, event loop and descriptors, too. (The third, which waits for SIGUSR1, an option turns off.)
 
 const runner = '_ZN4node23WorkerThreadsTaskRunner'
 
-/** The constructor, from the first thread's handle on, whose semaphore begins at 0, to the unlocking behind the wait for all of them. */
+/**
+ * The constructor, from the first thread's handle on, whose semaphore begins at 0, to the unlocking behind the wait for
+ * all of them.
+ */
 const starter = `${runner}C1EiNS_21PlatformDebugLogLevelE`
 /** mov $8,%edi; call new; mov %rax,%r12; movq $0,(%rax); mov %r15,%rdi; xor %esi,%esi */
 const threadStart = pattern('bf08000000 e8........ 4989c4 48c70000000000 4c89ff 31f6')

@@ -6,9 +6,9 @@ import { asPossible, mayHaveRun, repeated, takenNames } from './unclear.js'
 
 /**
  * Runs a plan in order, by asking the kernel where that is known, else in as few processes as its neighbours allow, and
- * stops at the first refusal that the operation does not tolerate, and at a tool that ends without saying what it did. `done` hears of
- * each operation that ran, or may have, at once: what the caller will undo. nft runs beside its neighbours: rules and links are made
- * without looking at each other.
+ * stops at the first refusal that the operation does not tolerate, and at a tool that ends without saying what it did.
+ * `done` hears of each operation that ran, or may have, at once: what the caller will undo. nft runs beside its
+ * neighbours: rules and links are made without looking at each other.
  * @throws CniError naming the operation, with the command and the tool's stderr, or all that a tool was given
  */
 export function apply(
@@ -33,8 +33,8 @@ export function apply(
 }
 
 /**
- * Runs every operation of a plan whatever the others say, and returns what was refused and not tolerated. Where no process can be had, the kernel
- * is asked for what stands behind the operation that needs one.
+ * Runs every operation of a plan whatever the others say, and returns what was refused and not tolerated. Where no
+ * process can be had, the kernel is asked for what stands behind the operation that needs one.
  */
 export function sweep(plan: readonly Operation[], { observer, executor }: Machine): readonly CniError[] {
   const failures: CniError[] = []
@@ -56,7 +56,10 @@ export function sweep(plan: readonly Operation[], { observer, executor }: Machin
 
 // --- internal
 
-/** Of operations for which no process could be had, only those that the kernel cannot do at once with the first count as refused. */
+/**
+ * Of operations for which no process could be had, only those that the kernel cannot do at once with the first count as
+ * refused.
+ */
 function settledOf(reports: readonly Report[], plan: readonly Operation[]): readonly Report[] {
   const [first] = plan as [Operation, ...Operation[]]
   const end = plan.findIndex(({ tool }) => tool !== first.tool)
@@ -68,7 +71,10 @@ function settledOf(reports: readonly Report[], plan: readonly Operation[]): read
   }))
 }
 
-/** One error for what was refused and not tolerated, and for what is unclear: nft, beside the others, may have failed as they did. */
+/**
+ * One error for what was refused and not tolerated, and for what is unclear: nft, beside the others, may have failed as
+ * they did.
+ */
 function throwFirst(reports: readonly Report[]): void {
   const errors = reports.flatMap(({ refused, unclear = [] }) => [
     ...refused.filter((one) => !isTolerated(one)).map(operationError),

@@ -1,11 +1,14 @@
 /**
- * Everything podwire makes in nftables lies in tables of this name, one a family: `ip` and `ip6` rather than `inet`, so that a
- * kernel without IPv6 can do its IPv4 part.
+ * Everything podwire makes in nftables lies in tables of this name, one a family: `ip` and `ip6` rather than `inet`, so
+ * that a kernel without IPv6 can do its IPv4 part.
  */
 export const ownTable = 'podwire'
 export type NftFamily = 'ip' | 'ip6' | 'bridge'
 
-/** An element of one of our maps or sets. `value` is absent in a set; `comment` is for people and for the search by owner. */
+/**
+ * An element of one of our maps or sets. `value` is absent in a set; `comment` is for people and for the search by
+ * owner.
+ */
 export interface Element {
   readonly family: NftFamily
   readonly collection: string

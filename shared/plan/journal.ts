@@ -7,8 +7,9 @@ import type { Operation } from './operation.js'
 /** What this command has done so far: plans, leases, files. A throw anywhere takes it back in reverse order. */
 export interface Journal {
   /**
-   * Keeps open files for taking back what is about to be done, so that it can have as many as the doing had: what an ADD holds to its end (a lock,
-   * two namespaces and sockets in them) is less. @throws code 11 when there are not so many
+   * Keeps open files for taking back what is about to be done, so that it can have as many as the doing had: what an
+   * ADD holds to its end (a lock, two namespaces and sockets in them) is less. @throws code 11 when there are not so
+   * many
    */
   readonly reserve: () => void
   /** Notes an operation that ran; its own `undo` takes it back. */

@@ -2,9 +2,15 @@ import type { Observer } from './observer.js'
 import type { Operation } from './operation.js'
 import type { Report } from './refusal.js'
 
-/** What carries operations out, in two ways: requests to the kernel (netlink/), and tools, which do the rest or say why not (tools/). */
+/**
+ * What carries operations out, in two ways: requests to the kernel (netlink/), and tools, which do the rest or say why
+ * not (tools/).
+ */
 export interface Executor {
-  /** Asks the kernel for a plan's operations from the first on, tells `done` of each, and returns how many ran before one that a tool must do. */
+  /**
+   * Asks the kernel for a plan's operations from the first on, tells `done` of each, and returns how many ran before
+   * one that a tool must do.
+   */
   readonly request: (plan: readonly Operation[], done: (operation: Operation) => void) => number
   /** Whether the kernel can be asked here: what is in a container then needs no tool. */
   readonly isDirect: () => boolean

@@ -8,11 +8,15 @@ import type { Operation } from './operation.js'
 export type Unknown = 'unknown'
 
 /**
- * The kernel spoken to without a process in between, for what calls do most: a process costs 2 to 5 ms, the same request a tenth of
- * one. It decides nothing and explains nothing: what it does not know, and what is refused, is left to the tools, whose words the user gets.
+ * The kernel spoken to without a process in between, for what calls do most: a process costs 2 to 5 ms, the same
+ * request a tenth of one. It decides nothing and explains nothing: what it does not know, and what is refused, is left
+ * to the tools, whose words the user gets.
  */
 export interface Netlink {
-  /** Runs a plan's operations from the first on, tells `done` of each, and returns how many ran before one that a tool must do. */
+  /**
+   * Runs a plan's operations from the first on, tells `done` of each, and returns how many ran before one that a tool
+   * must do.
+   */
   readonly run: (plan: readonly Operation[], done: (operation: Operation) => void) => number
   /** Whether the host has a link of that name. */
   readonly has: (link: string) => boolean | Unknown
@@ -21,8 +25,8 @@ export interface Netlink {
   /** The link by which the host sends to an IPv4 address itself; undefined where a gateway is between. */
   readonly linkTo: (address: Address) => string | undefined | Unknown
   /**
-   * The texts of a namespace's settings by their paths, such as net/ipv4/ip_forward, without those that cannot be read; undefined when it
-   * cannot be entered.
+   * The texts of a namespace's settings by their paths, such as net/ipv4/ip_forward, without those that cannot be read;
+   * undefined when it cannot be entered.
    */
   readonly settings: (netns: string, paths: readonly string[]) => ReadonlyMap<string, string> | undefined
   /** The sockets that wait for whoever comes; undefined where the kernel cannot say. */
@@ -33,17 +37,23 @@ export interface Netlink {
   }) => readonly ListeningSocket[] | undefined
   /** Every chain of nftables; undefined where the kernel cannot say. */
   readonly chains: () => readonly ListedChain[] | undefined
-  /** What a network namespace alone has, in this boot; undefined where the kernel does not tell, or it cannot be entered. */
+  /**
+   * What a network namespace alone has, in this boot; undefined where the kernel does not tell, or it cannot be
+   * entered.
+   */
   readonly cookie: (netns: string) => string | undefined
   /** Whether our maps and sets of nftables hold elements as these say; undefined where the kernel cannot say. */
   readonly held: (wanted: readonly Element[]) => readonly boolean[] | undefined
-  /** The number that links of a namespace have for the host's (link_netnsid); undefined where there is none, or the kernel cannot say. */
+  /**
+   * The number that links of a namespace have for the host's (link_netnsid); undefined where there is none, or the
+   * kernel cannot say.
+   */
   readonly hostNumberIn: (netns: string) => number | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
   readonly tryLock: (fd: number) => boolean
   /**
-   * Runs `body` in a network namespace made for it, where processes that it starts are, too, and the driver it gets works; undefined where
-   * there can be none. What is made there goes with this process.
+   * Runs `body` in a network namespace made for it, where processes that it starts are, too, and the driver it gets
+   * works; undefined where there can be none. What is made there goes with this process.
    */
   readonly aside: <T>(body: (netlink: Netlink) => T) => T | undefined
 }

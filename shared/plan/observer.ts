@@ -9,29 +9,42 @@ import type {
 import type { Element, NftFamily } from './element.js'
 
 /**
- * Everything a call asks of the machine, each question in one place. Netlink answers (netlink/driver.ts); where the kernel cannot be asked or
- * does not tell, tools and the kernel's files do (tools/observer.ts). Which, is decided where the program starts.
+ * Everything a call asks of the machine, each question in one place. Netlink answers (netlink/driver.ts); where the
+ * kernel cannot be asked or does not tell, tools and the kernel's files do (tools/observer.ts). Which, is decided where
+ * the program starts.
  */
 export interface Observer {
   /** One link with its addresses and kind; undefined when there is none of that name. */
   readonly link: (name: string, netns?: string) => ObservedLink | undefined
   /** The same of the host where the link may well be absent: then no process is started. */
   readonly linkIfThere: (name: string) => ObservedLink | undefined
-  /** Whether the host has a link of that very name: one look, however many there are. "all" and "default" are no link's. */
+  /**
+   * Whether the host has a link of that very name: one look, however many there are. "all" and "default" are no link's.
+   */
   readonly hasLink: (name: string) => boolean
   /** Every link of a namespace with its addresses. */
   readonly links: (netns?: string) => readonly ObservedLink[]
-  /** The link by which the host reaches an IPv4 address itself; undefined where a gateway is between, or nothing leads there. */
+  /**
+   * The link by which the host reaches an IPv4 address itself; undefined where a gateway is between, or nothing leads
+   * there.
+   */
   readonly linkTo: (address: Address) => string | undefined
   /** The routes of every table, both families; the default route of either is "default". */
   readonly routes: (netns?: string) => readonly (ObservedRoute & { readonly family: 4 | 6 })[]
-  /** The rules and the routes of every table, both families, with numbers for the names of tables, protocols and scopes. */
+  /**
+   * The rules and the routes of every table, both families, with numbers for the names of tables, protocols and scopes.
+   */
   readonly routing: (netns: string) => Routing
-  /** The queueing disciplines of a link of the host, or undefined when there is none of that name; sizes in bytes, rates in bytes a second. */
+  /**
+   * The queueing disciplines of a link of the host, or undefined when there is none of that name; sizes in bytes, rates
+   * in bytes a second.
+   */
   readonly qdiscs: (link: string) => readonly ObservedQdisc[] | undefined
   /** The links that what comes in at a link of the host is redirected to. */
   readonly redirects: (link: string) => readonly string[]
-  /** The texts of a namespace's settings by their paths, such as net/ipv4/ip_forward, without those that cannot be read. */
+  /**
+   * The texts of a namespace's settings by their paths, such as net/ipv4/ip_forward, without those that cannot be read.
+   */
   readonly settings: (netns: string, paths: readonly string[]) => ReadonlyMap<string, string>
   /** The sockets of the host that wait for whoever comes; of SCTP those of both families, one for each address. */
   readonly listening: (of: { family: 4 | 6; protocol: 'tcp' | 'udp' | 'sctp' }) => readonly ListeningSocket[]
@@ -43,7 +56,10 @@ export interface Observer {
   readonly rules: (of: { family: string; table: string; chain?: string }) => readonly ListedRule[]
   /** The elements of all our maps and sets in a family, or of one; none where our table, or that one, is absent. */
   readonly elements: (family: NftFamily, of?: { kind: 'map' | 'set'; name: string }) => readonly ListedElement[]
-  /** A table's rules as iptables-save has them; undefined where the tool is not installed, empty where the table is absent. */
+  /**
+   * A table's rules as iptables-save has them; undefined where the tool is not installed, empty where the table is
+   * absent.
+   */
   readonly savedRules: (tool: IptablesTool, table: string) => SavedRules | undefined
   /** Whether the older of the kernel's two interfaces to iptables has a table of that name. */
   readonly hasLegacyTable: (family: 'ip' | 'ip6', table: string) => boolean
@@ -53,15 +69,17 @@ export interface Observer {
   readonly clientPorts: () => readonly [first: number, last: number]
   /** Whether somebody beyond a link answers ARP requests for an address. */
   readonly answersArp: (address: string, link: string, netns?: string) => boolean
-  /** Whether our maps and sets of nftables hold elements as these say; of one without a value or a comment any will do. */
+  /**
+   * Whether our maps and sets of nftables hold elements as these say; of one without a value or a comment any will do.
+   */
   readonly holds: (wanted: readonly Element[]) => readonly boolean[]
   /** The same, asked of the kernel alone; undefined where it does not tell. */
   readonly holdsDirectly: (wanted: readonly Element[]) => readonly boolean[] | undefined
   /** The host's own addresses of a family, in canonical text. */
   readonly localAddresses: (family: 4 | 6) => ReadonlySet<string>
   /**
-   * Whether a link of the host has its MAC address from somebody who set it (NET_ADDR_SET in linux/netdevice.h); only sysfs tells. It may be
-   * another namespace's that is mounted, and has to know the link by its number, too.
+   * Whether a link of the host has its MAC address from somebody who set it (NET_ADDR_SET in linux/netdevice.h); only
+   * sysfs tells. It may be another namespace's that is mounted, and has to know the link by its number, too.
    */
   readonly hasFixedAddress: (link: ObservedLink) => boolean
   /** Whether the kernel has IPv6 (the module is in and not disabled at boot). */
@@ -70,7 +88,10 @@ export interface Observer {
   readonly bootID: () => string
   /** What a network namespace alone has, in this boot; undefined where the kernel does not tell. */
   readonly cookie: (netns: string) => string | undefined
-  /** The number that links of a namespace have for the host's (link_netnsid); undefined where it has none, or the kernel does not tell. */
+  /**
+   * The number that links of a namespace have for the host's (link_netnsid); undefined where it has none, or the kernel
+   * does not tell.
+   */
   readonly hostNumberIn: (netns: string) => number | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it, as far as that can be done without waiting. */
   readonly tryLock: (fd: number) => boolean
@@ -127,7 +148,10 @@ export interface ListedElement {
 /** The `-legacy` ones name the older of two kernel interfaces where the plain ones speak to the newer. */
 export type IptablesTool = 'iptables' | 'ip6tables' | 'iptables-legacy' | 'ip6tables-legacy'
 
-/** The chains and rules of a table as iptables-save writes them, each split into words (a quoted text with its quotes is one). */
+/**
+ * The chains and rules of a table as iptables-save writes them, each split into words (a quoted text with its quotes is
+ * one).
+ */
 export type SavedRules = readonly (readonly string[])[]
 
 /** A tracked flow: where its first packet was sent, and who answers: somebody else when the destination was changed. */

@@ -20,7 +20,10 @@ export type Tool =
  */
 export interface Operation {
   readonly tool: Tool
-  /** The words after the tool's name; of `ip`, a first `-6` is the family that the rest cannot say. Never text to be split again: each is one token (see `assertToken`). */
+  /**
+   * The words after the tool's name; of `ip`, a first `-6` is the family that the rest cannot say. Never text to be
+   * split again: each is one token (see `assertToken`).
+   */
   readonly argv: readonly string[]
   /** Path of the network namespace to run in; absent: the plugin's own, the host. */
   readonly netns?: string

@@ -21,8 +21,8 @@ export interface Unclear {
 }
 
 /**
- * The operations that ran, and those refused: without `keepGoing` at most one, and none behind it was tried. What the tool left
- * unclear is in neither.
+ * The operations that ran, and those refused: without `keepGoing` at most one, and none behind it was tried. What the
+ * tool left unclear is in neither.
  */
 export interface Report {
   readonly ran: readonly Operation[]
@@ -106,7 +106,9 @@ function endOf({ failure, exceeded, signal, status }: Outcome): string {
   return failure ?? (signal === null ? `exit status ${status}` : `killed by ${signal}`)
 }
 
-/** The program that is not there: the one we were to start, or the one that a shell or nsenter names in its last words. */
+/**
+ * The program that is not there: the one we were to start, or the one that a shell or nsenter names in its last words.
+ */
 function missingProgram({ tool, netns }: Operation, { failure, status, stderr }: Outcome): string | undefined {
   const line = firstLine(stderr)
   const byNsenter = 'nsenter: failed to execute '

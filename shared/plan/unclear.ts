@@ -3,12 +3,15 @@ import type { Observer } from './observer.js'
 import type { Operation } from './operation.js'
 import { isTolerated, type Report, refusal, together } from './refusal.js'
 
-// A tool may end without saying how far it came: killed, out of time or memory, at a word it cannot read, in another version's words.
-// Then it may have done nothing, some, or all of what it was given: what can be looked at is looked at, and the rest is taken back by
-// operations that name only what is the attachment's own. A link's name alone does not say whose it is; that there was none of it
-// before does.
+// A tool may end without saying how far it came: killed, out of time or memory, at a word it cannot read, in another
+// version's words. Then it may have done nothing, some, or all of what it was given: what can be looked at is looked
+// at, and the rest is taken back by operations that name only what is the attachment's own. A link's name alone does
+// not say whose it is; that there was none of it before does.
 
-/** The operations that would make a link of a name that is there already, and that none of those before them removes: it is another's. */
+/**
+ * The operations that would make a link of a name that is there already, and that none of those before them removes: it
+ * is another's.
+ */
 export function takenNames(plan: readonly Operation[], observer: Observer): ReadonlySet<Operation> {
   const taken = new Set<Operation>()
   for (const [index, operation] of plan.entries()) {
@@ -43,8 +46,8 @@ export function asPossible(operation: Operation): Operation {
 }
 
 /**
- * A report without what is unclear, of operations that remove: each is tried once more by itself, as what is gone does no harm. What stays
- * unclear counts as refused, unless a look shows it; so does all behind a tool that needs too long.
+ * A report without what is unclear, of operations that remove: each is tried once more by itself, as what is gone does
+ * no harm. What stays unclear counts as refused, unless a look shows it; so does all behind a tool that needs too long.
  */
 export function repeated(report: Report, observer: Observer, runAlone: (operation: Operation) => Report): Report {
   const again = (report.unclear ?? []).flatMap(({ operations, outcome }) => {
@@ -79,7 +82,10 @@ function isGone({ shownBy }: Operation, observer: Observer): boolean {
   }
 }
 
-/** A new link has the kind and the address that were asked for; one that another made under the name in that moment does not. */
+/**
+ * A new link has the kind and the address that were asked for; one that another made under the name in that moment does
+ * not.
+ */
 function isAsMade({ address, linkinfo }: ObservedLink, { argv }: Operation): boolean {
   if (argv[0] !== 'link' || argv[1] !== 'add') return true
   const [mac, kind] = ['address', 'type'].map((word) => argv[argv.indexOf(word) + 1])

@@ -148,8 +148,8 @@ function readCall(plugin: AnyPlugin, request: Request, version: Version, host: H
 }
 
 /**
- * The configuration as the plugin's schema reads it. A DEL goes on without what is wrong, where that is optional: a broken
- * configuration must not keep a container's things alive.
+ * The configuration as the plugin's schema reads it. A DEL goes on without what is wrong, where that is optional: a
+ * broken configuration must not keep a container's things alive.
  * @throws code 7 with every mistake
  */
 function readConfiguration(plugin: AnyPlugin, json: object, verb: Verb, host: Host): NetworkConfiguration {

@@ -14,7 +14,8 @@ export function hasIpam({ config }: Pick<Call, 'config'>): boolean {
 
 /**
  * Refuses an IPAM plugin that is not there or is none, before anything is touched.
- * @returns true where another program hands out the addresses: it may need the link for that, as dhcp does; ours never do
+ * @returns true where another program hands out the addresses: it may need the link for that, as dhcp does; ours never
+ * do
  * @throws code 107, or 7 for a type that is no file name, no IPAM plugin, or leads back here
  */
 export function requireIpam(call: Call): boolean {
@@ -99,7 +100,10 @@ function findIpam(call: Call): { path: string; own: AnyPlugin | undefined; env: 
   return { path: found.path, own, env: own ? host.env : delegateEnvironment(host.env, type) }
 }
 
-/** Where `ipam.type` means a plugin of this suite that hands out no addresses: asking it for some would never end. @throws code 7 */
+/**
+ * Where `ipam.type` means a plugin of this suite that hands out no addresses: asking it for some would never end.
+ * @throws code 7
+ */
 function refuseOther(type: string, plugin: string | undefined): void {
   if (plugin === undefined || ipams.includes(plugin)) return
   const which = plugin === type ? '' : `, which is ${plugin},`

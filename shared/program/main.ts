@@ -114,7 +114,10 @@ function isDryRun({ env }: World): boolean {
   return env['PODWIRE_DRY_RUN'] === '1'
 }
 
-/** For a call that changes something. As a delegate of one of ours it would wait for that one; IPAM plugins start no tools that change anything. */
+/**
+ * For a call that changes something. As a delegate of one of ours it would wait for that one; IPAM plugins start no
+ * tools that change anything.
+ */
 function toolLockOf({ environment, json }: Request, world: World): ToolLock | undefined {
   const { command, containerID, ifName } = environment
   const changes = command === 'ADD' || command === 'DEL' || command === 'GC'

@@ -6,8 +6,8 @@ export function fileName(path: string): string {
 }
 
 /**
- * The plugin that a program is when it is called `name`, or by a link whose `targets` lead to it: its own name, else that of the nearest
- * target, else what a name says in its last or first part.
+ * The plugin that a program is when it is called `name`, or by a link whose `targets` lead to it: its own name, else
+ * that of the nearest target, else what a name says in its last or first part.
  * @returns none where nothing says it, two where a name can mean either
  */
 export function pluginsCalled(name: string, targets: readonly string[]): readonly string[] {
@@ -45,8 +45,8 @@ export function linkTargets(path: string, readLink: (path: string) => string): r
 const longestChain = 40
 
 /**
- * The longest plugin that is the name's last part (`buildkit-cni-bridge`), else its first (`.bridge-wrapped`). Plugins' own names have
- * separators, too (`host-local`). Two of one length, one at either end, are a tie.
+ * The longest plugin that is the name's last part (`buildkit-cni-bridge`), else its first (`.bridge-wrapped`). Plugins'
+ * own names have separators, too (`host-local`). Two of one length, one at either end, are a tie.
  */
 function pluginsWithin(name: string): readonly string[] {
   let [from, to] = [0, name.length]

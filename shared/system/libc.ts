@@ -1,6 +1,8 @@
 import { internalBinding } from './binding.js'
 
-/** Functions of the C library that Node has no call for, named as there; each returns a negative number when it fails. */
+/**
+ * Functions of the C library that Node has no call for, named as there; each returns a negative number when it fails.
+ */
 interface Functions {
   readonly socket: (domain: number, type: number, protocol: number) => number
   readonly setsockopt: (fd: number, level: number, name: number, value: bigint, bytes: number) => number
@@ -38,7 +40,10 @@ export function loadLibc(): Libc | undefined {
 interface ForeignFunctions {
   readonly DynamicLibrary: new (path: string | null) => { getFunction(name: string, signature: object): unknown }
   readonly getRawPointer: (bytes: Buffer) => bigint
-  /** Stands in a function that Node could not make code for: it looks for its arguments in memory that only node:ffi knows. */
+  /**
+   * Stands in a function that Node could not make code for: it looks for its arguments in memory that only node:ffi
+   * knows.
+   */
   readonly kSbSharedBuffer: symbol
 }
 

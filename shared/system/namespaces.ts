@@ -1,7 +1,8 @@
 import { closeSync, constants, openSync, statfsSync } from 'node:fs'
 
-// What is at the path of a network namespace may change at any moment: a link that is turned, a mount, a process whose number another one gets.
-// So each is opened once, and all that a call does in it goes by the open file: that is the namespace that was looked at, or none.
+// What is at the path of a network namespace may change at any moment: a link that is turned, a mount, a process whose
+// number another one gets. So each is opened once, and all that a call does in it goes by the open file: that is the
+// namespace that was looked at, or none.
 
 /** The open file of a network namespace, or the magic of the file system on which something else is. */
 export type Opened = { readonly fd: number } | { readonly magic: number }
@@ -53,7 +54,10 @@ export function openedNamespaces(): ReadonlyMap<string, number> {
   return opened
 }
 
-/** The path of an open file for the process that has it: of this process, or of a child that has it under the same number. */
+/**
+ * The path of an open file for the process that has it: of this process, or of a child that has it under the same
+ * number.
+ */
 export function ownFile(fd: number): string {
   return `/proc/self/fd/${fd}`
 }

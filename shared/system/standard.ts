@@ -1,8 +1,8 @@
 import { fstatSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { loadLibc } from './libc.js'
 
-// Standard input and output without Node's streams, which would take 2.5 ms a start. Both may be non-blocking: the runtime's other end of a
-// socket or a pipe decides.
+// Standard input and output without Node's streams, which would take 2.5 ms a start. Both may be non-blocking: the
+// runtime's other end of a socket or a pipe decides.
 
 /** All that comes in on standard input. @throws the system's error */
 export function readAll(): string {
@@ -76,8 +76,8 @@ function waitFor(fd: number, event: number): void {
 const pauseMilliseconds = 10
 
 /**
- * Node opens /dev/null in place of a closed descriptor, for reading and writing; whoever wants nothing to be written opens it for
- * writing.
+ * Node opens /dev/null in place of a closed descriptor, for reading and writing; whoever wants nothing to be written
+ * opens it for writing.
  */
 function wasClosed(fd: number): boolean {
   const nullDevice = 0x103

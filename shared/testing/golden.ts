@@ -3,8 +3,9 @@ import type { Files } from '../exec/files.js'
 import { main } from '../program/main.js'
 
 /**
- * Golden rows: what a plugin would do, as the commands a person would type. The whole program runs in a dry run, from the environment to
- * stdout; only the looking is answered from `answers`, and any question without an answer fails the test.
+ * Golden rows: what a plugin would do, as the commands a person would type. The whole program runs in a dry run, from
+ * the environment to stdout; only the looking is answered from `answers`, and any question without an answer fails the
+ * test.
  */
 export interface Row {
   readonly plugin: string
@@ -15,9 +16,15 @@ export interface Row {
   readonly env?: Readonly<Record<string, string>>
   /** Links of the host, as /proc shows them. */
   readonly links?: readonly string[]
-  /** Command as pasted into a shell -> stdout, or the whole outcome. A key ending in `*` answers every command that begins so. */
+  /**
+   * Command as pasted into a shell -> stdout, or the whole outcome. A key ending in `*` answers every command that
+   * begins so.
+   */
   readonly answers?: Readonly<Record<string, string | object | Partial<Outcome>>>
-  /** Path -> content of a file the plugin reads through the host, or target of a symbolic link. Directories hold what lies below. */
+  /**
+   * Path -> content of a file the plugin reads through the host, or target of a symbolic link. Directories hold what
+   * lies below.
+   */
   readonly files?: Readonly<Record<string, string>>
 }
 

@@ -9,8 +9,9 @@ export type Remains = Readonly<Record<string, string>>
 type Change = { readonly name: string; readonly inode: number | undefined }
 
 /**
- * Watches system calls on the files of one directory as a disk that writes late: a text is there once it was synced, names once their
- * directory was, else the first few of the changes. `after` is what a loss of power can leave at each moment.
+ * Watches system calls on the files of one directory as a disk that writes late: a text is there once it was synced,
+ * names once their directory was, else the first few of the changes. `after` is what a loss of power can leave at each
+ * moment.
  */
 export function lateDisk<Files extends StateFiles>(files: Files, directory: string) {
   const texts = new Map<number, string>()

@@ -48,7 +48,10 @@ export function firstFailure(group: readonly Operation[], outcome: Outcome): Rep
   return operation ? { ran: group.slice(0, index), refused: [refusal(operation, outcome)] } : unclear(group, outcome)
 }
 
-/** The operation a batch ended at; undefined when the tool does not say, as for a word it cannot read, or names a line it was not given. */
+/**
+ * The operation a batch ended at; undefined when the tool does not say, as for a word it cannot read, or names a line
+ * it was not given.
+ */
 function refusedIndex(group: readonly Operation[], outcome: Outcome): number | undefined {
   if (neverRan(outcome)) return 0
   if (outcome.signal !== null) return undefined
@@ -57,7 +60,10 @@ function refusedIndex(group: readonly Operation[], outcome: Outcome): number | u
   return group.length === 1 && reasonOf(outcome.stderr) !== 'other' ? 0 : undefined
 }
 
-/** `-force` reports each failing line as its own "Command failed -:N" behind the reason; whoever ends otherwise was not at the end. */
+/**
+ * `-force` reports each failing line as its own "Command failed -:N" behind the reason; whoever ends otherwise was not
+ * at the end.
+ */
 export function everyFailure(group: readonly Operation[], outcome: Outcome): Report {
   if (outcome.status === 0) return { ran: group, refused: [] }
   if (neverRan(outcome)) return { ran: [], refused: group.map((operation) => refusal(operation, outcome)) }

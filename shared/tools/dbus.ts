@@ -1,8 +1,8 @@
 import { statSync } from 'node:fs'
 import type { Outcome, Run } from '../exec/command.js'
 
-// The system bus, asked through busctl, which every systemd host has, or dbus-send: a D-Bus client of our own would need synchronous
-// sockets, which Node does not have.
+// The system bus, asked through busctl, which every systemd host has, or dbus-send: a D-Bus client of our own would
+// need synchronous sockets, which Node does not have.
 
 /** An interface of an object that a service has on the bus. */
 export interface BusTarget {
@@ -65,7 +65,10 @@ export function isTrue({ stdout }: Outcome): boolean {
   return stdout.includes('true')
 }
 
-/** Whether the service may have done what it was asked although its answer is not known: the tool was ended, or did not wait for it. */
+/**
+ * Whether the service may have done what it was asked although its answer is not known: the tool was ended, or did not
+ * wait for it.
+ */
 export function isUnanswered({ status, stderr, failure }: Outcome): boolean {
   if (failure !== undefined) return false
   return status !== 1 || stderr.trim() === '' || ['timed out', 'NoReply'].some((words) => stderr.includes(words))

@@ -4,7 +4,10 @@ import { excerpt, reasonOf } from '../exec/stderr.js'
 import type { IptablesTool, SavedRules } from '../plan/observer.js'
 import { CniError, codes } from '../values/errors.js'
 
-/** Reads a table; undefined where the tool is not installed, empty where the table is absent. @throws code 100 when the tool fails */
+/**
+ * Reads a table; undefined where the tool is not installed, empty where the table is absent. @throws code 100 when the
+ * tool fails
+ */
 export function readSavedRules(run: Run, tool: IptablesTool, table: string): SavedRules | undefined {
   const outcome = run({ argv: [`${tool}-save`, '-t', table] })
   if (outcome.failure === 'ENOENT') return undefined

@@ -5,8 +5,8 @@ import { CniError, codes } from '../values/errors.js'
 import { answerOf } from './nft.js'
 
 /**
- * Whether our maps and sets hold elements as these say. nft shows all, or nothing when a single element is absent: then the maps and sets are
- * listed, a process each.
+ * Whether our maps and sets hold elements as these say. nft shows all, or nothing when a single element is absent: then
+ * the maps and sets are listed, a process each.
  * @throws when nft is absent or dies
  */
 export function heldByNft(run: Run, wanted: readonly Element[]): readonly boolean[] {
@@ -68,7 +68,10 @@ function ask(run: Run, argv: [string, ...string[]], stdin?: string): string | un
 
 type Shown = readonly [string, { readonly value: string | undefined; readonly comment: string | undefined }]
 
-/** What nft shows, as from "FAMILY COLLECTION KEY" to the rest: `KEY comment "TEXT" : VALUE, ...` between the braces of `elements`. */
+/**
+ * What nft shows, as from "FAMILY COLLECTION KEY" to the rest: `KEY comment "TEXT" : VALUE, ...` between the braces of
+ * `elements`.
+ */
 function shownElements(text: string): readonly Shown[] {
   const shown: Shown[] = []
   let [family, collection, inside] = ['', '', false]

@@ -19,7 +19,8 @@ export function nftText(run: Run, words: readonly string[]): string {
 
 /**
  * What nft answered; undefined where what it was asked about, or nf_tables, is absent.
- * @throws code 101 where nft is not installed, 100 when it failed or died, which says nothing of what it was asked about
+ * @throws code 101 where nft is not installed, 100 when it failed or died, which says nothing of what it was asked
+ * about
  */
 export function answerOf({ argv }: Pick<Command, 'argv'>, outcome: Outcome): string | undefined {
   const { status, signal, failure, stdout, stderr } = outcome

@@ -26,7 +26,10 @@ import { heldByNft } from './nft-elements.js'
 import { listElements, listRules, listTables } from './nft-rules.js'
 import { clientPorts, listeningSockets, localAddresses } from './sockets.js'
 
-/** The two ways of looking behind one interface: netlink, where there is one and it tells, else tools and the kernel's files. */
+/**
+ * The two ways of looking behind one interface: netlink, where there is one and it tells, else tools and the kernel's
+ * files.
+ */
 export function createObserver({ run, files }: Tools, netlink?: Netlink): Observer {
   const hasLink = (name: string) => {
     const told = netlink?.has(name) ?? 'unknown'

@@ -13,7 +13,10 @@ export function openFiles(pid: string): readonly string[] {
   return ifThere(() => readdirSync(directory), []).map((fd) => ifThere(() => readlinkSync(`${directory}/${fd}`), ''))
 }
 
-/** A path that leads to the network namespace that is called "net:[123]" while any process is in it, has it open or sees it mounted. */
+/**
+ * A path that leads to the network namespace that is called "net:[123]" while any process is in it, has it open or sees
+ * it mounted.
+ */
 export function holderOf(name: string): string | undefined {
   for (const pid of processIDs()) {
     if (networkOf(pid) === name) return `/proc/${pid}/ns/net`

@@ -6,7 +6,9 @@ import { neverRan, type Report, refusal, together, unclear } from '../plan/refus
 import { assignmentOf, settingOf } from '../plan/setting.js'
 import { batch, everyFailure, firstFailure, type Tools, text, within } from './batch.js'
 
-/** Settings one shell can take: its exit status names the one that was refused, and from 126 on means something else. */
+/**
+ * Settings one shell can take: its exit status names the one that was refused, and from 126 on means something else.
+ */
 export const mostSettings = 26
 
 /** Settings of a namespace: a shell that writes them there and then becomes the `ip -batch` behind them. */

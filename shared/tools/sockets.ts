@@ -25,10 +25,14 @@ export function clientPorts(files: Files): readonly [first: number, last: number
 
 // --- internal
 
-/** The states in /proc/net: a TCP or SCTP socket that listens, a UDP socket without a peer (include/net/tcp_states.h). */
+/**
+ * The states in /proc/net: a TCP or SCTP socket that listens, a UDP socket without a peer (include/net/tcp_states.h).
+ */
 const listening = { tcp: '0A', udp: '07', sctp: '10' } as const
 
-/** Lines are "sl local rem st tx:rx tr:when retrnsmt uid timeout inode ...", addresses in hex as the machine holds them. */
+/**
+ * Lines are "sl local rem st tx:rx tr:when retrnsmt uid timeout inode ...", addresses in hex as the machine holds them.
+ */
 function read(files: Files, protocol: 'tcp' | 'udp', suffix: string): readonly ListeningSocket[] {
   const found: ListeningSocket[] = []
   for (const line of textOf(files, `/proc/net/${protocol}${suffix}`).split('\n').slice(1)) {

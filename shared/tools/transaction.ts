@@ -64,7 +64,10 @@ const remedies = [
   ['exists', 'displaces'],
 ] as const
 
-/** Words and exit statuses with which a tool says that it refused a transaction; whoever ends otherwise may have committed it. */
+/**
+ * Words and exit statuses with which a tool says that it refused a transaction; whoever ends otherwise may have
+ * committed it.
+ */
 interface RefusalForm {
   readonly word: string
   readonly highest: number

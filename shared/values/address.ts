@@ -36,7 +36,10 @@ export function parseAddress(text: string): Address | undefined {
   return undefined
 }
 
-/** Reads `address/prefix` as Go's net.ParseCIDR; `::ffff:1.2.3.4/120` is 1.2.3.4/24, a mapped prefix under 96 is refused. */
+/**
+ * Reads `address/prefix` as Go's net.ParseCIDR; `::ffff:1.2.3.4/120` is 1.2.3.4/24, a mapped prefix under 96 is
+ * refused.
+ */
 export function parseCidr(text: string): Cidr | undefined {
   const slash = text.indexOf('/')
   if (slash < 0) return undefined

@@ -1,8 +1,8 @@
 import { CniError, codes } from './errors.js'
 
 /**
- * CNI_ARGS as pairs. Unknown keys are refused unless `IgnoreUnknown` is true, keys are case-sensitive, and a piece that is not
- * exactly `K=V` is always refused, as in the official suite (types.LoadArgs).
+ * CNI_ARGS as pairs. Unknown keys are refused unless `IgnoreUnknown` is true, keys are case-sensitive, and a piece that
+ * is not exactly `K=V` is always refused, as in the official suite (types.LoadArgs).
  * @throws code 4
  */
 export function parseArgs(text: string, known: readonly string[]): ReadonlyMap<string, string> {

@@ -59,7 +59,10 @@ export function isIdentifier(text: string): boolean {
   return text !== ''
 }
 
-/** Why a text cannot be the name of a link (dev_valid_name in the kernel, and what the official library adds), or undefined. */
+/**
+ * Why a text cannot be the name of a link (dev_valid_name in the kernel, and what the official library adds), or
+ * undefined.
+ */
 export function ifNameFault(name: string): { message: string; details?: string } | undefined {
   if (name === '') return { message: 'interface name is empty' }
   if (Buffer.byteLength(name) > 15) {

@@ -85,7 +85,9 @@ export function asCniError(thrown: unknown): CniError {
   })
 }
 
-/** The error object of the specification as text: four spaces of indent, no newline at the end, like the official suite. */
+/**
+ * The error object of the specification as text: four spaces of indent, no newline at the end, like the official suite.
+ */
 export function printError(error: CniError): string {
   const { code, message: msg, details } = error
   return goJson(details === '' ? { code, msg } : { code, msg, details })

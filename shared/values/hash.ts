@@ -65,8 +65,8 @@ function schedule(block: Int32Array): Int32Array {
 const carried = 2 ** 32
 
 /**
- * The 80 rounds over one block. The working variables a to h are locals: the interpreter, which runs all of this, takes many times as long for an
- * element of an array.
+ * The 80 rounds over one block. The working variables a to h are locals: the interpreter, which runs all of this, takes
+ * many times as long for an element of an array.
  */
 function compress(state: Int32Array, w: Int32Array, k: Int32Array): void {
   let [ah, al, bh, bl, ch, cl, dh, dl, eh, el, fh, fl, gh, gl, hh, hl] = state as unknown as Working

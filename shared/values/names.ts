@@ -32,7 +32,9 @@ export function officialComment({ network, containerID }: Attachment): string {
   return `name: "${network}" id: "${containerID}"`
 }
 
-/** What a person reads in our rules' comments; nft takes 128 characters, so a longer one ends in the attachment's hash. */
+/**
+ * What a person reads in our rules' comments; nft takes 128 characters, so a longer one ends in the attachment's hash.
+ */
 export function ownerComment(attachment: Attachment): string {
   const { network, containerID, ifName } = attachment
   const text = `${network}/${ifName}/${containerID}`

@@ -1,6 +1,6 @@
 /**
- * cri METHOD [JSON]: one call of the container runtime interface on the socket $CRI_SOCKET, as the kubelet makes it: gRPC over
- * HTTP/2. Prints the response as JSON; an error goes to stderr with exit code 1.
+ * cri METHOD [JSON]: one call of the container runtime interface on the socket $CRI_SOCKET, as the kubelet makes it:
+ * gRPC over HTTP/2. Prints the response as JSON; an error goes to stderr with exit code 1.
  */
 import http2 from 'node:http2'
 import net from 'node:net'

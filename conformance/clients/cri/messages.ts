@@ -1,6 +1,6 @@
 /**
- * The messages of the container runtime interface (runtime.v1) that the scenarios send and read, field by field with their
- * protobuf numbers. Fields that are not listed are skipped on reading.
+ * The messages of the container runtime interface (runtime.v1) that the scenarios send and read, field by field with
+ * their protobuf numbers. Fields that are not listed are skipped on reading.
  */
 import type { Message } from './protobuf.js'
 

@@ -1,4 +1,6 @@
-/** Protocol buffers by table: enough of the wire format for the messages of messages.ts, so that no package is needed. */
+/**
+ * Protocol buffers by table: enough of the wire format for the messages of messages.ts, so that no package is needed.
+ */
 
 type ScalarType = 'string' | 'bool' | 'int32'
 /** A field's type: a scalar, an enumeration (its names in order from 0), a map of strings, or another message. */

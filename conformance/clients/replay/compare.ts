@@ -4,7 +4,9 @@ import { isObject, type Json } from './samples.js'
 const hardwareAddress = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/
 /** The official suite takes eight random digits, podwire eleven of a hash. */
 const hostEnd = /^veth[0-9a-f]{8,11}$/
-/** The official suite's code for everything the specification has no code for; podwire has codes of its own from 100 up. */
+/**
+ * The official suite's code for everything the specification has no code for; podwire has codes of its own from 100 up.
+ */
 const unspecified = 999
 const firstOwnCode = 100
 
@@ -21,8 +23,9 @@ export function stringsIn(value: Json): Set<string> {
 }
 
 /**
- * The differences, each as "path: what"; none for alike. Hardware addresses and names of host ends may differ unless they
- * are among the strings that the plugin was given: those must come back. An error's text is the plugin's own, its code is not.
+ * The differences, each as "path: what"; none for alike. Hardware addresses and names of host ends may differ unless
+ * they are among the strings that the plugin was given: those must come back. An error's text is the plugin's own, its
+ * code is not.
  */
 export function differences(expected: Json, actual: Json, options: { given: Set<string> }, path = '$'): string[] {
   if (isObject(expected) && isObject(actual)) {
@@ -54,7 +57,9 @@ function errorDifferences(code: number, actual: { [key: string]: Json }): string
   return typeof message === 'string' && message !== '' ? found : [...found, '$.msg: missing']
 }
 
-/** Where the recorded answer is itself wrong: the official loopback leaves out keys that versions before 1.0 require. */
+/**
+ * Where the recorded answer is itself wrong: the official loopback leaves out keys that versions before 1.0 require.
+ */
 const officialMistakes: readonly { plugin: string; difference: RegExp }[] = [
   { plugin: 'loopback', difference: /^\$\.(ips\[\d\]\.version|dns): added$/ },
 ]

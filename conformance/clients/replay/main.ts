@@ -1,6 +1,7 @@
 /**
- * replay SAMPLE...: gives recorded calls to the plugins of /opt/cni/bin, in the recorded order, and compares exit code and
- * output. Runs in a cell. The calls plugins make to each other are replayed on their own, before the clients' calls.
+ * replay SAMPLE...: gives recorded calls to the plugins of /opt/cni/bin, in the recorded order, and compares exit code
+ * and output. Runs in a cell. The calls plugins make to each other are replayed on their own, before the clients'
+ * calls.
  */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'

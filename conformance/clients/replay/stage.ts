@@ -1,4 +1,7 @@
-/** The host as the recorded calls expect it: namespaces at the recorded kinds of path, and the links that configurations name. */
+/**
+ * The host as the recorded calls expect it: namespaces at the recorded kinds of path, and the links that configurations
+ * name.
+ */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
@@ -83,7 +86,9 @@ export class Stage {
     }
   }
 
-  /** Deletes the bridge if another network had it before: podman does so with a network, and gives the name to the next. */
+  /**
+   * Deletes the bridge if another network had it before: podman does so with a network, and gives the name to the next.
+   */
   renewBridge({ stdin }: RecordedCall): void {
     const bridge = stdin['bridge']
     if (typeof bridge !== 'string') return

@@ -1,4 +1,6 @@
-/** What recorded names are called in this run: namespace paths, hardware addresses and host ends differ from run to run. */
+/**
+ * What recorded names are called in this run: namespace paths, hardware addresses and host ends differ from run to run.
+ */
 import { isObject, type Json, type JsonObject } from './samples.js'
 
 /** Recorded strings and what stands for them now; only whole strings are replaced. */
