@@ -34,25 +34,26 @@ export function createNetlink(ran?: (operation: Operation) => void): Netlink {
     if (handle) handles.set(netns, handle)
     return handle
   }
-  const carryOut = (group: readonly Operation[]) => {
+  const carryOut = (group: readonly Operation[]): Outcome => {
     const [first] = group as [Operation]
-    if (first.tool === 'nft') return changeElements(libc, group)
+    if (first.tool === 'nft') return { isDone: changeElements(libc, group) }
     const handling = handlings[first.tool]
     const handle = handling && handleOf(first.netns)
-    return handle !== undefined && (handling?.(handle, first) ?? false)
+    return handle ? handling(handle, first) : { isDone: false }
   }
   return {
     run: (plan, done) => {
       let at = 0
-      for (let group = neighbours(plan, at); group.length > 0; group = neighbours(plan, at)) {
-        if (!carryOut(group)) break
+      for (let group = nextGroup(plan, at); group.length > 0; group = nextGroup(plan, at)) {
+        const { isDone, kernelText } = carryOut(group)
+        if (!isDone) return { ran: at, kernelText }
         for (const operation of group) {
           done(operation)
           ran?.(operation)
         }
         at += group.length
       }
-      return at
+      return { ran: at }
     },
     has: (link) => {
       const handle = handleOf(undefined)
@@ -89,7 +90,7 @@ export function createNetlink(ran?: (operation: Operation) => void): Netlink {
       const found = libc()
       return (
         found &&
-        fromHome(
+        inAnother(
           found,
           () => found.unshare(CLONE_NEWNET) === 0,
           () => body(createNetlink()),
@@ -106,7 +107,7 @@ const LOCK_NB = 4
 const CLONE_NEWNET = 0x40000000
 
 /** The next operation, or all of nft's that stand together: they are one transaction. */
-function neighbours(plan: readonly Operation[], at: number): readonly Operation[] {
+function nextGroup(plan: readonly Operation[], at: number): readonly Operation[] {
   const end = plan.findIndex(({ tool }, index) => index >= at && tool !== 'nft')
   if (plan[at]?.tool !== 'nft') return plan.slice(at, at + 1)
   return plan.slice(at, end < 0 ? plan.length : end)
@@ -147,7 +148,7 @@ function askOnce<T>(libc: Libc, part: number, body: (ask: Ask) => T): T | undefi
   try {
     return body((request) => ask(libc, socket, request))
   } finally {
-    closeSync(socket)
+    libc.close(socket)
   }
 }
 
@@ -163,42 +164,50 @@ function openFile(path: string): number | undefined {
  * Runs `body` with this thread in another namespace: also what it reads and writes under /proc/sys/net is of that one.
  */
 function inNamespace<T>(libc: Libc, file: number, body: () => T): T | undefined {
-  return fromHome(libc, () => libc.setns(file, CLONE_NEWNET) === 0, body)
+  return inAnother(libc, () => libc.setns(file, CLONE_NEWNET) === 0, body)
 }
 
 /** Runs `body` where `move` leads, and comes back; undefined where it leads nowhere. */
-function fromHome<T>(libc: Libc, move: () => boolean, body: () => T): T | undefined {
-  const home = openFile('/proc/thread-self/ns/net')
-  if (home === undefined) return undefined
+function inAnother<T>(libc: Libc, move: () => boolean, body: () => T): T | undefined {
+  const own = openFile('/proc/thread-self/ns/net')
+  if (own === undefined) return undefined
   try {
     if (!move()) return undefined
     try {
       return body()
     } finally {
       // Going on in the wrong namespace would change what is not ours.
-      if (libc.setns(home, CLONE_NEWNET) !== 0) process.abort()
+      if (libc.setns(own, CLONE_NEWNET) !== 0) process.abort()
     }
   } finally {
-    closeSync(home)
+    closeSync(own)
   }
 }
 
-/** True when the operation is done. */
-const handlings: Partial<Record<Tool, (handle: NamespaceHandle, operation: Operation) => boolean>> = {
+/** `kernelText` is the kernel's own reason for a refusal. */
+interface Outcome {
+  readonly isDone: boolean
+  readonly kernelText?: string | undefined
+}
+
+const handlings: Partial<Record<Tool, (handle: NamespaceHandle, operation: Operation) => Outcome>> = {
   ip: (handle, operation) => {
     const request = encode(operation, { indexOf: (link) => indexOf(handle.ask, link), openNetns: namespaceAt })
-    const error = request && handle.ask(request)?.error
+    const answer = request && handle.ask(request)
     const isMissed = operation.undo !== undefined || !operation.tolerate?.includes('absent')
-    return error === 0 || (error === -ENODEV && !isMissed)
+    const isDone = answer?.error === 0 || (answer?.error === -ENODEV && !isMissed)
+    return { isDone, kernelText: answer?.text }
   },
-  sysctl: ({ ask, enter, files }, operation) => {
-    const { key, path, value } = settingOf(operation)
-    // A host's setting is left alone where it is so already; what is to change is written to its file.
-    if (operation.netns === undefined) return String(settingNow(ask, key)) === value
-    if (writeValue(ask, key, value)) return true
-    const outcome = enter(() => writeSetting(files, path, value))
-    return outcome === 'written' || (outcome === 'absent' && (operation.tolerate?.includes('absent') ?? false))
-  },
+  sysctl: (handle, operation) => ({ isDone: setSetting(handle, operation) }),
+}
+
+function setSetting({ ask, enter, files }: NamespaceHandle, operation: Operation): boolean {
+  const { key, path, value } = settingOf(operation)
+  // A host's setting is left alone where it is so already; what is to change is written to its file.
+  if (operation.netns === undefined) return String(settingNow(ask, key)) === value
+  if (writeValue(ask, key, value)) return true
+  const outcome = enter(() => writeSetting(files, path, value))
+  return outcome === 'written' || (outcome === 'absent' && (operation.tolerate?.includes('absent') ?? false))
 }
 
 function readSetting(files: Files, path: string): [string, string][] {

@@ -1,4 +1,3 @@
-import { closeSync } from 'node:fs'
 import { type Element, ownTable } from '../plan/element.js'
 import type { Operation } from '../plan/operation.js'
 import type { Libc } from '../system/libc.js'
@@ -26,12 +25,19 @@ import {
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes.
 // Tables, chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
 
+/** A message without its header's lengths and numbers. */
+export interface Message {
+  readonly type: number
+  readonly flags: number
+  readonly parts: readonly Part[]
+}
+
 /**
  * Carries out neighbouring operations of nft as one transaction. False when one of them is left to `nft`, or the kernel
  * refused: then nothing has changed. The socket is left open, see `outlive`.
  */
 export function changeElements(find: () => Libc | undefined, operations: readonly Operation[]): boolean {
-  const commands = operations.map(commandsOf)
+  const commands = operations.map(encodeElements)
   if (commands.some((one) => one === undefined)) return false
   const messages = commands.flatMap((one) => one ?? [])
   const libc = find()
@@ -39,18 +45,28 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
   if (!libc || fd === undefined) return false
   const batch = [
     frame(NFNL_MSG_BATCH_BEGIN, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
-    ...messages.map(({ type, flags, parts }, index) => frame(type, flags | flag.acknowledge, index + 1, parts)),
+    ...messages.map(({ type, flags, parts }, index) => {
+      // Errors come unasked for; the acknowledgements of thousands of messages would not fit into the socket's buffer.
+      const isLast = index === messages.length - 1
+      return frame(type, isLast ? flags | flag.acknowledge : flags, index + 1, parts)
+    }),
     frame(NFNL_MSG_BATCH_END, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
   ]
   if (send(libc, fd, Buffer.concat(batch))) {
-    const answers = acknowledgements(fd)
-    if (answers.length === messages.length && answers.every((error) => error === 0)) {
+    const errors = acknowledgements(libc, fd)
+    if (errors?.length === 1 && errors[0] === 0) {
       if (messages.some(({ type }) => type === removal)) outlive(libc, fd)
       return true
     }
   }
-  closeSync(fd)
+  libc.close(fd)
   return false
+}
+
+/** The messages of an operation, one a command, as they stand in a transaction; undefined when it is left to `nft`. */
+export function encodeElements({ argv, netns }: Operation): readonly Message[] | undefined {
+  const messages = split(argv, ';').map(messageOf)
+  return netns === undefined && messages.every((one) => one !== undefined) ? messages : undefined
 }
 
 /**
@@ -77,7 +93,7 @@ export function heldElements(find: () => Libc | undefined, wanted: readonly Elem
     }
     return held
   } finally {
-    closeSync(fd)
+    libc.close(fd)
   }
 }
 
@@ -102,18 +118,6 @@ const verbs: Record<string, { message: number; flags: number }> = {
   add: { message: NFT_MSG_NEWSETELEM, flags: flag.create },
   create: { message: NFT_MSG_NEWSETELEM, flags: flag.create | flag.exclusive },
   delete: { message: NFT_MSG_DELSETELEM, flags: 0 },
-}
-
-interface Message {
-  readonly type: number
-  readonly flags: number
-  readonly parts: readonly Part[]
-}
-
-/** The commands of an operation: one, or several behind each other. */
-function commandsOf({ argv, netns }: Operation): readonly Message[] | undefined {
-  const messages = split(argv, ';').map(messageOf)
-  return netns === undefined && messages.every((one) => one !== undefined) ? messages : undefined
 }
 
 /** "add element ip TABLE SET { KEY comment TEXT : VALUE , ... }" */

@@ -1,20 +1,10 @@
 import type { Unknown } from '../plan/netlink.js'
 import { type Address, formatAddress } from '../values/address.js'
 import type { ObservedLink } from '../values/observe.schema.js'
-import { addressBytes, addressFrom, families } from './address.js'
-import {
-  information,
-  ipvlan,
-  ipvlanModes,
-  link,
-  linkHeader,
-  macvlan,
-  macvlanModes,
-  RTA,
-  RTN_UNICAST,
-  vlan,
-} from './encode.js'
-import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request } from './message.js'
+import { addressBytes, addressFrom, families, scopes } from './address.js'
+import { RTA, RTN_UNICAST } from './encode.js'
+import { information, link, linkHeader, linkHeaderBytes, linkKinds, nameIn, showFields } from './links.js'
+import { type Answer, attribute, attributesOf, ENODEV, flag, type Request, request, textOf } from './message.js'
 
 /** Asks the kernel of the namespace at hand; undefined when the socket does not work. */
 export type Ask = (request: Request) => Answer | undefined
@@ -35,11 +25,11 @@ export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown
   if (linkinfo === 'unknown' || addresses === 'unknown' || names.includes(undefined)) return 'unknown'
   const alias = attributes.get(link.alias)
   const [mac, permanent] = [link.address, link.permanentAddress].map((type) => macOf(attributes.get(type)))
-  const [parentdev, parentbus] = [link.parentName, link.parentBus].map((type) => stringOf(attributes.get(type)))
+  const [parentdev, parentbus] = [link.parentName, link.parentBus].map((type) => textOf(attributes.get(type)))
   const netnsID = attributes.get(link.linkNetns)?.readInt32LE()
   return {
     ifindex: index,
-    ifname: stringOf(attributes.get(link.name)),
+    ifname: textOf(attributes.get(link.name)),
     flags: flagsOf(found.readUInt32LE(8)),
     mtu: attributes.get(link.mtu)?.readUInt32LE() ?? 0,
     operstate: operationalStates[attributes.get(link.operationalState)?.[0] ?? 0] ?? 'UNKNOWN',
@@ -53,7 +43,7 @@ export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown
     ...(names[1] ? { link: names[1] } : {}),
     ...(lower && !names[1] ? { link_index: lower } : {}),
     ...(netnsID === undefined ? {} : { link_netnsid: netnsID }),
-    ...(alias ? { ifalias: stringOf(alias) } : {}),
+    ...(alias ? { ifalias: textOf(alias) } : {}),
     ...(linkinfo ? { linkinfo } : {}),
     addr_info: addresses,
   }
@@ -80,7 +70,7 @@ export function indexOf(ask: Ask, name: string): number | undefined {
 export function hasLink(ask: Ask, name: string): boolean | Unknown {
   const found = linkOf(ask, name)
   if (found === undefined || found === 'unknown') return found ?? false
-  return stringOf(attributesOf(found, linkHeaderBytes).get(link.name)) === name
+  return textOf(attributesOf(found, linkHeaderBytes).get(link.name)) === name
 }
 
 /**
@@ -109,8 +99,6 @@ export function linkOf(ask: Ask, name: string): Buffer | undefined | Unknown {
   return (answer?.error === 0 ? answer.parts[0] : undefined) ?? 'unknown'
 }
 
-export const linkHeaderBytes = 16
-
 // --- internal
 
 const addressHeaderBytes = 8
@@ -127,44 +115,19 @@ function linkRequest(of: { index?: number }, name?: string): Request {
 
 function nameOf(ask: Ask, index: number): string | undefined {
   const [found] = ask(linkRequest({ index }))?.parts ?? []
-  return found && stringOf(attributesOf(found, linkHeaderBytes).get(link.name))
+  return found && textOf(attributesOf(found, linkHeaderBytes).get(link.name))
 }
 
-/** Of kinds that are not in `detailsOf`, `ip` knows more. */
+/** Of kinds that are not in the table `ip` knows more. */
 function informationOf(bytes: Buffer | undefined): ObservedLink['linkinfo'] | Unknown {
   if (bytes === undefined) return undefined
   const parts = attributesOf(bytes, 0)
-  const info_kind = stringOf(parts.get(information.kind))
-  const details = detailsOf[info_kind]
-  if (details === undefined) return 'unknown'
-  return { info_kind, info_data: details(attributesOf(parts.get(information.data) ?? Buffer.alloc(0), 0)) }
+  const info_kind = textOf(parts.get(information.kind))
+  const fields = linkKinds[info_kind]
+  if (!fields) return 'unknown'
+  const data = parts.get(information.data)
+  return { info_kind, info_data: data ? showFields(fields, attributesOf(data, 0)) : {} }
 }
-
-/** What podwire reads of a link of each kind, from its attributes as in linux/if_link.h and linux/if_tun.h. */
-const detailsOf: Readonly<Record<string, (data: ReadonlyMap<number, Buffer>) => Record<string, unknown>>> = {
-  veth: () => ({}),
-  dummy: () => ({}),
-  ifb: () => ({}),
-  bridge: (data) => {
-    const pvid = data.get(IFLA_BR_VLAN_DEFAULT_PVID)
-    return pvid ? { vlan_default_pvid: pvid.readUInt16LE() } : {}
-  },
-  macvlan: (data) => {
-    const mode = data.get(macvlan.mode)?.readUInt32LE()
-    const [name] = Object.entries(macvlanModes).find(([, value]) => value === mode) ?? []
-    return { mode: name, bcqueuelen: data.get(macvlan.queueLength)?.readUInt32LE() }
-  },
-  ipvlan: (data) => ({ mode: ipvlanModes[data.get(ipvlan.mode)?.readUInt16LE() ?? -1] }),
-  vlan: (data) => ({ id: data.get(vlan.id)?.readUInt16LE() }),
-  tun: (data) => ({
-    type: ['', 'tun', 'tap'][data.get(IFLA_TUN_TYPE)?.readUInt8() ?? 0],
-    multi_queue: data.get(IFLA_TUN_MULTI_QUEUE)?.readUInt8() === 1,
-  }),
-}
-
-const IFLA_BR_VLAN_DEFAULT_PVID = 39
-const IFLA_TUN_TYPE = 3
-const IFLA_TUN_MULTI_QUEUE = 7
 
 function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unknown {
   const header = Buffer.alloc(addressHeaderBytes)
@@ -177,7 +140,6 @@ function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unkno
 }
 
 const familyNames: Record<number, string> = { 2: 'inet', 10: 'inet6' }
-const scopes: Record<number, string> = { 0: 'global', 200: 'site', 253: 'link', 254: 'host' }
 
 function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
   const [IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS] = [1, 2, 8]
@@ -189,7 +151,7 @@ function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
     family: familyNames[family] ?? '',
     local: formatAddress(addressFrom(bytes)),
     prefixlen,
-    scope: scopes[scope] ?? String(scope),
+    scope: nameIn(scopes, scope) ?? String(scope),
     ...(flags & IFA_F_TENTATIVE ? { tentative: true } : {}),
     ...(flags & IFA_F_DADFAILED ? { dadfailed: true } : {}),
     ...(flags & IFA_F_PERMANENT ? {} : { dynamic: true }),
@@ -202,10 +164,6 @@ const IFA_F_PERMANENT = 0x80
 
 function macOf(bytes: Buffer | undefined): string | undefined {
   return bytes?.toString('hex').replaceAll(/..\B/g, '$&:')
-}
-
-function stringOf(bytes: Buffer | undefined): string {
-  return bytes?.subarray(0, bytes.indexOf(0) < 0 ? undefined : bytes.indexOf(0)).toString() ?? ''
 }
 
 /** IFF_ flags as `ip` names them. */

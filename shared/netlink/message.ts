@@ -1,4 +1,3 @@
-import { closeSync, readSync } from 'node:fs'
 import type { Libc } from '../system/libc.js'
 
 // Messages of netlink(7), in the byte order of the machine: all that Node 26 runs on under Linux are little-endian but
@@ -51,6 +50,8 @@ export type Part = Buffer | Attribute
 export interface Answer {
   readonly error: number
   readonly parts: readonly Buffer[]
+  /** Why it refuses, in its own words, where it has any (an extended acknowledgement). */
+  readonly text?: string | undefined
 }
 
 export function attribute(type: number, value: Attribute['value']): Attribute {
@@ -58,17 +59,21 @@ export function attribute(type: number, value: Attribute['value']): Attribute {
 }
 
 /** 32 bits in the machine's byte order. */
-export function word(value: number): Buffer {
+export function u32(value: number): Buffer {
   const bytes = Buffer.alloc(4)
-  writeWord(bytes, 0, value)
+  writeU32(bytes, 0, value)
   return bytes
 }
 
 /** 16 bits in the machine's byte order. */
-export function half(value: number): Buffer {
+export function u16(value: number): Buffer {
   const bytes = Buffer.alloc(2)
-  writeHalf(bytes, 0, value)
+  writeU16(bytes, 0, value)
   return bytes
+}
+
+export function u8(value: number): Buffer {
+  return Buffer.from([value])
 }
 
 /** How many bytes parts take. */
@@ -88,11 +93,16 @@ export function attributesOf(message: Buffer, offset: number): ReadonlyMap<numbe
   const found = new Map<number, Buffer>()
   for (let at = offset; at + attributeHeader <= message.length; ) {
     const length = message.readUInt16LE(at)
-    if (length < attributeHeader) break
+    if (length < attributeHeader || at + length > message.length) break
     found.set(message.readUInt16LE(at + 2) & ~flagBits, message.subarray(at + attributeHeader, at + length))
     at += aligned(length)
   }
   return found
+}
+
+/** The text of an attribute, which may end in 0; "" without one. */
+export function textOf(bytes: Buffer | undefined): string {
+  return bytes?.subarray(0, bytes.indexOf(0) < 0 ? undefined : bytes.indexOf(0)).toString() ?? ''
 }
 
 /** Parts as the kernel takes them, one behind the other. */
@@ -105,10 +115,10 @@ export function bytesOf(parts: readonly Part[]): Buffer {
 /** One whole message: its header (struct nlmsghdr) and what follows. */
 export function frame(type: number, flags: number, sequence: number, parts: readonly Part[]): Buffer {
   const message = Buffer.alloc(messageHeader + sizeOf(parts))
-  writeWord(message, 0, message.length)
-  writeHalf(message, 4, type)
-  writeHalf(message, 6, NLM_F_REQUEST | flags)
-  writeWord(message, 8, sequence)
+  writeU32(message, 0, message.length)
+  writeU16(message, 4, type)
+  writeU16(message, 6, NLM_F_REQUEST | flags)
+  writeU32(message, 8, sequence)
   writeParts(message, messageHeader, parts)
   return message
 }
@@ -126,9 +136,12 @@ export function openSocket(libc: Libc, part: number): number | undefined {
 export function openRoutingSocket(libc: Libc): number | undefined {
   const fd = openSocket(libc, protocol.route)
   if (fd === undefined) return undefined
-  const one = Buffer.from([1, 0, 0, 0])
-  if (libc.setsockopt(fd, SOL_NETLINK, NETLINK_GET_STRICT_CHK, libc.address(one), one.length) === 0) return fd
-  closeSync(fd)
+  const one = u32(1)
+  const isSet = (option: number) => libc.setsockopt(fd, SOL_NETLINK, option, libc.address(one), one.length) === 0
+  // Without the words of a refusal it can do.
+  isSet(NETLINK_EXT_ACK)
+  if (isSet(NETLINK_GET_STRICT_CHK)) return fd
+  libc.close(fd)
   return undefined
 }
 
@@ -141,27 +154,17 @@ export function cookieOf(libc: Libc, fd: number): string | undefined {
 }
 
 /**
- * Sends one request and reads the answer to its end. Undefined when the socket does not work, or the kernel says that
- * what it was listing changed meanwhile.
+ * Sends one request and reads the answer to its end; a list that changed meanwhile, or of which something was lost, is asked for again.
+ * Undefined when the socket does not work, or no list was whole.
  */
-export function ask(libc: Libc, fd: number, { type, flags, header, attributes }: Request): Answer | undefined {
-  const asked = ++lastSequence
-  const message = frame(type, flag.acknowledge | flags, asked, [header, ...attributes])
-  if (!send(libc, fd, message)) return undefined
-  const parts: Buffer[] = []
-  let isConsistent = true
-  for (;;) {
-    const messages = receive(fd)
-    if (messages.length === 0) return undefined
-    // What an earlier answer that broke off left behind is no part of this one.
-    for (const { kind, flags, body } of messages.filter(({ sequence }) => sequence === asked)) {
-      if ((flags & NLM_F_DUMP_INTR) !== 0) isConsistent = false
-      if (kind === NLMSG_ERROR || kind === NLMSG_DONE) {
-        return isConsistent ? { error: body.readInt32LE(), parts } : undefined
-      }
-      parts.push(body)
-    }
+export function ask(libc: Libc, fd: number, request: Request): Answer | undefined {
+  for (let attempt = 1; attempt <= mostAttempts; attempt++) {
+    const { answer, isWhole } = askOnce(libc, fd, request)
+    if (isWhole) return answer
+    // What a lost acknowledgement was about may be done, or not.
+    if (request.flags !== flag.dump) return undefined
   }
+  return undefined
 }
 
 /**
@@ -176,8 +179,8 @@ export function askEach(libc: Libc, fd: number, requests: readonly Request[]): r
   const answers: (Answer | undefined)[] = requests.map(() => undefined)
   if (!send(libc, fd, Buffer.concat(messages))) return answers
   for (let left = requests.length; left > 0; ) {
-    const received = receive(fd)
-    if (received.length === 0) return answers
+    const { messages: received, isWhole } = receive(libc, fd)
+    if (received.length === 0 || !isWhole) return answers
     for (const { kind, sequence, body } of received) {
       const isError = kind === NLMSG_ERROR
       if (sequence < first) continue
@@ -193,13 +196,15 @@ export function send(libc: Libc, fd: number, message: Buffer): boolean {
   return libc.send(fd, libc.address(message), BigInt(message.length), 0) === BigInt(message.length)
 }
 
-/** The errors (0 or a negative errno) that the kernel has answered a batch with. */
-export function acknowledgements(fd: number): readonly number[] {
+/** The errors (0 or a negative errno) that the kernel has answered a batch with; undefined when some were lost. */
+export function acknowledgements(libc: Libc, fd: number): readonly number[] | undefined {
   const errors: number[] = []
-  for (let messages = receive(fd); messages.length > 0; messages = receive(fd)) {
+  for (;;) {
+    const { messages, isWhole } = receive(libc, fd)
+    if (!isWhole) return undefined
+    if (messages.length === 0) return errors
     errors.push(...messages.map(({ kind, body }) => (kind === NLMSG_ERROR ? body.readInt32LE() : 0)))
   }
-  return errors
 }
 
 // --- internal
@@ -211,9 +216,15 @@ const SOCK_NONBLOCK = 0o4000
 const SOL_SOCKET = 1
 const SO_NETNS_COOKIE = 71
 const SOL_NETLINK = 270
+const NETLINK_EXT_ACK = 11
 const NETLINK_GET_STRICT_CHK = 12
+const ENOBUFS = 105
 const NLM_F_REQUEST = 1
 const NLM_F_DUMP_INTR = 0x10
+/** In an answer with an error: the request's header alone follows, and attributes behind it. */
+const NLM_F_CAPPED = 0x100
+const NLM_F_ACK_TLVS = 0x200
+const NLMSGERR_ATTR_MSG = 1
 const NLMSG_ERROR = 2
 const NLMSG_DONE = 3
 const messageHeader = 16
@@ -225,6 +236,9 @@ const datagram = Buffer.allocUnsafeSlow(32_768)
 /** "Nested" and "network byte order", which are no part of an attribute's type. */
 const flagBits = 0xc000
 
+/** How many times a list is asked for until it is whole. */
+const mostAttempts = 5
+
 let lastSequence = 0
 
 interface Received {
@@ -234,26 +248,60 @@ interface Received {
   readonly body: Buffer
 }
 
-/** The messages of one datagram; none when there is no more. */
-function receive(fd: number): readonly Received[] {
+/** One request, once; `isWhole` is false for a list that changed meanwhile, and where something of the answer was lost. */
+function askOnce(
+  libc: Libc,
+  fd: number,
+  { type, flags, header, attributes }: Request,
+): { answer?: Answer; isWhole: boolean } {
+  const asked = ++lastSequence
+  if (!send(libc, fd, frame(type, flag.acknowledge | flags, asked, [header, ...attributes]))) return { isWhole: true }
+  const parts: Buffer[] = []
+  let isWhole = true
+  for (;;) {
+    const received = receive(libc, fd)
+    isWhole &&= received.isWhole
+    if (received.messages.length === 0 && received.isWhole) return { isWhole }
+    // What an earlier answer that broke off left behind is no part of this one.
+    for (const { kind, flags, body } of received.messages.filter(({ sequence }) => sequence === asked)) {
+      if ((flags & NLM_F_DUMP_INTR) !== 0) isWhole = false
+      if (kind === NLMSG_ERROR || kind === NLMSG_DONE) {
+        const text = kind === NLMSG_ERROR ? refusalText(flags, body) : undefined
+        return { answer: { error: body.readInt32LE(), parts, text }, isWhole }
+      }
+      parts.push(body)
+    }
+  }
+}
+
+/** What the kernel says beside an error: behind the error (struct nlmsgerr) stands the request, or its header, then attributes. */
+function refusalText(flags: number, body: Buffer): string | undefined {
+  if ((flags & NLM_F_ACK_TLVS) === 0) return undefined
+  const request = (flags & NLM_F_CAPPED) === 0 ? aligned(body.readUInt32LE(4)) : messageHeader
+  return textOf(attributesOf(body, 4 + request).get(NLMSGERR_ATTR_MSG)) || undefined
+}
+
+/**
+ * The messages of one datagram; none when there is no more. It is not whole when the kernel had no room for what came before it, or a
+ * message is longer than what was read; of an error only the request that it repeats is ever cut off.
+ */
+function receive(libc: Libc, fd: number): { messages: readonly Received[]; isWhole: boolean } {
   const messages: Received[] = []
-  const length = readOrNothing(fd)
+  const length = libc.read(fd, datagram)
+  let isWhole = length !== -ENOBUFS
   for (let at = 0; at + messageHeader <= length; ) {
     const size = datagram.readUInt32LE(at)
-    const body = Buffer.from(datagram.subarray(at + messageHeader, at + size))
+    const body = Buffer.from(datagram.subarray(at + messageHeader, Math.min(at + size, length)))
     const [kind, flags] = [datagram.readUInt16LE(at + 4), datagram.readUInt16LE(at + 6)]
+    const isError = kind === NLMSG_ERROR && body.length >= 4
+    if (size < messageHeader || (at + size > length && !isError)) {
+      isWhole = false
+      break
+    }
     messages.push({ kind, flags, sequence: datagram.readUInt32LE(at + 8), body })
     at += aligned(size)
   }
-  return messages
-}
-
-function readOrNothing(fd: number): number {
-  try {
-    return readSync(fd, datagram)
-  } catch {
-    return 0
-  }
+  return { messages, isWhole }
 }
 
 /** Writes parts behind each other; returns where the last one ends. */
@@ -266,8 +314,8 @@ function writeParts(into: Buffer, start: number, parts: readonly Part[]): number
       continue
     }
     const end = writeValue(into, at + attributeHeader, part.value)
-    writeHalf(into, at, end - at)
-    writeHalf(into, at + 2, part.type)
+    writeU16(into, at, end - at)
+    writeU16(into, at + 2, part.type)
     at = aligned(end)
   }
   return at
@@ -276,7 +324,7 @@ function writeParts(into: Buffer, start: number, parts: readonly Part[]): number
 function writeValue(into: Buffer, at: number, value: Attribute['value']): number {
   if (typeof value === 'string') return at + into.write(value, at) + 1
   if (typeof value === 'number') {
-    writeWord(into, at, value)
+    writeU32(into, at, value)
     return at + 4
   }
   if (!(value instanceof Uint8Array)) return writeParts(into, at, value)
@@ -285,14 +333,14 @@ function writeValue(into: Buffer, at: number, value: Attribute['value']): number
 }
 
 /** What Node's own writing checks at each call is given here, and a start runs all of it for the first time. */
-function writeHalf(into: Buffer, at: number, value: number): void {
+function writeU16(into: Buffer, at: number, value: number): void {
   into[at] = value
   into[at + 1] = value >> 8
 }
 
-function writeWord(into: Buffer, at: number, value: number): void {
-  writeHalf(into, at, value)
-  writeHalf(into, at + 2, value >> 16)
+function writeU32(into: Buffer, at: number, value: number): void {
+  writeU16(into, at, value)
+  writeU16(into, at + 2, value >> 16)
 }
 
 function aligned(bytes: number): number {

@@ -1,6 +1,6 @@
 import { families } from './address.js'
-import { link, linkHeader } from './encode.js'
-import { type Ask, linkHeaderBytes, linkOf } from './look.js'
+import { link, linkHeader, linkHeaderBytes } from './links.js'
+import { type Ask, linkOf } from './look.js'
 import { type Attribute, attribute, attributesOf, request } from './message.js'
 
 // Settings below /proc/sys/net by rtnetlink: with many namespaces each way into /proc/sys/net/ipv4 or ipv6 takes the

@@ -17,11 +17,12 @@ export function apply(
   done: (operation: Operation) => void,
 ): void {
   for (let rest = plan; rest.length > 0; ) {
-    rest = rest.slice(executor.request(rest, done))
+    const { ran, kernelText } = executor.request(rest, done)
+    rest = rest.slice(ran)
     if (rest.length === 0) return
     const groups = executor.leadingGroups(rest)
     const taken = takenNames(groups.flat(), observer)
-    const reports = executor.runGroups(groups, false)
+    const reports = explained(executor.runGroups(groups, false), rest, kernelText)
     for (const { ran, unclear = [] } of reports) {
       ran.forEach(done)
       const possible = unclear.flatMap(({ operations }) => operations)
@@ -42,12 +43,13 @@ export function sweep(plan: readonly Operation[], { observer, executor }: Machin
   const isNft = ({ tool }: Operation) => tool === 'nft'
   let rest: readonly Operation[] = [...plan.filter(isNft), ...plan.filter((one) => !isNft(one))]
   while (rest.length > 0) {
-    rest = rest.slice(executor.request(rest, () => undefined))
+    const { ran, kernelText } = executor.request(rest, () => undefined)
+    rest = rest.slice(ran)
     if (rest.length === 0) break
     const reports = settledOf(executor.runGroups(executor.leadingGroups(rest), true), rest).map((report) =>
       repeated(report, observer, (operation) => executor.runGroups([[operation]], true)[0] as Report),
     )
-    const refused = reports.flatMap((report) => report.refused)
+    const refused = explained(reports, rest, kernelText).flatMap((report) => report.refused)
     failures.push(...refused.filter((one) => !isTolerated(one)).map(operationError))
     rest = withoutSettled(rest, reports)
   }
@@ -56,10 +58,20 @@ export function sweep(plan: readonly Operation[], { observer, executor }: Machin
 
 // --- internal
 
-/**
- * Of operations for which no process could be had, only those that the kernel cannot do at once with the first count as
- * refused.
- */
+/** What the kernel said of the first operation goes beside what its tool says, if it can be started at all. */
+function explained(
+  reports: readonly Report[],
+  [first]: readonly Operation[],
+  kernelText: string | undefined,
+): readonly Report[] {
+  if (kernelText === undefined) return reports
+  return reports.map(({ refused, ...report }) => ({
+    ...report,
+    refused: refused.map((one) => (one.operation === first ? { ...one, kernelText } : one)),
+  }))
+}
+
+/** Of operations for which no process could be had, only those that the kernel cannot do at once with the first count as refused. */
 function settledOf(reports: readonly Report[], plan: readonly Operation[]): readonly Report[] {
   const [first] = plan as [Operation, ...Operation[]]
   const end = plan.findIndex(({ tool }) => tool !== first.tool)

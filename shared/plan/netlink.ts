@@ -1,6 +1,7 @@
 import type { Address } from '../values/address.js'
 import type { ObservedLink } from '../values/observe.schema.js'
 import type { Element } from './element.js'
+import type { Requested } from './machine.js'
 import type { ListedChain, ListeningSocket } from './observer.js'
 import type { Operation } from './operation.js'
 
@@ -13,11 +14,8 @@ export type Unknown = 'unknown'
  * to the tools, whose words the user gets.
  */
 export interface Netlink {
-  /**
-   * Runs a plan's operations from the first on, tells `done` of each, and returns how many ran before one that a tool
-   * must do.
-   */
-  readonly run: (plan: readonly Operation[], done: (operation: Operation) => void) => number
+  /** Runs a plan's operations from the first on until one that a tool must do, and tells `done` of each. */
+  readonly run: (plan: readonly Operation[], done: (operation: Operation) => void) => Requested
   /** Whether the host has a link of that name. */
   readonly has: (link: string) => boolean | Unknown
   /** One link with its addresses, or undefined when there is none of that name. */

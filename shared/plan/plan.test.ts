@@ -310,7 +310,7 @@ describe('where no process can be had', () => {
       const taken = plan.slice(0, end < 0 ? plan.length : end)
       taken.forEach(tell)
       done.push(...taken.map(({ argv }) => argv.join(' ')))
-      return taken.length
+      return { ran: taken.length }
     }
     const { asked, tools } = faked(Array.from({ length: 9 }, () => ({ status: null, failure: 'EAGAIN' })))
     return { asked, done, machine: createMachine(tools, { run } as unknown as Netlink) }

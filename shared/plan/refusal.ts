@@ -12,6 +12,8 @@ export interface Refusal {
   readonly missingTool?: string
   /** No process could be had for it (no task, descriptor or memory): nothing was tried. */
   readonly isUntried?: boolean
+  /** Why the kernel refused the same before, in its own words. */
+  readonly kernelText?: string
 }
 
 /** Operations of a tool that ended without saying which of them it did: none, some or all. */
@@ -62,23 +64,27 @@ export function isTolerated({ operation, reason, missingTool }: Refusal): boolea
 }
 
 /** A refusal as the user reads it. */
-export function operationError({ operation, reason, stderr, missingTool, isUntried }: Refusal): CniError {
+export function operationError({ operation, reason, stderr, missingTool, isUntried, kernelText }: Refusal): CniError {
+  // `ip` mostly repeats them.
+  const isNews = kernelText !== undefined && !stderr.includes(kernelText)
+  const command = `command: ${renderOne(operation)}`
+  const told = isNews ? `${command}\nkernel: ${excerpt(kernelText)}` : command
   if (missingTool !== undefined) {
     return new CniError(codes.toolMissing, `cannot ${operation.why}: the program "${missingTool}" is not installed`, {
-      details: `command: ${renderOne(operation)}`,
+      details: told,
       fix: `install the package ${packages[missingTool] ?? (missingTool.includes('tables') ? 'iptables' : 'iproute2')}`,
     })
   }
   if (isUntried) {
     return new CniError(codes.tryAgainLater, `cannot ${operation.why}: no process can be started (${stderr})`, {
-      details: `command: ${renderOne(operation)}`,
+      details: told,
       fix: scarce[stderr] ?? 'mend the cause and try again',
     })
   }
   const meaning = operation.meaning?.[reason]
   const code = meaning?.code ?? (reason === 'unsupported' ? codes.featureMissing : codes.operationFailed)
   return new CniError(code, meaning?.says ?? `cannot ${operation.why}: ${firstLine(stderr)}`, {
-    details: `command: ${renderOne(operation)}\nstderr: ${excerpt(stderr)}`,
+    details: `${told}\nstderr: ${excerpt(stderr)}`,
     ...(meaning ? { fix: meaning.fix } : {}),
   })
 }

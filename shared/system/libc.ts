@@ -1,3 +1,4 @@
+import { closeSync, readSync } from 'node:fs'
 import { internalBinding } from './binding.js'
 
 /**
@@ -22,6 +23,9 @@ interface Functions {
 export interface Libc extends Functions {
   /** Where a buffer's bytes are. */
   readonly address: (bytes: Buffer) => bigint
+  /** How many bytes were read, or a negative errno; by Node, which has a call for it. */
+  readonly read: (fd: number, into: Buffer) => number
+  readonly close: (fd: number) => void
 }
 
 /** Undefined where this Node cannot call C: it says the means are experimental. */
@@ -79,5 +83,13 @@ function libcOf({ DynamicLibrary, getRawPointer, kSbSharedBuffer }: ForeignFunct
     ]
   }
   const functions = Object.fromEntries((Object.keys(signatures) as (keyof Functions)[]).map(late))
-  return { ...(functions as unknown as Functions), address: getRawPointer }
+  return { ...(functions as unknown as Functions), address: getRawPointer, read, close: closeSync }
+}
+
+function read(fd: number, into: Buffer): number {
+  try {
+    return readSync(fd, into)
+  } catch (thrown) {
+    return (thrown as NodeJS.ErrnoException).errno as number
+  }
 }

@@ -1,11 +1,12 @@
 import type { Command, Outcome, Run } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
 import { main } from '../program/main.js'
+import { holdToInterpreters } from './interpreters.js'
 
 /**
- * Golden rows: what a plugin would do, as the commands a person would type. The whole program runs in a dry run, from
- * the environment to stdout; only the looking is answered from `answers`, and any question without an answer fails the
- * test.
+ * Golden rows: what a plugin would do, as the commands a person would type. The whole program runs in a dry run, from the environment to
+ * stdout; only the looking is answered from `answers`, and any question without an answer fails the test. So does an operation that
+ * netlink does not do, and that is not known as what only a tool does (interpreters.ts).
  */
 export interface Row {
   readonly plugin: string
@@ -80,6 +81,7 @@ export async function show(row: Row): Promise<Shown> {
       ...row.files,
     }),
   })
+  holdToInterpreters(plan)
   return {
     plan: plan.replaceAll(`nsenter --net=${netns} `, 'container# '),
     status,
