@@ -21,7 +21,12 @@ const headerBytes = 4
 const attribute = { table: 1, name: 3, hook: 4, policy: 5 } as const
 const NFTA_HOOK_HOOKNUM = 1
 const families: Readonly<Record<number, string>> = { 1: 'inet', 2: 'ip', 3: 'arp', 5: 'netdev', 7: 'bridge', 10: 'ip6' }
-const hooks = ['prerouting', 'input', 'forward', 'output', 'postrouting']
+const hooks = ['prerouting', 'input', 'forward', 'output', 'postrouting', 'ingress']
+/** Of families that count them otherwise. */
+const otherHooks: Readonly<Record<string, readonly string[]>> = {
+  arp: ['input', 'output'],
+  netdev: ['ingress', 'egress'],
+}
 const policies = ['drop', 'accept']
 
 function chainOf(part: Buffer): ListedChain {
@@ -32,5 +37,5 @@ function chainOf(part: Buffer): ListedChain {
   if (!hook) return chain
   const number = attributesOf(hook, 0).get(NFTA_HOOK_HOOKNUM)?.readUInt32BE() ?? -1
   const policy = attributes.get(attribute.policy)?.readUInt32BE() ?? -1
-  return { ...chain, hook: hooks[number] ?? 'ingress', policy: policies[policy] ?? '' }
+  return { ...chain, hook: (otherHooks[chain.family] ?? hooks)[number] ?? '', policy: policies[policy] ?? '' }
 }

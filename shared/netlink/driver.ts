@@ -19,10 +19,10 @@ import { listeningSockets } from './sockets.js'
  * opened in.
  * @param ran hears of each operation
  */
-export function createNetlink(ran?: (operation: Operation) => void): Netlink {
+export function createNetlink(ran?: (operation: Operation) => void, load = loadLibc): Netlink {
   let loaded: { libc: Libc | undefined } | undefined
   const libc = () => {
-    loaded ??= { libc: loadLibc() }
+    loaded ??= { libc: load() }
     return loaded.libc
   }
   const handles = new Map<string | undefined, NamespaceHandle>()
@@ -93,7 +93,7 @@ export function createNetlink(ran?: (operation: Operation) => void): Netlink {
         inAnother(
           found,
           () => found.unshare(CLONE_NEWNET) === 0,
-          () => body(createNetlink()),
+          () => body(createNetlink(undefined, load)),
         )
       )
     },

@@ -153,7 +153,7 @@ function addAddress([text = '', ...words]: readonly string[], lookup: Lookup): R
   const header = Buffer.from([families[of.family], prefix, nodad === undefined ? 0 : IFA_F_NODAD, scope(address)])
   const IFA = { address: 1, local: 2, broadcast: 4 }
   const attributes = [attribute(IFA.local, address), attribute(IFA.address, address)]
-  if (brd !== undefined) attributes.push(attribute(IFA.broadcast, broadcast(address, prefix)))
+  if (brd !== undefined && prefix <= 30) attributes.push(attribute(IFA.broadcast, broadcast(address, prefix)))
   const flags = flag.create | flag.exclusive
   return { type: request.newAddress, flags, header: Buffer.concat([header, u32(index)]), attributes }
 }
@@ -163,7 +163,7 @@ function scope(address: Buffer): number {
   return address.length === 4 && address[0] === 127 ? scopes.host : scopes.global
 }
 
-/** What `brd +` stands for: the last address of the subnet. */
+/** What `brd +` stands for: the last address of the subnet, where that is none of its links' own. */
 function broadcast(address: Buffer, prefix: number): Buffer {
   const bytes = Buffer.alloc(4)
   bytes.writeUInt32BE((address.readUInt32BE() | (2 ** (32 - prefix) - 1)) >>> 0)
@@ -171,12 +171,12 @@ function broadcast(address: Buffer, prefix: number): Buffer {
 }
 
 function newRoute(words: readonly string[], lookup: Lookup, flags: number): Request {
-  const isDirect = !words.includes('via') && !words[0]?.includes(':')
+  const isDirect = !words.includes('via')
   const usual = { protocol: RTPROT_BOOT, scope: isDirect ? scopes.link : scopes.global, type: RTN_UNICAST }
   return { type: request.newRoute, flags, ...route(words, lookup, usual) }
 }
 
-/** The header is struct rtmsg; `usual` is what stands there unless a word says otherwise. */
+/** The header is struct rtmsg; `usual` is what stands there unless a word says otherwise; of IPv6 none has a scope. */
 function route(
   [to = '', ...words]: readonly string[],
   lookup: Lookup,
@@ -188,7 +188,9 @@ function route(
   const [gateway, source] = ['via', 'src'].map((word) => gatewayOf(options.get(word), address.family))
   const index = lookup.indexOf(options.get('dev') ?? '') ?? needTool()
   const table = u32Of(options.get('table') ?? String(RT_TABLE_MAIN))
-  const scope = named(options.get('scope'), { ...scopes, 0: 0, 253: 253, 254: 254 }) ?? usual.scope
+  const scope =
+    named(options.get('scope'), { ...scopes, 0: 0, 253: 253, 254: 254 }) ??
+    (address.family === 6 ? scopes.global : usual.scope)
   const protocol = named(options.get('proto'), protocols) ?? usual.protocol
   const numbers = [families[address.family], prefix, 0, 0, table > 255 ? 0 : table, protocol, scope, usual.type]
   const attributes = [
