@@ -21,7 +21,7 @@ const batch = (tool: string, words: string[], script: string) => execFileSync(to
 function recording(): Libc | undefined {
   const libc = loadLibc()
   if (!libc) throw new Error('this Node cannot call C')
-  let sent = Buffer.alloc(0)
+  let sent: Buffer = Buffer.alloc(0)
   return {
     ...libc,
     address: (bytes) => {

@@ -302,6 +302,39 @@ describe('sweep', () => {
   })
 })
 
+describe('what the kernel says of a refusal (an extended acknowledgement)', () => {
+  const refusing = (text: string | undefined, answer: Partial<Outcome>) => {
+    const run = () => ({ ran: 0, kernelText: text })
+    return createMachine(faked([answer]).tools, { run } as unknown as Netlink)
+  }
+  const text = 'Can not enslave a bridge to a bridge'
+  const busy = { status: 2, stderr: 'RTNETLINK answers: Too many levels of symbolic links\nCommand failed -:1\n' }
+
+  test.each([
+    ['where the tool has other words', busy, `kernel: ${text}\nstderr: RTNETLINK answers: Too many`],
+    ['where the tool is not there', { status: null, failure: 'ENOENT' }, `kernel: ${text}`],
+    ['where the tool cannot be started', { status: null, failure: 'EAGAIN' }, `kernel: ${text}`],
+  ])('is among the details %s', (_, answer, details) => {
+    const error = thrownBy(() => apply([ip('a'), ip('b')], refusing(text, answer), () => undefined))
+    expect(error.details).toContain(`command: ip a\n${details}`)
+    const [failure] = sweep([ip('a')], refusing(text, answer))
+    expect(failure?.details).toContain(`command: ip a\n${details}`)
+  })
+
+  test('is not said twice, and not where there is none', () => {
+    const repeated = { status: 2, stderr: `Error: ${text}.\nCommand failed -:1\n` }
+    for (const machine of [refusing(text, repeated), refusing(undefined, busy)]) {
+      expect(thrownBy(() => apply([ip('a')], machine, () => undefined)).details).not.toContain('kernel:')
+    }
+  })
+
+  test('is said of the operation it is about alone', () => {
+    const second = { status: 1, stderr: 'RTNETLINK answers: File exists\nCommand failed -:2\n' }
+    const error = thrownBy(() => apply([ip('a'), ip('b')], refusing(text, second), () => undefined))
+    expect(error.details).toBe('command: ip b\nstderr: RTNETLINK answers: File exists\nCommand failed -:2')
+  })
+})
+
 describe('where no process can be had', () => {
   const starved = (able: (operation: Operation) => boolean) => {
     const done: string[] = []

@@ -44,7 +44,7 @@ export function fakeKernel(
 ): FakeKernel {
   const [calls, sent, open]: [string[], Buffer[], Set<number>] = [[], [], new Set()]
   const queues = new Map<number, (Buffer | number)[]>()
-  let last = Buffer.alloc(0)
+  let last: Buffer = Buffer.alloc(0)
   let next = 1000
   const call = (name: keyof Results, ...words: unknown[]) => {
     calls.push([name, ...words].join(' '))
@@ -105,7 +105,7 @@ export function replaying(exchanges: readonly Exchange[], results: Results = {})
 /** Reads what conformance/netlink/record.ts wrote. */
 export function recordings(text: string): readonly Recording[] {
   const found: { call: string; shown?: unknown; exchanges: { sent: Buffer; received: (Buffer | number)[] }[] }[] = []
-  for (const line of text.trim().split('\n')) {
+  for (const line of text.split('\n').filter((one) => one !== '')) {
     const [kind, rest] = [line[0], line.slice(2)]
     const last = found.at(-1)
     if (kind === '#') found.push({ call: rest, exchanges: [] })
