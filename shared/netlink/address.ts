@@ -3,7 +3,9 @@ import type { Address } from '../values/address.js'
 /** Address families as the kernel numbers them: AF_INET, AF_INET6. */
 export const families = { 4: 2, 6: 10 } as const
 
-/** How far an address or a route reaches, by the names of `ip`: RT_SCOPE_UNIVERSE and so on, as in linux/rtnetlink.h. */
+/**
+ * How far an address or a route reaches, by the names of `ip`: RT_SCOPE_UNIVERSE and so on, as in linux/rtnetlink.h.
+ */
 export const scopes = { global: 0, site: 200, link: 253, host: 254 } as const
 
 /** An address in network byte order, 4 or 16 bytes. */

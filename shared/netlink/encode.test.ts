@@ -2,7 +2,9 @@ import { describe, expect, test } from 'vitest'
 import { encode } from './encode.js'
 import { attributesOf, frame } from './message.js'
 
-/** What the commands of iproute2 6.1 sent, but their numbers, in a namespace with the links and open files of `lookup`. */
+/**
+ * What the commands of iproute2 6.1 sent, but their numbers, in a namespace with the links and open files of `lookup`.
+ */
 const rows: readonly (readonly [command: string, bytes: string])[] = [
   [
     'ip link add name br0 address 02:00:00:00:00:01 mtu 1400 type bridge',
@@ -156,7 +158,10 @@ function sent(command: string): Buffer | undefined {
 }
 
 const headerBytes: Readonly<Record<number, number>> = { 16: 16, 17: 16, 20: 8, 24: 12, 25: 12 }
-/** Attributes that hold others, by their place: of links the information, its data and a veth's peer; of routes the metrics. */
+/**
+ * Attributes that hold others, by their place: of links the information, its data and a veth's peer; of routes the
+ * metrics.
+ */
 const nests: Readonly<Record<string, number>> = { '16/18': 0, '16/18/2': 0, '16/18/5': 0, '24/8': 0, '16/18/2/1': 16 }
 
 interface Contents {
@@ -166,7 +171,10 @@ interface Contents {
   readonly attributes: Tree
 }
 
-/** Attributes by their types, in whatever order they are: bytes, or what stands inside, in which 'header' is what is before it. */
+/**
+ * Attributes by their types, in whatever order they are: bytes, or what stands inside, in which 'header' is what is
+ * before it.
+ */
 interface Tree {
   [type: string]: string | Tree
 }

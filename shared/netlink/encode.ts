@@ -14,8 +14,8 @@ export interface Lookup {
 }
 
 /**
- * The request by which `ip` would carry out its operation (ip-link(8), ip-address(8), ip-route(8), rtnetlink(7)), for those words that
- * plans use most. Undefined for all others: only `ip` does them.
+ * The request by which `ip` would carry out its operation (ip-link(8), ip-address(8), ip-route(8), rtnetlink(7)), for
+ * those words that plans use most. Undefined for all others: only `ip` does them.
  */
 export function encode({ argv }: Operation, lookup: Lookup): Request | undefined {
   const [object = '', verb = '', ...words] = argv

@@ -154,8 +154,8 @@ export function cookieOf(libc: Libc, fd: number): string | undefined {
 }
 
 /**
- * Sends one request and reads the answer to its end; a list that changed meanwhile, or of which something was lost, is asked for again.
- * Undefined when the socket does not work, or no list was whole.
+ * Sends one request and reads the answer to its end; a list that changed meanwhile, or of which something was lost, is
+ * asked for again. Undefined when the socket does not work, or no list was whole.
  */
 export function ask(libc: Libc, fd: number, request: Request): Answer | undefined {
   for (let attempt = 1; attempt <= mostAttempts; attempt++) {
@@ -248,7 +248,9 @@ interface Received {
   readonly body: Buffer
 }
 
-/** One request, once; `isWhole` is false for a list that changed meanwhile, and where something of the answer was lost. */
+/**
+ * One request, once; `isWhole` is false for a list that changed meanwhile, and where something of the answer was lost.
+ */
 function askOnce(
   libc: Libc,
   fd: number,
@@ -274,7 +276,10 @@ function askOnce(
   }
 }
 
-/** What the kernel says beside an error: behind the error (struct nlmsgerr) stands the request, or its header, then attributes. */
+/**
+ * What the kernel says beside an error: behind the error (struct nlmsgerr) stands the request, or its header, then
+ * attributes.
+ */
 function refusalText(flags: number, body: Buffer): string | undefined {
   if ((flags & NLM_F_ACK_TLVS) === 0) return undefined
   const request = (flags & NLM_F_CAPPED) === 0 ? aligned(body.readUInt32LE(4)) : messageHeader
@@ -282,8 +287,8 @@ function refusalText(flags: number, body: Buffer): string | undefined {
 }
 
 /**
- * The messages of one datagram; none when there is no more. It is not whole when the kernel had no room for what came before it, or a
- * message is longer than what was read; of an error only the request that it repeats is ever cut off.
+ * The messages of one datagram; none when there is no more. It is not whole when the kernel had no room for what came
+ * before it, or a message is longer than what was read; of an error only the request that it repeats is ever cut off.
  */
 function receive(libc: Libc, fd: number): { messages: readonly Received[]; isWhole: boolean } {
   const messages: Received[] = []

@@ -7,7 +7,8 @@ import { type Recording, recordings, replaying } from '../testing/kernel.js'
 import type { ObservedLink } from '../values/observe.schema.js'
 import { createNetlink } from './driver.js'
 
-// What a kernel answered (conformance/netlink/record.ts), and what is observed of it. Every request must be the recorded one to the byte.
+// What a kernel answered (conformance/netlink/record.ts), and what is observed of it. Every request must be the
+// recorded one to the byte.
 
 const recorded = recordings(readFileSync(new URL('recorded.txt', import.meta.url), 'utf8'))
 /** The namespaces of the recording; the fake kernel has but one. */

@@ -71,7 +71,10 @@ function explained(
   }))
 }
 
-/** Of operations for which no process could be had, only those that the kernel cannot do at once with the first count as refused. */
+/**
+ * Of operations for which no process could be had, only those that the kernel cannot do at once with the first count as
+ * refused.
+ */
 function settledOf(reports: readonly Report[], plan: readonly Operation[]): readonly Report[] {
   const [first] = plan as [Operation, ...Operation[]]
   const end = plan.findIndex(({ tool }) => tool !== first.tool)

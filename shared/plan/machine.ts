@@ -2,15 +2,23 @@ import type { Observer } from './observer.js'
 import type { Operation } from './operation.js'
 import type { Report } from './refusal.js'
 
-/** How many of a plan's operations the kernel did, and why it refused the one behind them, where it has words of its own for that. */
+/**
+ * How many of a plan's operations the kernel did, and why it refused the one behind them, where it has words of its own
+ * for that.
+ */
 export interface Requested {
   readonly ran: number
   readonly kernelText?: string | undefined
 }
 
-/** What carries operations out, in two ways: requests to the kernel (netlink/), and tools, which do the rest or say why not (tools/). */
+/**
+ * What carries operations out, in two ways: requests to the kernel (netlink/), and tools, which do the rest or say why
+ * not (tools/).
+ */
 export interface Executor {
-  /** Asks the kernel for a plan's operations from the first on until one that a tool must do, and tells `done` of each. */
+  /**
+   * Asks the kernel for a plan's operations from the first on until one that a tool must do, and tells `done` of each.
+   */
   readonly request: (plan: readonly Operation[], done: (operation: Operation) => void) => Requested
   /** Whether the kernel can be asked here: what is in a container then needs no tool. */
   readonly isDirect: () => boolean

@@ -11,7 +11,7 @@ export type Unknown = 'unknown'
 /**
  * The kernel spoken to without a process in between, for what calls do most: a process costs 2 to 5 ms, the same
  * request a tenth of one. It decides nothing and explains nothing: what it does not know, and what is refused, is left
- * to the tools, whose words the user gets.
+ * to the tools, whose words the user gets, and the kernel's reason where these have another.
  */
 export interface Netlink {
   /** Runs a plan's operations from the first on until one that a tool must do, and tells `done` of each. */

@@ -4,9 +4,10 @@ import { main } from '../program/main.js'
 import { holdToInterpreters } from './interpreters.js'
 
 /**
- * Golden rows: what a plugin would do, as the commands a person would type. The whole program runs in a dry run, from the environment to
- * stdout; only the looking is answered from `answers`, and any question without an answer fails the test. So does an operation that
- * netlink does not do, and that is not known as what only a tool does (interpreters.ts).
+ * Golden rows: what a plugin would do, as the commands a person would type. The whole program runs in a dry run, from
+ * the environment to stdout; only the looking is answered from `answers`, and any question without an answer fails the
+ * test. So does an operation that netlink does not do, and that is not known as what only a tool does
+ * (interpreters.ts).
  */
 export interface Row {
   readonly plugin: string

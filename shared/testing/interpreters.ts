@@ -6,8 +6,8 @@ import type { Operation, Tool } from '../plan/operation.js'
 import { unquoted } from '../values/token.js'
 
 /**
- * What only tools do, by the words by which it is known, in their order. A row that netlink does too fails its test, so that it
- * is taken out; an operation that netlink does not do and that is not here fails every golden row it stands in.
+ * What only tools do, by the words by which it is known, in their order. A row that netlink does too fails its test, so
+ * that it is taken out; an operation that netlink does not do and that is not here fails every golden row it stands in.
  */
 export const toolOnly: readonly (readonly [words: string, example: string])[] = [
   ['ip link add type bridge vlan_filtering', 'ip link add name br0 type bridge vlan_filtering 1'],
@@ -63,7 +63,10 @@ export const collections: Readonly<Record<string, string>> = {
   portmap_ranges: 'inet_proto . inet_service : ADDRESS',
 }
 
-/** Holds every operation that a dry run shows to both interpreters. @throws Error naming the line that only one of them can do */
+/**
+ * Holds every operation that a dry run shows to both interpreters. @throws Error naming the line that only one of them
+ * can do
+ */
 export function holdToInterpreters(plan: string): void {
   for (const line of plan.split('\n')) {
     const operation = operationOf(line)
@@ -90,7 +93,10 @@ export function isEncoded(operation: Operation): boolean {
   return encode(operation, { indexOf: () => 7, openNetns: () => 9 }) !== undefined
 }
 
-/** The bytes of a key or a value by the types that are declared, as nft(8) has them; each field of several fills words of four bytes. */
+/**
+ * The bytes of a key or a value by the types that are declared, as nft(8) has them; each field of several fills words
+ * of four bytes.
+ */
 export function bytesByType(types: string, words: readonly string[]): Buffer {
   const names = types.split(' . ')
   const fields = words.filter((word) => word !== '.').map((word, at) => fieldByType(names[at] ?? 'none', word))

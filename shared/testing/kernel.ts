@@ -36,7 +36,8 @@ type Results = Partial<
 >
 
 /**
- * @param answer what is read after something was sent; undefined where it cannot be sent. `exchange` for what is recorded
+ * @param answer what is read after something was sent; undefined where it cannot be sent. `exchange` for what is
+ * recorded
  */
 export function fakeKernel(
   answer: (sent: Buffer) => readonly (Buffer | number)[] | undefined,
