@@ -44,7 +44,9 @@ test('where the kernel only shows things no files can be kept', () => {
 
 test('a disk must have room for all that is written, together', () => {
   const many = Number.MAX_SAFE_INTEGER / 4
-  expect(writeObstacles([{ directory: root, files: many }])).toEqual([expect.stringContaining('ENOSPC: the file system')])
+  expect(writeObstacles([{ directory: root, files: many }])).toEqual([
+    expect.stringContaining('ENOSPC: the file system'),
+  ])
   const halves = [root, join(root, 'a')].map((directory) => ({ directory, files: 2 }))
   expect(writeObstacles(halves)).toEqual([])
 })
