@@ -94,12 +94,15 @@ function runs(words: string): boolean {
   })
 }
 
+/** Of this process of tests alone: others may run beside it. */
+const long = `sleep 1234.${process.pid}`
+
 test('a process that takes too long is killed with all it started, and what it printed is kept', () => {
-  const script = 'echo out; echo err >&2; sleep 1234.5 & sleep 1234.5'
+  const script = `echo out; echo err >&2; ${long} & ${long}`
   const outcome = run({ argv: ['sh', '-c', script], seconds: 0.3 })
   expect(outcome).toMatchObject({ status: null, signal: 'SIGKILL', exceeded: true, stdout: 'out\n' })
   expect(outcome.stderr).toBe('ended by force, because it ran for more than 0.3 s\nerr\n')
-  expect(runs('sleep 1234.5')).toBe(false)
+  expect(runs(long)).toBe(false)
 })
 
 test('behind a tool that took too long the next ones of the call get less, others their own time', () => {
@@ -125,6 +128,6 @@ test('a process that prints without end is killed, on whatever stream', () => {
 })
 
 test('what a tool killed from outside had started is killed too', () => {
-  expect(run({ argv: ['sh', '-c', 'sleep 1235.5 >/dev/null 2>&1 & kill -9 $$'] }).signal).toBe('SIGKILL')
-  expect(runs('sleep 1235.5')).toBe(false)
+  expect(run({ argv: ['sh', '-c', `${long} >/dev/null 2>&1 & kill -9 $$`] }).signal).toBe('SIGKILL')
+  expect(runs(long)).toBe(false)
 })
