@@ -1,0 +1,320 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import type { Operation } from '../plan/operation.js'
+import { operationOf } from '../testing/interpreters.js'
+import { type FakeKernel, fakeKernel, firstSequence, message } from '../testing/kernel.js'
+import { createNetlink } from './driver.js'
+import { attribute, attributesOf, bytesOf, u32 } from './message.js'
+
+const here = '/proc/self/ns/net'
+const CLONE_NEWNET = 0x40000000
+const [ENODEV, EPERM] = [-19, -1]
+
+/** Answers every request with an error, or with a message and success, by its kind. */
+function kernel(
+  answers: Readonly<Record<number, number | Buffer>> = {},
+  results: Parameters<typeof fakeKernel>[1] = {},
+): FakeKernel {
+  return fakeKernel((sent) => {
+    const [kind, sequence] = [sent.readUInt16LE(4), firstSequence(sent)]
+    // A batch begins with the same number as a request for a link.
+    if (kind === 0x10 && sent.readUInt32LE() === 20) return [message(2, 0, 1, Buffer.alloc(20))]
+    const answer = answers[kind] ?? 0
+    const error = Buffer.alloc(20)
+    if (typeof answer === 'number') error.writeInt32LE(answer)
+    const parts = typeof answer === 'number' ? [] : [message(kind, 0, sequence, answer)]
+    return [...parts, message(2, 0, sequence, error)]
+  }, results)
+}
+
+const driver = ({ libc }: FakeKernel, ran?: (operation: Operation) => void) => createNetlink(ran, () => libc)
+const operation = (line: string, more: Partial<Operation> = {}): Operation => ({
+  ...(operationOf(line) as Operation),
+  ...more,
+})
+const kinds = ({ sent }: FakeKernel) => sent.map((one) => one.readUInt16LE(4))
+const named = (name: string, ...more: ReturnType<typeof attribute>[]) =>
+  bytesOf([Buffer.from('00000100070000004300000000000000', 'hex'), attribute(3, name), ...more])
+
+describe('a plan', () => {
+  test('runs until a tool is needed, and whoever wants to know hears of each', () => {
+    const fake = kernel()
+    const [done, ran]: [Operation[], Operation[]] = [[], []]
+    const plan = ['ip link set dev a up', 'ip link del dev b', 'tc qdisc add dev a ingress', 'ip link del dev c'].map(
+      (line) => operation(line),
+    )
+    expect(driver(fake, (one) => ran.push(one)).run(plan, (one) => done.push(one))).toEqual({ ran: 2 })
+    expect([done, ran]).toEqual([plan.slice(0, 2), plan.slice(0, 2)])
+    expect(kinds(fake)).toEqual([16, 17])
+  })
+
+  test('runs to its end', () => {
+    const plan = [operation('ip link set dev a up'), operation('ip link del dev b')]
+    expect(driver(kernel()).run(plan, () => undefined)).toEqual({ ran: 2 })
+    expect(driver(kernel()).run([], () => undefined)).toEqual({ ran: 0 })
+  })
+
+  test('has neighbouring operations of nft in one transaction, which is done or not as a whole', () => {
+    const element = (address: string) => operation(`nft 'add element ip podwire a { ${address} }'`)
+    const plan = [element('10.0.0.1'), element('10.0.0.2'), operation('ip link del dev b'), element('10.0.0.3')]
+    const fake = kernel()
+    // The fake acknowledges number 1 of each batch.
+    expect(driver(fake).run(plan.slice(3), () => undefined)).toEqual({ ran: 1 })
+    expect(driver(fake).run(plan.slice(2), () => undefined)).toEqual({ ran: 2 })
+    expect(kinds(fake)).toEqual([0x10, 17, 0x10])
+    const whole = kernel()
+    const done: Operation[] = []
+    expect(driver(whole).run(plan, (one) => done.push(one))).toEqual({ ran: 4 })
+    expect(done).toEqual(plan)
+    expect(kinds(whole)).toEqual([0x10, 17, 0x10])
+  })
+
+  test('that begins with what only nft does is not begun', () => {
+    const fake = kernel()
+    const plan = [operation('nft add chain ip podwire a'), operation('ip link del dev b')]
+    expect(driver(fake).run(plan, () => undefined)).toMatchObject({ ran: 0 })
+    expect(kinds(fake)).toEqual([])
+  })
+
+  test.each([
+    ['refused', EPERM, {}, 0],
+    ['not there', ENODEV, {}, 0],
+    ['not there, where that is as good', ENODEV, { tolerate: ['absent'] }, 1],
+    ['refused, where absence is as good', EPERM, { tolerate: ['absent'] }, 0],
+    ['not there, where something else is as good', ENODEV, { tolerate: ['exists'] }, 0],
+    ['not there, where it would have to be undone', ENODEV, { tolerate: ['absent'], undo: [] }, 0],
+  ] as const)('whose link is %s', (_, error, more, expected) => {
+    const plan = [operation('ip link del dev a', more)]
+    expect(driver(kernel({ 17: error })).run(plan, () => undefined).ran).toBe(expected)
+  })
+
+  test('looks links up where it needs their numbers', () => {
+    const fake = kernel({ 18: named('br0') })
+    expect(driver(fake).run([operation('ip link set dev a master br0')], () => undefined)).toEqual({ ran: 1 })
+    expect(kinds(fake)).toEqual([18, 16])
+    expect(
+      attributesOf(fake.sent[1] as Buffer, 32)
+        .get(10)
+        ?.readUInt32LE(),
+    ).toBe(7)
+    const refused = kernel({ 18: EPERM })
+    expect(driver(refused).run([operation('ip link set dev a master br0')], () => undefined)).toMatchObject({ ran: 0 })
+  })
+})
+
+describe('a namespace', () => {
+  const inside = (line: string) => operation(line, { netns: here })
+
+  test('is entered once for its socket, and left again', () => {
+    const fake = kernel()
+    const plan = [inside('ip link set dev a up'), inside('ip link set dev b up')]
+    expect(driver(fake).run(plan, () => undefined)).toEqual({ ran: 2 })
+    expect(fake.calls.map((one) => one.split(' ')[0])).toEqual(['setns', 'socket', 'setsockopt', 'setsockopt', 'setns'])
+    expect(fake.calls[0]).toBe(`setns ${CLONE_NEWNET}`)
+  })
+
+  test('has a socket of its own beside that of the host', () => {
+    const fake = kernel()
+    driver(fake).run([operation('ip link set dev a up'), inside('ip link set dev a up')], () => undefined)
+    expect(fake.open.size).toBe(2)
+  })
+
+  test.each([
+    ['cannot be entered', here, { setns: -1 }],
+    ['is not there', '/proc/self/ns/none', {}],
+    ['has no socket to give', here, { socket: -1 }],
+  ])('that %s is left to tools, each time anew', (_, netns, results) => {
+    const fake = kernel({}, { results })
+    const netlink = driver(fake)
+    expect(netlink.look('a', netns)).toBe('unknown')
+    expect(netlink.run([operation('ip link set dev a up', { netns })], () => undefined)).toMatchObject({ ran: 0 })
+    expect(netlink.settings(netns, ['kernel/ostype'])).toBeUndefined()
+    expect(netlink.listening({ family: 4, protocol: 'tcp', netns })).toBeUndefined()
+    expect(netlink.cookie(netns)).toBeUndefined()
+    expect(netlink.hostNumberIn(netns)).toBeUndefined()
+    expect(fake.sent).toEqual([])
+  })
+
+  test('tells its cookie, and the texts of its settings but those that cannot be read', () => {
+    const fake = kernel()
+    const netlink = driver(fake)
+    expect(netlink.cookie(here)).toBe('0000000000000000')
+    const read = readFileSync('/proc/sys/kernel/ostype', 'utf8')
+    expect([...(netlink.settings(here, ['kernel/ostype', 'kernel/none']) ?? [])]).toEqual([['kernel/ostype', read]])
+    expect(fake.calls.filter((one) => one.startsWith('setns'))).toHaveLength(4)
+  })
+
+  test('made for a moment is left again, whatever happens there', () => {
+    const fake = kernel({ 18: ENODEV })
+    const netlink = driver(fake)
+    expect(netlink.aside((other) => other.has('a'))).toBe(false)
+    expect(fake.calls[0]).toBe(`unshare ${CLONE_NEWNET}`)
+    expect(fake.calls.at(-1)).toBe(`setns ${CLONE_NEWNET}`)
+    expect(() =>
+      netlink.aside(() => {
+        throw new Error('defect')
+      }),
+    ).toThrow('defect')
+    expect(fake.calls.at(-1)).toBe(`setns ${CLONE_NEWNET}`)
+    const refusing = kernel({}, { results: { unshare: -1 } })
+    expect(driver(refusing).aside(() => 'done')).toBeUndefined()
+    expect(refusing.calls).toEqual([`unshare ${CLONE_NEWNET}`])
+  })
+})
+
+describe('settings', () => {
+  const set = (fake: FakeKernel, words: string, more: Partial<Operation> = {}) =>
+    driver(fake).run([operation(`sysctl -w ${words}`, more)], () => undefined).ran
+  const netconf = (forwarding: number) => bytesOf([Buffer.from([2, 0, 0, 0]), attribute(2, forwarding)])
+  /** A link with the values of one family, IPv4's (2, 1) or IPv6's (10, 2). */
+  const withValues = (family: number, type: number, values: readonly number[]) =>
+    named('br0', attribute(26, [attribute(family, [attribute(type, Buffer.concat(values.map(u32)))])]))
+
+  test.each([
+    ['net/ipv4/ip_forward=1', 2],
+    ['net/ipv6/conf/all/forwarding=1', 10],
+  ])('of all links: %s', (words, family) => {
+    const fake = kernel({ 82: netconf(1) })
+    expect(set(fake, words)).toBe(1)
+    expect(fake.sent[0]?.toString('hex', 16)).toBe(`0${family.toString(16)}00000008000100ffffffff`)
+    expect(set(kernel({ 82: netconf(0) }), words)).toBe(0)
+    expect(set(kernel({ 82: EPERM }), words)).toBe(0)
+  })
+
+  const four = Array.from({ length: 32 }, (_, at) => 100 + at)
+  test.each([
+    ['net/ipv4/conf/br0/forwarding', 2, 1, 100],
+    ['net/ipv4/conf/br0/arp_notify', 2, 1, 121],
+    ['net/ipv4/conf/br0/route_localnet', 2, 1, 125],
+    ['net/ipv6/conf/br0/forwarding', 10, 2, 100],
+    ['net/ipv6/conf/br0/accept_ra', 10, 2, 103],
+  ])('of a link: %s', (key, family, type, value) => {
+    const fake = kernel({ 18: withValues(family, type, four) })
+    expect(set(fake, `${key}=${value}`)).toBe(1)
+    expect(
+      attributesOf(fake.sent[0] as Buffer, 32)
+        .get(3)
+        ?.toString(),
+    ).toBe('br0\0')
+    expect(set(fake, `${key}=${value + 1}`)).toBe(0)
+    expect(set(kernel({ 18: withValues(family === 2 ? 10 : 2, type, four) }), `${key}=${value}`)).toBe(0)
+    expect(set(kernel({ 18: withValues(family, type, []) }), `${key}=${value}`)).toBe(0)
+    expect(set(kernel({ 18: named('br0') }), `${key}=${value}`)).toBe(0)
+    for (const error of [ENODEV, EPERM]) expect(set(kernel({ 18: error }), `${key}=${value}`)).toBe(0)
+  })
+
+  test('the last value that the kernel tells counts, and none behind it', () => {
+    const at = (length: number) => kernel({ 18: withValues(2, 1, four.slice(0, length)) })
+    expect(set(at(26), 'net/ipv4/conf/br0/route_localnet=125')).toBe(1)
+    expect(set(at(25), 'net/ipv4/conf/br0/route_localnet=125')).toBe(0)
+  })
+
+  test.each([
+    'net/ipv4/conf/br0/rp_filter=1',
+    'net/ipv4/conf/all/arp_notify=1',
+    'net/ipv4/conf/default/arp_notify=1',
+    'net/ipv6/conf/br0/arp_notify=1',
+    'net/ipv4/neigh/br0/arp_notify=1',
+    'net/ipv4/conf/br0/arp_notify/more=1',
+    'kernel/ipv4/conf/br0/arp_notify=1',
+  ])('that netlink does not tell are not asked for: %s', (words) => {
+    const fake = kernel({
+      18: withValues(
+        2,
+        1,
+        four.map(() => 1),
+      ),
+    })
+    expect(set(fake, words)).toBe(0)
+    expect(fake.sent).toEqual([])
+  })
+
+  test.each([0, 1])('that netlink writes: arp_notify=%s of a link in a container', (value) => {
+    const fake = kernel()
+    expect(set(fake, `net/ipv4/conf/eth0/arp_notify=${value}`, { netns: here })).toBe(1)
+    expect(kinds(fake)).toEqual([16])
+    const [sent] = fake.sent as [Buffer]
+    const inner = [26, 2, 1].reduce(
+      (bytes, type, depth) => attributesOf(bytes, depth === 0 ? 32 : 0).get(type) as Buffer,
+      sent,
+    )
+    expect([...attributesOf(inner, 0)].map(([type, bytes]) => [type, bytes.readUInt32LE()])).toEqual([[22, value]])
+    expect(attributesOf(sent, 32).get(3)?.toString()).toBe('eth0\0')
+  })
+
+  // Of a link that no machine has: the fake enters no namespace.
+  test.each([
+    ['net/ipv4/conf/absent-link-0/arp_notify=2', []],
+    ['net/ipv4/conf/absent-link-0/forwarding=1', []],
+    ['net/ipv4/conf/absent-link-0/arp_notify=1', [16]],
+  ])('that netlink does not take are written to their files: %s', (words, asked) => {
+    const fake = kernel({ 16: EPERM })
+    expect(set(fake, words, { netns: here })).toBe(0)
+    expect(kinds(fake)).toEqual(asked)
+    expect(set(fake, words, { netns: here, tolerate: ['absent'] })).toBe(1)
+    expect(set(fake, words, { netns: here, tolerate: ['exists'] })).toBe(0)
+  })
+
+  test('a folder of settings is none, and not absent', () => {
+    expect(set(kernel(), 'net/ipv4/conf=1', { netns: here, tolerate: ['absent'] })).toBe(0)
+  })
+})
+
+describe('questions', () => {
+  test('have no answer where C cannot be called', () => {
+    const netlink = createNetlink(undefined, () => undefined)
+    expect(netlink.run([operation('ip link del dev a')], () => undefined)).toMatchObject({ ran: 0 })
+    expect([netlink.has('a'), netlink.look('a'), netlink.linkTo({ family: 4, value: 1n })]).toEqual([
+      'unknown',
+      'unknown',
+      'unknown',
+    ])
+    expect([netlink.chains(), netlink.cookie(here), netlink.held([]), netlink.hostNumberIn(here)]).toEqual(
+      Array.from({ length: 4 }, () => undefined),
+    )
+    expect([netlink.tryLock(3), netlink.aside(() => 'done')]).toEqual([false, undefined])
+  })
+
+  test('look the C library up once, at the first', () => {
+    let count = 0
+    const { libc } = kernel()
+    const netlink = createNetlink(undefined, () => {
+      count++
+      return libc
+    })
+    expect(count).toBe(0)
+    netlink.has('a')
+    netlink.tryLock(3)
+    expect(count).toBe(1)
+  })
+
+  test('for a lock do not wait', () => {
+    const fake = kernel()
+    expect(driver(fake).tryLock(3)).toBe(true)
+    // LOCK_EX | LOCK_NB
+    expect(fake.calls).toEqual(['flock 3 6'])
+    expect(driver(kernel({}, { results: { flock: -1 } })).tryLock(3)).toBe(false)
+  })
+
+  test.each([
+    ['chains', 12, (fake: FakeKernel) => driver(fake).chains()],
+    ['sockets', 4, (fake: FakeKernel) => driver(fake).listening({ family: 4, protocol: 'tcp' })],
+  ])('for %s have a socket of their own, closed at once, and no answer where the kernel refuses', (_, part, body) => {
+    const refusing = kernel({ 2564: EPERM, 20: EPERM })
+    expect(body(refusing)).toBeUndefined()
+    expect(refusing.calls.filter((one) => one.startsWith('socket') && one.endsWith(` ${part}`))).toHaveLength(1)
+    expect(refusing.open.size).toBe(part === 4 ? 1 : 0)
+    expect(body(kernel({}, { results: { socket: -1 } }))).toBeUndefined()
+    expect(body(kernel())).toEqual([])
+  })
+
+  test('for a link are unknown where a part of the answer is not had', () => {
+    const [link, address] = [named('br0', attribute(10, 3)), 22]
+    expect(driver(kernel({ 18: EPERM })).look('br0')).toBe('unknown')
+    expect(driver(kernel({ 18: 0 })).look('br0')).toBe('unknown')
+    expect(driver(kernel({ 18: link, [address]: EPERM })).look('br0')).toBe('unknown')
+    expect(driver(kernel({ 18: link })).look('br0')).toMatchObject({ ifname: 'br0', master: 'br0', addr_info: [] })
+    expect(driver(kernel({ 18: named('br0', attribute(18, [attribute(1, 'vxlan')])) })).look('br0')).toBe('unknown')
+    expect(driver(kernel({ 18: EPERM })).has('br0')).toBe('unknown')
+  })
+})
