@@ -15,11 +15,36 @@ import { holderOf } from '../../shared/tools/processes.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
+import { backends } from './backends.js'
 import { isSpecial } from './elements.js'
 import { refuseOfficial } from './held.js'
-import { publishChains, unpublishChains } from './iptables.js'
-import { publish, unpublish, unpublishByOwner } from './nftables.js'
 import { nameOf, type Port, type Publication, type Published, portText, sharedPort } from './publication.js'
+
+// The states of a claim, which is an attachment's wish for its ports: its record, and what the kernel has of it.
+//
+//                              ADD writes the record
+//                                        |
+//           each port by itself:         |          ranges, ports of one address, chains of iptables:
+//           the kernel decides           |          the kernel cannot decide, a lock does
+//                 +----------------------+----------------------+
+//                 |                                             v
+//                 |                                         CONTENDER  has no special record yet, and nothing in the kernel:
+//                 |                                             |      nobody gives way to it
+//                 v                                             | has the lock
+//               PLAIN                                           v
+//                 |                                          SPECIAL   has a special record, which all others look at, too
+//                 |                                             |
+//                 +------------ another has a port -------------+
+//                                        |
+//          +-----------------------------+-----------------------------+
+//          | that one's namespace        | that one is of the          | that one lives, or nobody
+//          v is gone for sure            v same container              v knows
+//        DEAD, is evicted:             WAITING: this publication     refused (code 106), and the
+//        its ports are free            is not made, and the other    record taken back
+//                                      notes its HEIR
+//                                        | the other is released
+//                                        v
+//                                      PLAIN or SPECIAL
 
 export function publishedBy(host: Host, attachment: Attachment): Published | undefined {
   return readRecord<Published>(host, kind, attachment)?.data
@@ -34,8 +59,7 @@ export function publishedBy(host: Host, attachment: Attachment): Published | und
 export function claim(host: Host, attachment: Attachment, wanted: Published, path: string): Published {
   const netns = netnsAt(host, path)
   writeRecord(host, kind, attachment, wanted, { netns })
-  if (wanted.backend === 'iptables' || wanted.publications.some(isSpecial))
-    return claimSpecial(host, attachment, wanted, netns)
+  if (isDecidedByLock(wanted)) return claimSpecial(host, attachment, wanted, netns)
   settleSpecial(host, attachment, wanted)
   const made = make(host, attachment, wanted)
   if (specialHolders(host, attachment, made).length > 0) locked(host, () => settleSpecial(host, attachment, made))
@@ -57,12 +81,20 @@ export function forgetUnknown(host: Host, attachment: Attachment): void {
 // --- internal
 
 function withdraw(host: Host, attachment: Attachment, published: Published): void {
-  const { backend, publications } = published
-  const made = publications.filter(({ waiting }) => !waiting)
-  if (backend === 'iptables') unpublishChains(host, attachment)
-  else if (made.length > 0) unpublishOwn(host, attachment, made)
+  const backend = backends[published.backend]
+  try {
+    host.sweep(backend.withdraw(attachment, madeOf(published), backend.look(host.observer)))
+  } catch (thrown) {
+    if (!hasCode(thrown, codes.unknownContainer)) throw thrown
+    host.sweep(backend.withdrawByOwner(host.observer, attachment, { tables: host.observer.tables() }))
+  }
   for (const folder of specialFolders(published)) removeRecord(host, specialKind, attachment, folder)
   removeRecord(host, kind, attachment)
+}
+
+/** What is in the kernel. */
+function madeOf({ publications }: Published): readonly Publication[] {
+  return publications.filter(({ waiting }) => !waiting)
 }
 
 const kind = 'portmap'
@@ -77,8 +109,12 @@ function foldersOf(publications: readonly Publication[]): readonly string[] {
   return [...new Set(publications.flatMap(({ ports }) => ports.map(({ host }) => String(host >> 8))))]
 }
 
-function specialFolders({ backend, publications }: Published): readonly string[] {
-  return backend === 'iptables' || publications.some(isSpecial) ? foldersOf(publications) : []
+function isDecidedByLock({ backend, publications }: Published): boolean {
+  return backends[backend].arbiter === 'lock' || publications.some(isSpecial)
+}
+
+function specialFolders(published: Published): readonly string[] {
+  return isDecidedByLock(published) ? foldersOf(published.publications) : []
 }
 
 /** Runs `body` while no other process claims what the kernel alone cannot decide about. */
@@ -92,35 +128,50 @@ function claimSpecial(host: Host, attachment: Attachment, wanted: Published, net
     for (const folder of specialFolders(wanted)) {
       writeRecord(host, specialKind, attachment, wanted, { folder, netns })
     }
-    if (wanted.backend === 'nftables') return make(host, attachment, wanted)
-    const settled = settle(host, attachment, wanted)
-    publishChains(host, attachment, settled)
-    return settled
+    return make(host, attachment, wanted)
   })
 }
 
-/** How often the elements are tried: once, once after settling, once more for who came in between. */
+/** Makes what is not waiting. @returns what became of it */
+function make(host: Host, attachment: Attachment, wanted: Published): Published {
+  return makers[backends[wanted.backend].arbiter](host, attachment, wanted)
+}
+
+const makers = { kernel: makeAndSettle, lock: settleAndMake } as const
+
+/** How often it is tried: once, once after settling, once more for who came in between. */
 const attempts = 3
 
-function make(host: Host, attachment: Attachment, wanted: Published): Published {
-  const published = create(host, attachment, wanted)
-  const made = published.publications.filter(({ waiting }) => !waiting)
+/** The kernel refuses what another has: only then is it looked for. */
+function makeAndSettle(host: Host, attachment: Attachment, wanted: Published): Published {
+  let published = wanted
+  for (let attempt = 1; ; attempt++) {
+    try {
+      applyPublished(host, attachment, published)
+      break
+    } catch (thrown) {
+      if (!hasCode(thrown, codes.portTaken) || attempt === attempts) throw thrown
+      published = settle(host, attachment, published)
+      const { withdrawByOwner } = backends[wanted.backend]
+      host.sweep(withdrawByOwner(host.observer, attachment, { tables: host.observer.tables() }))
+    }
+  }
+  const made = madeOf(published)
   if (made.length > 0) refuseOfficial(host, attachment, made, host.observer.chains())
   return published
 }
 
-function create(host: Host, attachment: Attachment, wanted: Published): Published {
-  let published = wanted
-  for (let attempt = 1; ; attempt++) {
-    try {
-      host.apply(published.publications.flatMap((one) => (one.waiting ? [] : publish(attachment, one))))
-      return published
-    } catch (thrown) {
-      if (!hasCode(thrown, codes.portTaken) || attempt === attempts) throw thrown
-      published = settle(host, attachment, published)
-      host.sweep(unpublishByOwner(host.observer, attachment, host.observer.tables()))
-    }
-  }
+function settleAndMake(host: Host, attachment: Attachment, wanted: Published): Published {
+  const settled = settle(host, attachment, wanted)
+  applyPublished(host, attachment, settled)
+  return settled
+}
+
+function applyPublished(host: Host, attachment: Attachment, published: Published): void {
+  const backend = backends[published.backend]
+  const publications = madeOf(published)
+  const seen = backend.look(host.observer, publications)
+  host.apply(backend.publish(attachment, { ...published, publications }, seen))
 }
 
 /** Looks who has what we want: evicts the dead, waits for our own container. @throws code 106 naming one that lives */
@@ -191,15 +242,6 @@ function taken(holder: Attachment, { publications }: Published, disputed: readon
   })
 }
 
-function unpublishOwn(host: Host, attachment: Attachment, made: readonly Publication[]): void {
-  try {
-    host.sweep([unpublish(attachment, made)])
-  } catch (thrown) {
-    if (!hasCode(thrown, codes.unknownContainer)) throw thrown
-    host.sweep(unpublishByOwner(host.observer, attachment, host.observer.tables()))
-  }
-}
-
 /** Publishes what an interface of the same container has waited for. */
 function inherit(host: Host, heir: Attachment): void {
   const published = publishedBy(host, heir)
@@ -210,8 +252,8 @@ function inherit(host: Host, heir: Attachment): void {
     publications: publications.filter((_, index) => published.publications[index]?.waiting),
   }
   writeRecord(host, kind, heir, { ...published, publications })
-  if (published.backend === 'iptables') locked(host, () => publishChains(host, heir, waited))
-  else host.apply(waited.publications.flatMap((one) => publish(heir, one)))
+  if (backends[published.backend].arbiter === 'lock') locked(host, () => applyPublished(host, heir, waited))
+  else applyPublished(host, heir, waited)
 }
 
 /**

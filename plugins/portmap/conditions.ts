@@ -6,6 +6,24 @@ import {
   parseAddress,
   parseCidr,
 } from '../../shared/values/address.js'
+import type { Backend } from './portmap.schema.js'
+
+/** The backend that matches are written for: iptables' begin with "-" or "!", those of nftables never do. */
+export function languageOf(words: readonly string[] = []): Backend | undefined {
+  const [first = ''] = words
+  if (first === '') return undefined
+  return first.startsWith('-') || first.startsWith('!') ? 'iptables' : 'nftables'
+}
+
+/** A configuration's matches as a backend's rules have them. */
+export function conditionWords(words: readonly string[], backend: Backend): readonly string[] {
+  return languageOf(words) === undefined ? [] : languages[backend].write(words)
+}
+
+/** Whether a backend can leave it to a chain of somebody else to mark packets for masquerade. */
+export function hasMarkChains(backend: Backend): boolean {
+  return languages[backend].hasMarkChains
+}
 
 /**
  * Whether conditions keep packets to an address of the host from being published: one of their matches of the
@@ -14,11 +32,9 @@ import {
  * @param words of iptables or nftables, as a publication holds them
  */
 export function excludes(words: readonly string[], address: string): boolean {
-  const parsed = parseAddress(address)
-  if (!parsed) return false
-  const [first = ''] = words
-  const matches = first.startsWith('-') || first.startsWith('!') ? ofIptables(words) : ofNftables(words)
-  return matches.some(({ isNegated, ranges }) => {
+  const [parsed, language] = [parseAddress(address), languageOf(words)]
+  if (!parsed || !language) return false
+  return languages[language].destinations(words).some(({ isNegated, ranges }) => {
     const isKnown = ranges.length > 0 && !ranges.includes(undefined)
     const holds = ranges.some((range) => range !== undefined && isWithin(range, parsed))
     return isNegated ? holds : isKnown && !holds
@@ -38,12 +54,42 @@ interface Range {
   readonly last: Address
 }
 
-const destinations = ['-d', '--dst', '--destination', '--dst-range']
+/** What the configuration says in a backend's own words. */
+const languages: Readonly<
+  Record<
+    Backend,
+    {
+      readonly hasMarkChains: boolean
+      readonly write: (words: readonly string[]) => readonly string[]
+      /** The matches of the destination. */
+      readonly destinations: (words: readonly string[]) => readonly Match[]
+    }
+  >
+> = {
+  // nft takes the words joined by spaces.
+  nftables: {
+    hasMarkChains: false,
+    write: (words) =>
+      words
+        .join(' ')
+        .split(' ')
+        .filter((word) => word !== ''),
+    destinations: ofNftables,
+  },
+  // Each is one argument.
+  iptables: {
+    hasMarkChains: true,
+    write: (words) => words.map((word) => (word.includes(' ') ? `"${word.replaceAll('"', '')}"` : word)),
+    destinations: ofIptables,
+  },
+}
+
+const destinationOptions = ['-d', '--dst', '--destination', '--dst-range']
 
 /** "! -d ADDRESS[/MASK][,...]", and "--dst-range FIRST-LAST" of the match iprange. */
 function ofIptables(words: readonly string[]): readonly Match[] {
   return words.flatMap((word, at) => {
-    if (!destinations.includes(word)) return []
+    if (!destinationOptions.includes(word)) return []
     return [{ isNegated: words[at - 1] === '!', ranges: (words[at + 1] ?? '').split(',').map(rangeOf) }]
   })
 }

@@ -1,6 +1,14 @@
-import { hasChain, iptables, iptablesTool, removeChain, savedRules } from '../../shared/net/iptables.js'
-import type { Host } from '../../shared/plan/host.js'
-import type { IptablesTool, SavedRules } from '../../shared/plan/observer.js'
+import {
+  hasChain,
+  iptables,
+  iptablesTool,
+  plainTools,
+  removeChain,
+  type SavedTables,
+  savedRules,
+  savedTables,
+} from '../../shared/net/iptables.js'
+import type { IptablesTool, Observer, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { formatCidr, networkOf, parseCidr } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
@@ -8,79 +16,96 @@ import type { Problem } from '../../shared/values/errors.js'
 import { officialName } from '../../shared/values/names.js'
 import { ownRules, type Rule, sharedRules } from './chains.js'
 import { heldByChains, refuseHeld } from './held.js'
-import { type Port, type Published, portText } from './publication.js'
+import { type Port, type Publication, type Published, portText } from './publication.js'
 
 // The chains, rules, marks and comments of the official plugin, as tools know them (nerdctl reads CNI-HOSTPORT-DNAT and
 // CNI-DN-* to see which ports are taken): what is missing is found in one iptables-save and made in one
 // iptables-restore a family. The caller holds the lock, so that what all share is made once.
 
-/** Makes the chains of what is not waiting. @throws code 106 when chains of the official plugin have a port */
-export function publishChains(host: Host, attachment: Attachment, { publications, mark }: Published): void {
-  const made = publications.filter(({ waiting }) => !waiting)
-  for (const publication of made) {
+/** The tables that the chains are planned from. */
+export interface Saved {
+  readonly nat: SavedTables
+  /** The guard of 127/8 is in iptables' alone. */
+  readonly raw: SavedRules
+}
+
+/** What has to be seen before these publications get chains. */
+export function seenForChains(observer: Observer, publications: readonly Publication[]): Saved {
+  const raw = publications.some(isGuarded) ? savedRules(observer, 'iptables', 'raw') : []
+  const tools = publications.map(({ address }) => iptablesTool(address))
+  return { nat: savedTables(observer, tools, 'nat'), raw }
+}
+
+/** What has to be seen before chains are removed, whatever was published. */
+export function seenOfChains(observer: Observer): Saved {
+  return { nat: savedTables(observer, Object.values(plainTools), 'nat'), raw: [] }
+}
+
+/** Makes the chains. @throws code 106 when chains of the official plugin have a port */
+export function publishChains(
+  attachment: Attachment,
+  { publications, mark }: Published,
+  { nat, raw }: Saved,
+): readonly Operation[] {
+  const chains = publications.flatMap((publication) => {
     const tool = iptablesTool(publication.address)
-    const saved = savedRules(host.observer, tool, 'nat')
+    const saved = nat.get(tool) ?? []
     refuseHeld(heldByChains(saved), attachment, publication)
     const own = ownRules(attachment, publication, mark)
     const why = `publish ${portText(publication.ports[0] as Port)} as ${publication.address}`
-    host.apply(
-      withUndo(
-        missingRules(saved, tool, [...sharedRules(publication, mark), ...own], why),
-        removal(tool, attachment, own),
-      ),
+    return withUndo(
+      missingRules(saved, tool, [...sharedRules(publication, mark), ...own], why),
+      removal(tool, attachment, own),
     )
-  }
-  if (made.some(({ family, masquerade }) => family === 'ip' && masquerade !== 'none')) host.apply(guard(host))
+  })
+  return [...chains, ...(publications.some(isGuarded) ? guard(raw) : [])]
 }
 
 /** Removes the chains of a network's container, ours or the official plugin's, with what leads into them. */
-export function unpublishChains(host: Host, attachment: Attachment): void {
-  for (const tool of ['iptables', 'ip6tables'] as const) {
-    const saved = savedRules(host.observer, tool, 'nat')
-    // CNI-SN chains are what versions before 0.6 of the official plugin made for masquerade.
-    host.apply(
-      ['CNI-DN-', 'CNI-SN-'].flatMap((prefix) => {
-        return removeChain(saved, { tool, table: 'nat', chain: officialName(prefix, attachment, 28) })
-      }),
-    )
-  }
+export function unpublishChains(attachment: Attachment, { nat }: Saved): readonly Operation[] {
+  return [...nat].flatMap(([tool, saved]) =>
+    chainPrefixes.flatMap((prefix) =>
+      removeChain(saved, { tool, table: 'nat', chain: officialName(prefix, attachment, 28) }),
+    ),
+  )
 }
 
 /** What CHECK finds missing of the chains: every rule, also of the shared ones. */
 export function chainProblems(
-  host: Host,
+  observer: Observer,
   attachment: Attachment,
   { publications, mark }: Published,
 ): readonly Problem[] {
-  return publications
-    .filter(({ waiting }) => !waiting)
-    .flatMap((publication) => {
-      const tool = iptablesTool(publication.address)
-      const saved = savedRules(host.observer, tool, 'nat')
-      const isThere = findIn(saved)
-      const rules = [...sharedRules(publication, mark), ...ownRules(attachment, publication, mark)]
-      return rules
-        .filter((rule) => !isThere(rule))
-        .map(({ words }) => ({
-          path: `${tool} table nat`,
-          value: 'no such rule',
-          expected: words.join(' '),
-          fix: 'DEL and ADD the attachment: something flushed or changed its rules',
-        }))
-    })
+  return publications.flatMap((publication) => {
+    const tool = iptablesTool(publication.address)
+    const isThere = findIn(savedRules(observer, tool, 'nat'))
+    const rules = [...sharedRules(publication, mark), ...ownRules(attachment, publication, mark)]
+    return rules
+      .filter((rule) => !isThere(rule))
+      .map(({ words }) => ({
+        path: `${tool} table nat`,
+        value: 'no such rule',
+        expected: words.join(' '),
+        fix: 'DEL and ADD the attachment: something flushed or changed its rules',
+      }))
+  })
 }
 
-/** The attachments of a network that have chains of the official plugin, and are not among the valid. */
-export function staleChains(host: Host, network: string, valid: ReadonlySet<string>): readonly string[] {
+/** Removes the chains of the official plugin whose comments name this network and a container that is no longer valid. */
+export function removeStaleChains(saved: Saved, network: string, valid: ReadonlySet<string>): readonly Operation[] {
   const start = `"dnat name: \\"${network}\\" id: \\"`
-  const comments = (['iptables', 'ip6tables'] as const).flatMap((tool) =>
-    savedRules(host.observer, tool, 'nat').flatMap((rule) => rule.filter((token) => token.startsWith(start))),
+  const comments = [...saved.nat.values()].flatMap((rules) =>
+    rules.flatMap((rule) => rule.filter((token) => token.startsWith(start))),
   )
   const ids = comments.map((comment) => comment.slice(start.length, comment.indexOf('\\"', start.length)))
-  return [...new Set(ids)].filter((id) => id !== '' && !valid.has(id))
+  const stale = [...new Set(ids)].filter((id) => id !== '' && !valid.has(id))
+  return stale.flatMap((containerID) => unpublishChains({ network, containerID, ifName: '' }, saved))
 }
 
 // --- internal
+
+/** CNI-SN chains are what versions before 0.6 of the official plugin made for masquerade. */
+const chainPrefixes = ['CNI-DN-', 'CNI-SN-']
 
 /** iptables-save does not show them before the table is used. */
 const builtIn = ['PREROUTING', 'OUTPUT', 'POSTROUTING']
@@ -146,11 +171,14 @@ function shownWords(words: readonly string[]): readonly string[] {
     .filter((word, index, all) => !(word === '-s' && all[index + 1] === '-j'))
 }
 
+function isGuarded({ family, masquerade }: Publication): boolean {
+  return family === 'ip' && masquerade !== 'none'
+}
+
 /** Drops packets to and from 127/8 that did not come from lo, which `route_localnet` would let in (CVE-2020-8558). */
-function guard({ observer }: Host): readonly Operation[] {
-  const saved = savedRules(observer, 'iptables', 'raw')
+function guard(raw: SavedRules): readonly Operation[] {
   const chain = 'PODWIRE-GUARD'
-  if (hasChain(saved, chain)) return []
+  if (hasChain(raw, chain)) return []
   const why = 'guard 127.0.0.0/8 against packets from outside'
   const rules = [
     ...['-d', '-s'].map((side) => ['-A', chain, '!', '-i', 'lo', side, '127.0.0.0/8', '-j', 'DROP']),

@@ -2,8 +2,10 @@ import type { Host } from '../../shared/plan/host.js'
 import type { ListeningSocket } from '../../shared/plan/observer.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
+import { backends } from './backends.js'
 import { excludes } from './conditions.js'
-import { type Backend, type Port, type Protocol, type Publication, portText } from './publication.js'
+import type { Backend } from './portmap.schema.js'
+import { type Port, type Protocol, type Publication, portText } from './publication.js'
 import { type Holder, holdings } from './reservations.js'
 
 /**
@@ -64,11 +66,9 @@ function isForAll({ address }: Socket): boolean {
   return address === '0.0.0.0' || address === '::'
 }
 
-/**
- * Whether the rules for an address match it: not where a condition excludes it; in nftables ::1 never comes to them.
- */
+/** Whether the rules for an address match it: not where a condition excludes it, nor ::1 where it never comes there. */
 function isTaken(backend: Backend, { conditions }: Publication, address: string): boolean {
-  if (address === '::1' && backend === 'nftables') return false
+  if (address === '::1' && !backends[backend].takesLoopback6) return false
   return !excludes(conditions, address)
 }
 

@@ -1,7 +1,6 @@
 import { elementWords, nft } from '../../shared/net/nft.js'
 import { missingElements } from '../../shared/net/nft-elements.js'
 import { ownTable } from '../../shared/plan/element.js'
-import type { Host } from '../../shared/plan/host.js'
 import type { ListedElement, ListedTable, Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
@@ -75,7 +74,7 @@ export function unpublishByOwner(
 
 /** What CHECK finds missing or changed of an attachment's elements. */
 export function elementProblems(
-  host: Host,
+  observer: Observer,
   attachment: Attachment,
   publications: readonly Publication[],
 ): readonly Problem[] {
@@ -85,7 +84,7 @@ export function elementProblems(
       entries.map((entry) => ({ ...entry, family: publication.family, collection: name, comment })),
     ),
   )
-  return missingElements(host, wanted).map((element) => ({
+  return missingElements({ observer }, wanted).map((element) => ({
     path: `nftables ${element.family} ${ownTable} ${element.collection}`,
     value: 'no such element',
     expected: elementWords(element).join(' '),

@@ -29,4 +29,5 @@ export const schema = networkConfiguration.extend({
 })
 
 export type PortmapConfiguration = z.infer<typeof schema>
+export type Backend = NonNullable<PortmapConfiguration['backend']>
 export type PortMapping = z.infer<typeof portMapping>

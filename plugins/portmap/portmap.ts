@@ -3,21 +3,19 @@ import { throwDifferences } from '../../shared/net/interface.js'
 import { sysctl } from '../../shared/net/ip.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { requireNetns } from '../../shared/net/netns.js'
-import { removeUnusedChains } from '../../shared/net/nft-chains.js'
 import { backendNeeds } from '../../shared/net/probe.js'
-import type { Host } from '../../shared/plan/host.js'
-import { attemptAll } from '../../shared/plan/host.js'
+import { attemptAll, type Host } from '../../shared/plan/host.js'
+import type { Observer } from '../../shared/plan/observer.js'
+import type { Operation } from '../../shared/plan/operation.js'
 import { definePlugin } from '../../shared/program/plugin.js'
 import { parseAddress } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { emptyResult } from '../../shared/values/result.js'
+import { backends } from './backends.js'
 import { claim, forgetUnknown, publishedBy, release } from './claim.js'
 import { forgetOldFlows } from './flows.js'
-import { chainProblems, staleChains, unpublishChains } from './iptables.js'
 import { besideListeners } from './listeners.js'
-import { elementProblems, unpublishByOwner } from './nftables.js'
-import { officialRules } from './official.js'
 import type { PortmapConfiguration } from './portmap.schema.js'
 import {
   backendOf,
@@ -27,7 +25,6 @@ import {
   publicationProblems,
   publicationsOf,
 } from './publication.js'
-import { sharedPrefixes } from './tables.js'
 
 /** Ports of the host that lead to a container. */
 export default definePlugin<PortmapConfiguration>({
@@ -41,7 +38,16 @@ export default definePlugin<PortmapConfiguration>({
     const before = publishedBy(host, attachment)
     if (before) release(host, attachment, before)
     const publications = publicationsOf(call)
-    if (publications.length > 0) publishAll(call, publications)
+    if (publications.length === 0) return call.prevResult ?? emptyResult
+
+    const netns = requireNetns(call.environment.netns)
+    const backend = backendOf(call.config)
+    const undisputed = besideListeners(host, attachment, { backend, publications })
+    warnOfLoopback6(host, publications)
+    const wanted = { backend, publications: undisputed, ...markOf(call.config) }
+    const made = claim(host, attachment, wanted, netns).publications
+    host.apply(made.flatMap((one) => letLoopbackOut(linkTo(host.observer, one))))
+    forgetOldFlows(host, 'ADD', made)
     return call.prevResult ?? emptyResult
   },
 
@@ -65,43 +71,40 @@ export default definePlugin<PortmapConfiguration>({
 
   gc({ config, host, validAttachments }) {
     if (validAttachments === undefined) return
+    const valid = new Set(validAttachments.map(({ containerID }) => containerID))
     const stale = staleRecords<Published>(host, 'portmap', config.name, validAttachments)
     attemptAll(
       ...stale.map(({ attachment, data }) => () => {
         release(host, attachment, data)
         forgetOldFlows(host, 'DEL', data.publications)
       }),
-      () => host.sweep(removeUnusedChains(host.observer.chains(), sharedPrefixes)),
-      () => collectChains(host, config.name, new Set(validAttachments.map(({ containerID }) => containerID))),
+      ...Object.values(backends).map(
+        ({ collect }) =>
+          () =>
+            host.sweep(collect(host.observer, config.name, valid)),
+      ),
     )
   },
 })
 
 // --- internal
 
-function publishAll(call: PortmapCall, publications: readonly Publication[]): void {
-  const { config, host, attachment, environment } = call
-  const { externalSetMarkChain: chain, markMasqBit: bit } = config
-  const mark = chain !== undefined ? { chain } : bit !== undefined ? { bit } : undefined
-  const netns = requireNetns(environment.netns)
-  const backend = backendOf(config)
-  const wanted = {
-    backend,
-    publications: besideListeners(host, attachment, { backend, publications }),
-    ...(mark ? { mark } : {}),
-  }
-  warnOfLoopback6(host, publications)
-  const made = claim(host, attachment, wanted, netns).publications
-  for (const publication of made) letLoopbackOut(host, publication)
-  forgetOldFlows(host, 'ADD', made)
+/** What asks for masquerade under iptables. */
+function markOf({ externalSetMarkChain: chain, markMasqBit: bit }: PortmapCall['config']): Pick<Published, 'mark'> {
+  if (chain !== undefined) return { mark: { chain } }
+  return bit === undefined ? {} : { mark: { bit } }
 }
 
-/** Packets from 127.0.0.1 may leave by the container's link: the kernel has such a switch for IPv4 only. */
-function letLoopbackOut(host: Host, { family, address, masquerade }: Publication): void {
-  if (family === 'ip6' || masquerade === 'none') return
+/** The link of the container whose port is to be reached from 127.0.0.1: the kernel has such a switch for IPv4 only. */
+function linkTo(observer: Observer, { family, address, masquerade }: Publication): string | undefined {
+  if (family === 'ip6' || masquerade === 'none') return undefined
   const parsed = parseAddress(address)
-  const link = parsed && host.observer.linkTo(parsed)
-  if (link !== undefined) host.apply([sysctl({ key: `net/ipv4/conf/${link}/route_localnet`, value: '1' })])
+  return parsed && observer.linkTo(parsed)
+}
+
+/** Packets from 127.0.0.1 may leave by the container's link. */
+function letLoopbackOut(link: string | undefined): readonly Operation[] {
+  return link === undefined ? [] : [sysctl({ key: `net/ipv4/conf/${link}/route_localnet`, value: '1' })]
 }
 
 /** The kernel has no such switch for IPv6, and drops what a container answers to ::1. */
@@ -115,12 +118,11 @@ function warnOfLoopback6(host: Host, publications: readonly Publication[]): void
 function releaseUnknown(host: Host, attachment: Attachment, addresses: readonly string[]): void {
   const tables = host.observer.tables()
   attemptAll(
-    () =>
-      host.sweep([
-        ...unpublishByOwner(host.observer, attachment, tables),
-        ...officialRules(host.observer, attachment, { tables, addresses }),
-      ]),
-    () => unpublishChains(host, attachment),
+    ...Object.values(backends).map(
+      ({ withdrawByOwner }) =>
+        () =>
+          host.sweep(withdrawByOwner(host.observer, attachment, { tables, addresses })),
+    ),
     () => forgetUnknown(host, attachment),
   )
 }
@@ -128,12 +130,6 @@ function releaseUnknown(host: Host, attachment: Attachment, addresses: readonly 
 /** The container's addresses on this network, as far as DEL is told them. */
 function addressesOf({ prevResult }: PortmapCall): readonly string[] {
   return (prevResult?.ips ?? []).map(({ address }) => address.slice(0, address.indexOf('/')))
-}
-
-/** Chains of the official plugin whose comments name this network and a container that is no longer valid. */
-function collectChains(host: Host, network: string, valid: ReadonlySet<string>): void {
-  const stale = staleChains(host, network, valid)
-  attemptAll(...stale.map((containerID) => () => unpublishChains(host, { network, containerID, ifName: '' })))
 }
 
 function differences(call: PortmapCall): readonly Problem[] {
@@ -151,6 +147,5 @@ function differences(call: PortmapCall): readonly Problem[] {
     const spared = publications.find(({ family }) => family === one.family)?.spared
     return waiting.includes(one.family) ? [] : [spared ? { ...one, spared } : one]
   })
-  if (backend === 'iptables') return chainProblems(host, attachment, { ...published, publications: expected })
-  return elementProblems(host, attachment, expected)
+  return backends[backend].differences(host.observer, attachment, { ...published, publications: expected })
 }

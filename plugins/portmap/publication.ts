@@ -2,12 +2,12 @@ import type { Call } from '../../shared/program/plugin.js'
 import { formatAddress, formatCidr, networkOf, parseAddress, parseCidr } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
-import type { PortMapping, PortmapConfiguration } from './portmap.schema.js'
+import { conditionWords, hasMarkChains, languageOf } from './conditions.js'
+import type { Backend, PortMapping, PortmapConfiguration } from './portmap.schema.js'
 
 export type PortmapCall = Call<PortmapConfiguration>
 export type Family = 'ip' | 'ip6'
 export type Protocol = 'tcp' | 'udp' | 'sctp'
-export type Backend = 'nftables' | 'iptables'
 
 /**
  * What is known of an attachment's published ports, enough to remove them; its record tells whether their owner is
@@ -59,10 +59,8 @@ export function subnetOf({ cidr }: Pick<Publication, 'cidr'>): string {
 /** nftables, unless the configuration names iptables or says something only iptables understands. */
 export function backendOf(config: PortmapConfiguration): Backend {
   if (config.backend !== undefined) return config.backend
-  const conditions = [config.conditionsV4, config.conditionsV6]
-  const spoken =
-    config.externalSetMarkChain !== undefined || conditions.some((words) => languageOf(words) === 'iptables')
-  return spoken ? 'iptables' : 'nftables'
+  const spoken = [config.conditionsV4, config.conditionsV6].map(languageOf)
+  return config.externalSetMarkChain !== undefined || spoken.includes('iptables') ? 'iptables' : 'nftables'
 }
 
 /** What the attachment publishes: a family for each address of its interface that some mapping is for. */
@@ -175,7 +173,7 @@ function backendProblems(config: PortmapConfiguration): readonly Problem[] {
     problems.push({ path: 'markMasqBit', value: markMasqBit, expected: 'nothing where externalSetMarkChain is given' })
   }
   const backend = backendOf(config)
-  if (backend === 'nftables' && externalSetMarkChain !== undefined) {
+  if (externalSetMarkChain !== undefined && !hasMarkChains(backend)) {
     const fix = 'use the backend "iptables", which has mark chains'
     problems.push({ path: 'externalSetMarkChain', value: externalSetMarkChain, expected: 'nothing', fix })
   }
@@ -196,24 +194,7 @@ function backendProblems(config: PortmapConfiguration): readonly Problem[] {
   return problems
 }
 
-/** iptables' matches begin with "-" or "!", those of nftables never do. */
-function languageOf(words: readonly string[] = []): Backend | undefined {
-  const [first = ''] = words
-  if (first === '') return undefined
-  return first.startsWith('-') || first.startsWith('!') ? 'iptables' : 'nftables'
-}
-
 function isSafe(word: string): boolean {
   for (const char of word) if (char < ' ' || char === '\x7f' || ";#\\`'".includes(char)) return false
   return true
-}
-
-/** nft takes the words joined by spaces, iptables each as one argument. */
-function conditionWords(words: readonly string[], backend: Backend): readonly string[] {
-  if (languageOf(words) === undefined) return []
-  if (backend === 'iptables') return words.map((word) => (word.includes(' ') ? `"${word.replaceAll('"', '')}"` : word))
-  return words
-    .join(' ')
-    .split(' ')
-    .filter((word) => word !== '')
 }

@@ -1,0 +1,73 @@
+import type { SavedTables } from '../../shared/net/iptables.js'
+import { removeUnusedChains } from '../../shared/net/nft-chains.js'
+import type { ListedTable, Observer } from '../../shared/plan/observer.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import type { Attachment } from '../../shared/values/attachment.js'
+import type { Problem } from '../../shared/values/errors.js'
+import {
+  chainProblems,
+  publishChains,
+  removeStaleChains,
+  type Saved,
+  seenForChains,
+  seenOfChains,
+  unpublishChains,
+} from './iptables.js'
+import { elementProblems, publish, unpublish, unpublishByOwner } from './nftables.js'
+import { officialRules } from './official.js'
+import type { Backend } from './portmap.schema.js'
+import type { Publication, Published } from './publication.js'
+import { sharedPrefixes } from './tables.js'
+
+/** One way of publishing ports. Nothing here changes anything: who calls, applies what is planned. */
+interface PortmapBackend {
+  /** Who decides between two that want one port: the kernel, which refuses the second, or who has the lock and looks first. */
+  readonly arbiter: 'kernel' | 'lock'
+  /** Whether packets to ::1 come to the rules. */
+  readonly takesLoopback6: boolean
+  /** What has to be seen before these publications are made, or any are removed. */
+  readonly look: (observer: Observer, publications?: readonly Publication[]) => Saved
+  /** Code `portTaken` where a port is somebody's: thrown, or what the kernel's refusal means. */
+  readonly publish: (attachment: Attachment, published: Published, seen: Saved) => readonly Operation[]
+  /** Code `unknownContainer` where what was made is no longer the attachment's. */
+  readonly withdraw: (attachment: Attachment, publications: readonly Publication[], seen: Saved) => readonly Operation[]
+  /** The same by the owner's name, without a record; with `addresses` also what the official plugin made for them. */
+  readonly withdrawByOwner: (
+    observer: Observer,
+    attachment: Attachment,
+    of: { tables: readonly ListedTable[]; addresses?: readonly string[] },
+  ) => readonly Operation[]
+  /** What CHECK finds missing. */
+  readonly differences: (observer: Observer, attachment: Attachment, expected: Published) => readonly Problem[]
+  /** What nobody uses any more, for GC of a network. */
+  readonly collect: (observer: Observer, network: string, valid: ReadonlySet<string>) => readonly Operation[]
+}
+
+const noTables: SavedTables = new Map()
+
+export const backends: Readonly<Record<Backend, PortmapBackend>> = {
+  nftables: {
+    arbiter: 'kernel',
+    takesLoopback6: false,
+    look: () => ({ nat: noTables, raw: [] }),
+    publish: (attachment, { publications }) => publications.flatMap((one) => publish(attachment, one)),
+    withdraw: (attachment, publications) => (publications.length === 0 ? [] : [unpublish(attachment, publications)]),
+    withdrawByOwner: (observer, attachment, { tables, addresses }) => [
+      ...unpublishByOwner(observer, attachment, tables),
+      ...(addresses ? officialRules(observer, attachment, { tables, addresses }) : []),
+    ],
+    differences: (observer, attachment, { publications }) => elementProblems(observer, attachment, publications),
+    collect: (observer) => removeUnusedChains(observer.chains(), sharedPrefixes),
+  },
+  iptables: {
+    arbiter: 'lock',
+    takesLoopback6: true,
+    look: (observer, publications) => (publications ? seenForChains(observer, publications) : seenOfChains(observer)),
+    publish: publishChains,
+    withdraw: (attachment, _, seen) => unpublishChains(attachment, seen),
+    // Both suites' chains have the same names.
+    withdrawByOwner: (observer, attachment) => unpublishChains(attachment, seenOfChains(observer)),
+    differences: chainProblems,
+    collect: (observer, network, valid) => removeStaleChains(seenOfChains(observer), network, valid),
+  },
+}
