@@ -14,16 +14,25 @@ import { admittedMark, type Family } from './obstacles.js'
  * how many containers there are. What such an address sends, and the replies to it, is marked while it is in the
  * forward hook.
  */
-export function admit(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
+export function admit(
+  attachment: Attachment,
+  addresses: readonly string[],
+  heldByOthers: ReadonlySet<string>,
+): readonly Operation[] {
   return addresses.flatMap((address) => {
     const add = addElement(elementOf(address, attachment), why(address), declarations(nftFamily(address)))
-    return othersHolding(host, thingOf(address), attachment) === 0 ? [add] : takeOver(add, address)
+    return heldByOthers.has(address) ? takeOver(add, address) : [add]
   })
 }
 
 /** The operations that undo `admit` for the addresses that no other attachment has been given since. */
-export function dismiss(host: Host, attachment: Attachment, addresses: readonly string[]): readonly Operation[] {
-  return addresses.filter((address) => othersHolding(host, thingOf(address), attachment) === 0).map(removal)
+export function dismiss(addresses: readonly string[], heldByOthers: ReadonlySet<string>): readonly Operation[] {
+  return addresses.filter((address) => !heldByOthers.has(address)).map(removal)
+}
+
+/** Those of an attachment's addresses that another has been given since: a dead container's late DEL names them, too. */
+export function heldByOthers(host: Host, attachment: Attachment, addresses: readonly string[]): ReadonlySet<string> {
+  return new Set(addresses.filter((address) => othersHolding(host, thingOf(address), attachment) > 0))
 }
 
 /** The admitted addresses that carry the owner's name, for a DEL without a record. */

@@ -1,22 +1,17 @@
 import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../../shared/exec/records.js'
 import { throwDifferences } from '../../shared/net/interface.js'
 import { requireForAdd } from '../../shared/net/needs.js'
-import { nftFamily } from '../../shared/net/nft.js'
-import { backendNeeds } from '../../shared/net/probe.js'
 import { attemptAll } from '../../shared/plan/host.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
-import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
-import { admissionDifferences, admit, admittedAddresses, dismiss, thingOf } from './admission.js'
+import { admittedAddresses, dismiss, heldByOthers, thingOf } from './admission.js'
+import { type Backend, backends, type FirewallCall, type Made } from './backends.js'
 import type { FirewallConfiguration } from './firewall.schema.js'
-import { addSources, removeSources, runsFirewalld, sourceDifferences } from './firewalld.js'
+import { removeSources, runsFirewalld } from './firewalld.js'
 import { hold, holderWriting, release } from './holders.js'
-import { installRules, removeRules, ruleDifferences } from './iptables.js'
-import { type Isolation, isolate, isolationDifferences, portsOf, unisolate } from './isolation.js'
-import { type Family, obstacleDifferences, passObstacles } from './obstacles.js'
-
-type FirewallCall = Call<FirewallConfiguration>
+import { removeRules } from './iptables.js'
+import { type Isolation, portsOf } from './isolation.js'
 
 /** Lets a container's traffic through the host's firewall, and keeps bridges or containers apart where asked to. */
 export default definePlugin<FirewallConfiguration>({
@@ -43,7 +38,7 @@ export default definePlugin<FirewallConfiguration>({
     if (made.addresses.length === 0 && !made.isolation) return result
     writeRecord<Made>(host, 'firewall', attachment, made)
     for (const address of made.addresses) hold(host, thingOf(address), attachment)
-    backends[made.backend].add(call, made)
+    backends[made.backend].publish(call, made)
     return result
   },
 
@@ -65,8 +60,7 @@ export default definePlugin<FirewallConfiguration>({
     requireForAdd(
       host,
       { writes: [...recordWritings(config.name, 'firewall'), holderWriting] },
-      backend !== 'firewalld' ? backendNeeds[backend] : { also: [() => requireFirewalld(host)] },
-      backend === 'firewalld' && policyOf(config) ? backendNeeds.nftables : {},
+      backends[backend].needs(host, policyOf(config) !== undefined),
     )
   },
 
@@ -86,77 +80,8 @@ export default definePlugin<FirewallConfiguration>({
 
 // --- internal
 
-type Backend = 'nftables' | 'iptables' | 'firewalld'
-
-/** What DEL needs to know: everything an ADD decided. `addresses` are without prefix lengths. */
-interface Made {
-  readonly backend: Backend
-  readonly addresses: readonly string[]
-  readonly zone: string
-  readonly isolation?: Isolation
-}
-
-/**
- * The ingress policy under nftables and firewalld is ours; under iptables it is part of the official plugin's rules.
- */
-const backends: Record<
-  Backend,
-  {
-    readonly add: (call: FirewallCall, made: Made) => void
-    readonly remove: (call: FirewallCall, attachment: Attachment, made: Made) => void
-    readonly differences: (call: FirewallCall, made: Made) => readonly Problem[]
-  }
-> = {
-  nftables: {
-    add({ host, attachment, config }, { addresses, isolation }) {
-      host.apply(admit(host, attachment, addresses))
-      passObstacles(host, host.observer.chains(), familiesOf(addresses), adminChain(config))
-      if (isolation) isolate(host, attachment, isolation)
-    },
-    remove({ host }, attachment, { addresses, isolation }) {
-      attemptAll(
-        () => host.sweep(dismiss(host, attachment, addresses)),
-        () => isolation && unisolate(host, attachment, isolation),
-      )
-    },
-    differences: ({ host, config }, { addresses, isolation }) => [
-      ...admissionDifferences(host, addresses),
-      ...obstacleDifferences(host, familiesOf(addresses), adminChain(config)),
-      ...(isolation ? isolationDifferences(host, isolation) : []),
-    ],
-  },
-  iptables: {
-    add: ({ host, attachment, config }, made) => installRules(host, attachment, made, adminChain(config)),
-    remove: ({ host }, attachment, made) => removeRules(host, attachment, made),
-    differences: ({ host, config }, made) => ruleDifferences(host, made, adminChain(config)),
-  },
-  firewalld: {
-    add({ host, attachment }, { zone, addresses, isolation }) {
-      addSources(host, zone, addresses)
-      if (isolation) isolate(host, attachment, isolation)
-    },
-    remove({ host }, attachment, { zone, addresses, isolation }) {
-      attemptAll(
-        () => removeSources(host, zone, addresses),
-        () => isolation && unisolate(host, attachment, isolation),
-      )
-    },
-    differences: ({ host }, { zone, addresses, isolation }) => [
-      ...sourceDifferences(host, zone, addresses),
-      ...(isolation ? isolationDifferences(host, isolation) : []),
-    ],
-  },
-}
-
 function backendOf({ backend }: FirewallConfiguration, host: Call['host']): Backend {
   return backend || (runsFirewalld(host) ? 'firewalld' : 'nftables')
-}
-
-function requireFirewalld(host: Call['host']): void {
-  if (runsFirewalld(host)) return
-  throw new CniError(codes.notAvailable, 'firewalld does not answer on the D-Bus system bus', {
-    fix: 'systemctl start firewalld, or leave out "backend"',
-  })
 }
 
 function wantedOf({ config, host }: FirewallCall, { ips, interfaces }: Result): Made {
@@ -173,7 +98,7 @@ function wantedOf({ config, host }: FirewallCall, { ips, interfaces }: Result): 
 }
 
 function remove(call: FirewallCall, attachment: Attachment, made: Made): void {
-  backends[made.backend].remove(call, attachment, made)
+  backends[made.backend].withdraw(call, attachment, made)
   for (const address of made.addresses) release(call.host, thingOf(address), attachment)
   removeRecord(call.host, 'firewall', attachment)
 }
@@ -187,7 +112,7 @@ function removeUnrecorded(call: FirewallCall): void {
   const named = addressesOf(call.prevResult ?? emptyResult)
   const admitted = admittedAddresses(host, attachment)
   attemptAll(
-    () => host.sweep([...dismiss(host, attachment, admitted), ...portsOf(host, attachment)]),
+    () => host.sweep([...dismiss(admitted, heldByOthers(host, attachment, admitted)), ...portsOf(host, attachment)]),
     ...[...new Set([...admitted, ...named])].map((address) => () => release(host, thingOf(address), attachment)),
     () => removeRules(host, attachment, { addresses: named }),
     () => removeSources(host, config.firewalldZone || 'trusted', named),
@@ -200,14 +125,6 @@ function policyOf({ ingressPolicy }: FirewallConfiguration): Isolation['policy']
   return ingressPolicy === '' || ingressPolicy === 'open' ? undefined : ingressPolicy
 }
 
-function adminChain({ iptablesAdminChainName }: FirewallConfiguration): string {
-  return iptablesAdminChainName || 'CNI-ADMIN'
-}
-
 function addressesOf({ ips }: Pick<Result, 'ips'>): readonly string[] {
   return ips.map(({ address }) => address.split('/')[0] as string)
-}
-
-function familiesOf(addresses: readonly string[]): readonly Family[] {
-  return (['ip', 'ip6'] as const).filter((family) => addresses.some((address) => nftFamily(address) === family))
 }

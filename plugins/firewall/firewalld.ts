@@ -72,7 +72,7 @@ function requireAnswer(host: Host, method: string, words: readonly string[]): Ou
       fix: 'start dbus and firewalld, or leave out "backend"',
     })
   }
-  const outcome = callBus(host.run, address, firewalld, method, words)
+  const outcome = callBus(host, address, firewalld, method, words)
   if (outcome) return outcome
   throw new CniError(codes.toolMissing, 'cannot speak to firewalld: neither "busctl" nor "dbus-send" is installed', {
     fix: 'install systemd or dbus-bin, or set the backend to "nftables"',

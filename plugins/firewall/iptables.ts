@@ -4,7 +4,7 @@ import type { SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
-import { thingOf as addressThing } from './admission.js'
+import { thingOf as addressThing, heldByOthers } from './admission.js'
 import { exclusively, hold, othersHolding, release } from './holders.js'
 import { type Isolation, othersWant, thingOf } from './isolation.js'
 import {
@@ -34,15 +34,9 @@ type Tool = 'iptables' | 'ip6tables'
  */
 export function installRules(host: Host, attachment: Attachment, wanted: Wanted, adminChain: string): void {
   exclusively(host, () => {
-    const plan = toolsFor(wanted.addresses).flatMap((tool) => {
-      const saved = requireRules(host, tool)
-      const own = wanted.addresses.filter((address) => iptablesTool(address) === tool)
-      return [
-        ...missingSkeleton(saved, tool, adminChain),
-        ...own.flatMap((address) => missingAddressRules(saved, tool, address)),
-        ...(wanted.isolation ? [...missingStages(saved, tool), ...bridgeRules(saved, tool, wanted.isolation)] : []),
-      ]
-    })
+    const plan = toolsFor(wanted.addresses).flatMap((tool) =>
+      missingRules(requireRules(host, tool), tool, wanted, adminChain),
+    )
     if (wanted.isolation) hold(host, thingOf(wanted.isolation), attachment)
     host.apply(plan)
   })
@@ -54,13 +48,13 @@ export function installRules(host: Host, attachment: Attachment, wanted: Wanted,
  */
 export function removeRules(host: Host, attachment: Attachment, { addresses, isolation }: Wanted): void {
   exclusively(host, () => {
-    const free = addresses.filter((address) => othersHolding(host, addressThing(address), attachment) === 0)
+    const held = heldByOthers(host, attachment, addresses)
+    const free = addresses.filter((address) => !held.has(address))
     const plan = toolsFor(addresses).flatMap((tool) => {
-      const own = free.filter((address) => iptablesTool(address) === tool).flatMap(addressRules)
       const saved = savedRules(host.observer, tool, 'filter')
       const isKept = !isolation || admitsOthers(host, saved, addresses, attachment)
       const shared = isKept ? [] : unwantedRules(host, isolation, attachment)
-      return [...own, ...shared].filter((rule) => hasRule(saved, rule)).map((rule) => removeRule(tool, rule))
+      return removePresent(saved, tool, [...ofTool(free, tool).flatMap(addressRules), ...shared])
     })
     host.sweep(plan)
     if (isolation) release(host, thingOf(isolation), attachment)
@@ -68,28 +62,44 @@ export function removeRules(host: Host, attachment: Attachment, { addresses, iso
 }
 
 /** What CHECK finds missing; it changes nothing. */
-export function ruleDifferences(host: Host, { addresses, isolation }: Wanted, adminChain: string): readonly Problem[] {
-  return toolsFor(addresses).flatMap((tool) => {
-    const saved = requireRules(host, tool)
-    const own = addresses.filter((address) => iptablesTool(address) === tool)
-    const missing: readonly Operation[] = [
-      ...missingSkeleton(saved, tool, adminChain),
-      ...own.flatMap((address) => missingAddressRules(saved, tool, address)),
-      ...(isolation ? [...missingStages(saved, tool), ...bridgeRules(saved, tool, isolation)] : []),
-    ]
-    return missing.map(({ argv }) => ({
+export function ruleDifferences(host: Host, wanted: Wanted, adminChain: string): readonly Problem[] {
+  return toolsFor(wanted.addresses).flatMap((tool) =>
+    missingRules(requireRules(host, tool), tool, wanted, adminChain).map(({ argv }) => ({
       path: `${tool} filter`,
       value: 'no rule',
       expected: argv.slice(2).join(' '),
       fix: 'DEL and ADD the attachment: something flushed its rules',
-    }))
-  })
+    })),
+  )
 }
 
 // --- internal
 
 function toolsFor(addresses: readonly string[]): readonly Tool[] {
   return (['iptables', 'ip6tables'] as const).filter((tool) => addresses.some((one) => iptablesTool(one) === tool))
+}
+
+function ofTool(addresses: readonly string[], tool: Tool): readonly string[] {
+  return addresses.filter((address) => iptablesTool(address) === tool)
+}
+
+/** Adds what is wanted and not there. */
+function missingRules(
+  saved: SavedRules,
+  tool: Tool,
+  { addresses, isolation }: Wanted,
+  adminChain: string,
+): readonly Operation[] {
+  return [
+    ...missingSkeleton(saved, tool, adminChain),
+    ...ofTool(addresses, tool).flatMap((address) => missingAddressRules(saved, tool, address)),
+    ...(isolation ? [...missingStages(saved, tool), ...bridgeRules(saved, tool, isolation)] : []),
+  ]
+}
+
+/** Removes those of the rules that are there. */
+function removePresent(saved: SavedRules, tool: Tool, rules: readonly (readonly string[])[]): readonly Operation[] {
+  return rules.filter((rule) => hasRule(saved, rule)).map((rule) => removeRule(tool, rule))
 }
 
 function requireRules(host: Host, tool: Tool): SavedRules {

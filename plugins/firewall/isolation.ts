@@ -2,6 +2,7 @@ import { addElement, declare, declareChain, deleteElement } from '../../shared/n
 import { missingElements } from '../../shared/net/nft-elements.js'
 import type { Element, NftFamily } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
+import type { Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { asCniError, type CniError, codes, type Problem } from '../../shared/values/errors.js'
@@ -29,7 +30,7 @@ export function isolate(host: Host, attachment: Attachment, isolation: Isolation
     hold(host, thingOf(isolation), attachment)
     if (isNew && !host.dryRun) host.journal.note(() => takeBack(() => unisolate(host, attachment, isolation)))
     host.apply([
-      ...policed(host, isolation.bridge, strictest(host, isolation, attachment)),
+      ...policed(families(host.observer), isolation.bridge, strictest(host, isolation, attachment)),
       ...portElements(attachment, isolation),
     ])
   })
@@ -39,7 +40,8 @@ export function isolate(host: Host, attachment: Attachment, isolation: Isolation
 export function unisolate(host: Host, attachment: Attachment, isolation: Isolation): void {
   exclusively(host, () => {
     const wanted = othersWant(host, isolation.bridge, attachment)
-    const plan = wanted ? policed(host, isolation.bridge, wanted) : unpoliced(host, isolation.bridge)
+    const present = families(host.observer)
+    const plan = wanted ? policed(present, isolation.bridge, wanted) : unpoliced(present, isolation.bridge)
     host.sweep([...plan, ...portRemovals(isolation.port)])
     release(host, thingOf(isolation), attachment)
   })
@@ -66,7 +68,10 @@ export function portsOf({ observer }: Host, attachment: Attachment): readonly Op
 
 /** What CHECK finds missing. */
 export function isolationDifferences(host: Host, { bridge, policy, port }: Isolation): readonly Problem[] {
-  const wanted = [...families(host).map((family) => bridgeElement(family, bridge)), ...portElement(policy, port)]
+  const wanted = [
+    ...families(host.observer).map((family) => bridgeElement(family, bridge)),
+    ...portElement(policy, port),
+  ]
   return missingElements(host, wanted).map(({ family, collection, key }) => ({
     path: `nftables set ${family} ${collection}`,
     value: 'no element',
@@ -97,8 +102,8 @@ function strictest(host: Host, { bridge, policy }: Isolation, attachment: Attach
   return othersWant(host, bridge, attachment) === 'isolated' ? 'isolated' : policy
 }
 
-function families(host: Host): readonly Family[] {
-  return host.observer.hasIPv6() ? ['ip', 'ip6'] : ['ip']
+function families({ hasIPv6 }: Pick<Observer, 'hasIPv6'>): readonly Family[] {
+  return hasIPv6() ? ['ip', 'ip6'] : ['ip']
 }
 
 function bridgeElement(family: NftFamily, bridge: string): Element {
@@ -110,10 +115,10 @@ function withinElement(family: NftFamily, bridge: string): Element {
 }
 
 /** The bridge under a policy. It is shared: what takes it back counts who else wants it (`isolate`). */
-function policed(host: Host, bridge: string, policy: IngressPolicy): readonly Operation[] {
+function policed(present: readonly Family[], bridge: string, policy: IngressPolicy): readonly Operation[] {
   const why = `keep ${bridge} apart from other bridges`
   const verdict = policy === 'isolated' ? ['drop'] : ['return']
-  return families(host).flatMap((family) => [
+  return present.flatMap((family) => [
     { ...addElement(bridgeElement(family, bridge), why, declarations(family)), undo: [] },
     {
       ...addElement({ ...withinElement(family, bridge), value: verdict }, why, declarations(family)),
@@ -123,9 +128,9 @@ function policed(host: Host, bridge: string, policy: IngressPolicy): readonly Op
   ])
 }
 
-function unpoliced(host: Host, bridge: string): readonly Operation[] {
+function unpoliced(present: readonly Family[], bridge: string): readonly Operation[] {
   const why = `keep ${bridge} apart from other bridges`
-  return families(host).flatMap((family) =>
+  return present.flatMap((family) =>
     [bridgeElement(family, bridge), withinElement(family, bridge)].map((element) => deleteElement(element, why)),
   )
 }

@@ -27,13 +27,13 @@ export function systemBus({ env }: Pick<BusHost, 'env'>): string | undefined {
 }
 
 /** Whether a service has its name on a bus. */
-export function isOnBus({ run }: Pick<BusHost, 'run'>, address: string, service: string): boolean {
-  return callBus(run, address, bus, 'GetNameOwner', [service])?.status === 0
+export function isOnBus(host: BusHost, address: string, service: string): boolean {
+  return callBus(host, address, bus, 'GetNameOwner', [service])?.status === 0
 }
 
 /** A method call with string arguments by the first tool there is; undefined where there is none. */
 export function callBus(
-  run: Run,
+  { run }: Pick<BusHost, 'run'>,
   address: string,
   target: BusTarget,
   method: string,
