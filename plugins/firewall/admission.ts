@@ -30,7 +30,9 @@ export function dismiss(addresses: readonly string[], heldByOthers: ReadonlySet<
   return addresses.filter((address) => !heldByOthers.has(address)).map(removal)
 }
 
-/** Those of an attachment's addresses that another has been given since: a dead container's late DEL names them, too. */
+/**
+ * Those of an attachment's addresses that another has been given since: a dead container's late DEL names them, too.
+ */
 export function heldByOthers(host: Host, attachment: Attachment, addresses: readonly string[]): ReadonlySet<string> {
   return new Set(addresses.filter((address) => othersHolding(host, thingOf(address), attachment) > 0))
 }

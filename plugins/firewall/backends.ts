@@ -24,8 +24,9 @@ export interface Made {
 }
 
 /**
- * One way of letting a container through. These look and apply: rules that several attachments share are made and removed under a lock, and
- * firewalld is told, not planned. What attachments share stays when they go, so that GC has nothing to collect.
+ * One way of letting a container through. These look and apply: rules that several attachments share are made and
+ * removed under a lock, and firewalld is told, not planned. What attachments share stays when they go, so that GC has
+ * nothing to collect.
  */
 interface FirewallBackend {
   readonly needs: (host: Host, hasPolicy: boolean) => Needs
@@ -34,7 +35,9 @@ interface FirewallBackend {
   readonly differences: (call: FirewallCall, made: Made) => readonly Problem[]
 }
 
-/** The ingress policy under nftables and firewalld is ours; under iptables it is part of the official plugin's rules. */
+/**
+ * The ingress policy under nftables and firewalld is ours; under iptables it is part of the official plugin's rules.
+ */
 export const backends: Readonly<Record<Backend, FirewallBackend>> = {
   nftables: {
     needs: () => backendNeeds.nftables,

@@ -21,7 +21,10 @@ import { sharedPrefixes } from './tables.js'
 
 /** One way of publishing ports. Nothing here changes anything: who calls, applies what is planned. */
 interface PortmapBackend {
-  /** Who decides between two that want one port: the kernel, which refuses the second, or who has the lock and looks first. */
+  /**
+   * Who decides between two that want one port: the kernel, which refuses the second, or who has the lock and looks
+   * first.
+   */
   readonly arbiter: 'kernel' | 'lock'
   /** Whether packets to ::1 come to the rules. */
   readonly takesLoopback6: boolean

@@ -1,3 +1,29 @@
+// The states of a claim, which is an attachment's wish for its ports: its record, and what the kernel has of it.
+//
+//                              ADD writes the record
+//                                        |
+//           each port by itself:         |          ranges, ports of one address, chains of iptables:
+//           the kernel decides           |          the kernel cannot decide, a lock does
+//                 +----------------------+----------------------+
+//                 |                                             v
+//                 |                                         CONTENDER  has no special record yet, and nothing
+//                 |                                             |      in the kernel: nobody gives way to it
+//                 v                                             | has the lock
+//               PLAIN                                           v
+//                 |                                          SPECIAL  has a special record, which all look at
+//                 |                                             |
+//                 +------------ another has a port -------------+
+//                                        |
+//          +-----------------------------+-----------------------------+
+//          | that one's namespace        | that one is of the          | that one lives, or nobody
+//          v is gone for sure            v same container              v knows
+//        DEAD, is evicted:             WAITING: this publication     refused (code 106), and the
+//        its ports are free            is not made, and the other    record taken back
+//                                      notes its HEIR
+//                                        | the other is released
+//                                        v
+//                                      PLAIN or SPECIAL
+
 import { withOwnLock } from '../../shared/exec/lock.js'
 import {
   allRecords,
@@ -19,32 +45,6 @@ import { backends } from './backends.js'
 import { isSpecial } from './elements.js'
 import { refuseOfficial } from './held.js'
 import { nameOf, type Port, type Publication, type Published, portText, sharedPort } from './publication.js'
-
-// The states of a claim, which is an attachment's wish for its ports: its record, and what the kernel has of it.
-//
-//                              ADD writes the record
-//                                        |
-//           each port by itself:         |          ranges, ports of one address, chains of iptables:
-//           the kernel decides           |          the kernel cannot decide, a lock does
-//                 +----------------------+----------------------+
-//                 |                                             v
-//                 |                                         CONTENDER  has no special record yet, and nothing in the kernel:
-//                 |                                             |      nobody gives way to it
-//                 v                                             | has the lock
-//               PLAIN                                           v
-//                 |                                          SPECIAL   has a special record, which all others look at, too
-//                 |                                             |
-//                 +------------ another has a port -------------+
-//                                        |
-//          +-----------------------------+-----------------------------+
-//          | that one's namespace        | that one is of the          | that one lives, or nobody
-//          v is gone for sure            v same container              v knows
-//        DEAD, is evicted:             WAITING: this publication     refused (code 106), and the
-//        its ports are free            is not made, and the other    record taken back
-//                                      notes its HEIR
-//                                        | the other is released
-//                                        v
-//                                      PLAIN or SPECIAL
 
 export function publishedBy(host: Host, attachment: Attachment): Published | undefined {
   return readRecord<Published>(host, kind, attachment)?.data

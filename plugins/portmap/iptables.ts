@@ -91,7 +91,9 @@ export function chainProblems(
   })
 }
 
-/** Removes the chains of the official plugin whose comments name this network and a container that is no longer valid. */
+/**
+ * Removes the chains of the official plugin whose comments name this network and a container that is no longer valid.
+ */
 export function removeStaleChains(saved: Saved, network: string, valid: ReadonlySet<string>): readonly Operation[] {
   const start = `"dnat name: \\"${network}\\" id: \\"`
   const comments = [...saved.nat.values()].flatMap((rules) =>

@@ -1,11 +1,11 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
-// Nothing asks which backend is in use: what differs stands in tables of backends. And no plugin speaks to a program by itself: looks
-// are questions to the observer, changes are operations, and what tools print is read in shared/tools.
+// Nothing asks which backend is in use: what differs stands in tables of backends. And no plugin speaks to a program by
+// itself: looks are questions to the observer, changes are operations, and what tools print is read in shared/tools.
 
-const comparison =
-  /[=!]==? *['"](nftables|iptables|firewalld)['"]|['"](nftables|iptables|firewalld)['"] *[=!]==?|case ['"](nftables|iptables|firewalld)['"]/
+const name = `['"](nftables|iptables|firewalld)['"]`
+const comparison = new RegExp(`[=!]==? *${name}|${name} *[=!]==?|case ${name}`)
 const process = /\bhost\.run\b|\{[^}]*\brun\b[^}]*\}: (Host|Pick<)|\brun\(\{/
 
 function sources(...folders: readonly string[]): readonly string[] {
