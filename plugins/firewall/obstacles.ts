@@ -39,7 +39,7 @@ export function passObstacles(
     return obstacles(host, seen, { families, read: unsettled, adminChain }).flatMap(({ operations }) => operations)
   }
   if (look(chains).length > 0) exclusively(host, () => host.apply(look(host.observer.chains())))
-  for (const family of families) if (!forwardOf(chains, family)) foresee(host, family, adminChain)
+  for (const family of families) if (!forwardOf(chains, family)) prepareForward(host, family, adminChain)
 }
 
 /** What CHECK finds: chains that drop what the container sends. */
@@ -106,7 +106,7 @@ function isSettled(chains: readonly ListedChain[], family: Family, adminChain: s
  * policy to DROP, and containers that are there by then must keep their traffic. Where iptables cannot do it, nobody
  * sets that policy with it.
  */
-function foresee(host: Host, family: Family, adminChain: string): void {
+function prepareForward(host: Host, family: Family, adminChain: string): void {
   if (host.observer.hasLegacyTable(family, 'filter')) return
   try {
     const look = () => iptablesObstacle(tableOf(host, family), adminChain).flatMap(({ operations }) => operations)

@@ -29,7 +29,7 @@ import { configureLan } from '../lan/interface.js'
 import { deviceProblems, findDevice } from './find.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
 import { type Moved, makeOf, placeOf } from './identity.js'
-import { giveBack, moveIn, recordKind } from './move.js'
+import { moveIn, recordKind, returnDevice } from './move.js'
 
 type HostDeviceCall = Call<HostDeviceConfiguration>
 
@@ -46,8 +46,8 @@ export default definePlugin<HostDeviceConfiguration>({
     const netns = requireNetns(environment.netns)
     const device = findDevice(host, config)
     const link = device.dpdk ? undefined : device.find()
-    if (link) lend(call, link, netns)
-    if (link && isForeign) openWire(call, link, netns)
+    if (link) moveToContainer(call, link, netns)
+    if (link && isForeign) setUpForIpam(call, link, netns)
     const mac = link?.address
     const leased = hasIpam(call) ? lease(call) : emptyResult
     if (link) configure(call, leased, netns)
@@ -70,7 +70,7 @@ export default definePlugin<HostDeviceConfiguration>({
   /** The lease is given back after the device: as long as that is in the container, its address answers. */
   del(call) {
     const { host, environment, attachment } = call
-    giveBack(host, attachment, environment.netns)
+    returnDevice(host, attachment, environment.netns)
     release(call)
     removeRecord(host, recordKind, attachment)
   },
@@ -91,7 +91,7 @@ export default definePlugin<HostDeviceConfiguration>({
       validAttachments === undefined ? [] : staleRecords<Moved>(host, recordKind, config.name, validAttachments)
     attemptAll(
       ...stale.map(({ attachment, netns }) => () => {
-        giveBack(host, attachment, netns?.path ?? '')
+        returnDevice(host, attachment, netns?.path ?? '')
         removeRecord(host, recordKind, attachment)
       }),
       () => collectLeases(call),
@@ -113,12 +113,12 @@ function requireDevice({ config, host }: HostDeviceCall): void {
   try {
     found.find()
   } catch (thrown) {
-    const lent = recordsOfAllNetworks<Moved>(host, recordKind).find(
+    const holder = recordsOfAllNetworks<Moved>(host, recordKind).find(
       ({ attachment, data }) => attachment.network === config.name || data.device === device || data.mac === hwaddr,
     )
-    if (!lent) throw thrown
+    if (!holder) throw thrown
     host.warn(
-      `host-device: ${lent.data.device} is with container ${lent.attachment.containerID}: no other can be attached`,
+      `host-device: ${holder.data.device} is with container ${holder.attachment.containerID}: no other can be attached`,
     )
   }
 }
@@ -127,7 +127,7 @@ function requireDevice({ config, host }: HostDeviceCall): void {
  * Moves the device, with what it was on record; of one that is no hardware, also its number inside, which a move may
  * change.
  */
-function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedLink, netns: string): void {
+function moveToContainer({ host, environment, attachment }: HostDeviceCall, link: ObservedLink, netns: string): void {
   const { ifName } = environment
   if (host.observer.link(ifName, netns)) {
     throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
@@ -142,7 +142,7 @@ function lend({ host, environment, attachment }: HostDeviceCall, link: ObservedL
 }
 
 /** Another IPAM plugin is asked when the device can send. One that was up without a carrier has none here either. */
-function openWire({ config, host, environment }: HostDeviceCall, { flags }: ObservedLink, netns: string): void {
+function setUpForIpam({ config, host, environment }: HostDeviceCall, { flags }: ObservedLink, netns: string): void {
   const at = { link: environment.ifName, netns }
   host.apply(configureLan({ ...config, ifName: at.link, netns }, emptyResult))
   if (!flags.includes('UP') || flags.includes('LOWER_UP')) awaitCarrier(host, at)

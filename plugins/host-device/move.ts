@@ -59,14 +59,14 @@ export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation
  * any more (unplugged, or gone with its namespace), except to rename what the kernel gave back itself.
  * @throws code 103 when the host has another link of its name, and everything stays where it is; a later DEL does it
  */
-export function giveBack(host: Host, attachment: Attachment, given: string): void {
+export function returnDevice(host: Host, attachment: Attachment, given: string): void {
   const entry = readRecord<Moved>(host, recordKind, attachment)
   const record = entry?.data
   const netns = namespaceOf(host, entry?.netns, given)
   const inside = netns === undefined ? undefined : findInside(host, { attachment, record, netns })
   if (inside && netns !== undefined) {
     moveOut(host, { ...inside, netns, record })
-  } else if (record) restoreStranded(host, record, attachment)
+  } else if (record) restoreOnHost(host, record, attachment)
 }
 
 // --- internal
@@ -138,9 +138,9 @@ function findInside(
       record,
       links.filter((one) => isDevice(record, one, names.includes(one.ifname))),
     )
-    const impostor = link ? undefined : links.find((one) => isMarked(record, one))
-    if (impostor) {
-      host.warn(`host-device: ${impostor.ifname} in the container passes for ${record.device}, and is not: it stays`)
+    const pretended = link ? undefined : links.find((one) => isMarked(record, one))
+    if (pretended) {
+      host.warn(`host-device: ${pretended.ifname} in the container passes for ${record.device}, and is not: it stays`)
     }
     return link && { link, device: record.device, passing }
   }
@@ -190,7 +190,7 @@ function sendBack(host: Host, { device, passing, netns }: Pick<Leaving, 'device'
  * Puts a device in order that is on the host already: the kernel moved it when its namespace ended, or a DEL was
  * killed.
  */
-function restoreStranded(host: Host, record: Moved, attachment: Attachment): void {
+function restoreOnHost(host: Host, record: Moved, attachment: Attachment): void {
   const { device, parent } = record
   const isOurs = (link: ObservedLink) => isOfMake(record, link) && (parent !== undefined || isMarked(record, link))
   const link = onlyOne(record, host.observer.links().filter(isOurs))

@@ -13,7 +13,7 @@ import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { leaseFree } from './address-probe.js'
 import type { ChildCall, ChildLink } from './child.js'
-import { createLink, refuseLargeMtu, temporaryName, wordsOf } from './child-birth.js'
+import { createLink, refuseLargeMtu, temporaryName, wordsOf } from './child-create.js'
 import { configureLan, withDirectRoutes } from './interface.js'
 import { findMaster, masterProblems, namesMaster } from './master.js'
 

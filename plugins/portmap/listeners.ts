@@ -16,7 +16,7 @@ import { type Holder, holdings } from './reservations.js'
  * @returns the publications with what they spare
  * @throws code 106 naming the process
  */
-export function besideListeners(
+export function spareListeners(
   host: Host,
   attachment: Attachment,
   { backend, publications }: { backend: Backend; publications: readonly Publication[] },

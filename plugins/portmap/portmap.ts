@@ -15,7 +15,7 @@ import { emptyResult } from '../../shared/values/result.js'
 import { backends } from './backends.js'
 import { claim, forgetUnknown, publishedBy, release } from './claim.js'
 import { forgetOldFlows } from './flows.js'
-import { besideListeners } from './listeners.js'
+import { spareListeners } from './listeners.js'
 import type { PortmapConfiguration } from './portmap.schema.js'
 import {
   backendOf,
@@ -42,11 +42,11 @@ export default definePlugin<PortmapConfiguration>({
 
     const netns = requireNetns(call.environment.netns)
     const backend = backendOf(call.config)
-    const undisputed = besideListeners(host, attachment, { backend, publications })
+    const sparing = spareListeners(host, attachment, { backend, publications })
     warnOfLoopback6(host, publications)
-    const wanted = { backend, publications: undisputed, ...markOf(call.config) }
+    const wanted = { backend, publications: sparing, ...markOf(call.config) }
     const made = claim(host, attachment, wanted, netns).publications
-    host.apply(made.flatMap((one) => letLoopbackOut(linkTo(host.observer, one))))
+    host.apply(made.flatMap((one) => routeLoopback(linkTo(host.observer, one))))
     forgetOldFlows(host, 'ADD', made)
     return call.prevResult ?? emptyResult
   },
@@ -103,7 +103,7 @@ function linkTo(observer: Observer, { family, address, masquerade }: Publication
 }
 
 /** Packets from 127.0.0.1 may leave by the container's link. */
-function letLoopbackOut(link: string | undefined): readonly Operation[] {
+function routeLoopback(link: string | undefined): readonly Operation[] {
   return link === undefined ? [] : [sysctl({ key: `net/ipv4/conf/${link}/route_localnet`, value: '1' })]
 }
 

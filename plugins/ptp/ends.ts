@@ -46,7 +46,7 @@ export function hostEnd(link: string, ips: readonly Pair[]): readonly Operation[
     refuseRouterAdvertisements({ link }),
     ...(addresses.some(isIPv6) ? [sysctl(noDetection(link), { ifSupported: true })] : []),
     setUp({ link }),
-    ...distinct(ips.map(({ gateway }) => alone(gateway))).map((gateway) =>
+    ...distinct(ips.map(({ gateway }) => hostPrefix(gateway))).map((gateway) =>
       addAddress({ link }, gateway, isIPv6(gateway) ? ['nodad'] : []),
     ),
     ...addresses.map((address) => hostRoute(link, hostPart(address))),
@@ -62,7 +62,7 @@ export function containerEnd({ link, netns }: At & { netns: string }, ips: reado
   const at = { link, netns }
   const { key, value } = noDetection(link)
   const gatewayRoutes = firstOfEach(ips, ({ gateway }) => gateway).map(({ address, gateway }) =>
-    addOnlyRoute(at, { dst: alone(gateway), ...linkScope(gateway) }, ['src', hostPart(address)]),
+    addOnlyRoute(at, { dst: hostPrefix(gateway), ...linkScope(gateway) }, ['src', hostPart(address)]),
   )
   return [
     ...configureInterface({
@@ -114,7 +114,7 @@ function hostRoute(link: string, address: string): Operation {
   const scope = isIPv6(address) ? {} : { scope: 254 }
   const fix = `find who has the address with "ip route get ${address}", and detach it or give this container another`
   return {
-    ...addOnlyRoute({ link }, { dst: alone(address), ...scope }),
+    ...addOnlyRoute({ link }, { dst: hostPrefix(address), ...scope }),
     meaning: { exists: { code: codes.addressConflict, fix } },
   }
 }
@@ -147,8 +147,8 @@ function subnetOf(address: string): string {
   return formatCidr(networkOf(cidr))
 }
 
-/** An address as a network of its own. */
-function alone(address: string): string {
+/** An address as a prefix of its own. */
+function hostPrefix(address: string): string {
   return `${address}/${isIPv6(address) ? 128 : 32}`
 }
 

@@ -1,4 +1,4 @@
-import { aloneIn } from '../../shared/exec/lock.js'
+import { withNetnsLock } from '../../shared/exec/lock.js'
 import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../../shared/exec/records.js'
 import { throwDifferences } from '../../shared/net/interface.js'
 import { requireForAdd } from '../../shared/net/needs.js'
@@ -36,7 +36,7 @@ export default definePlugin<SbrConfiguration>({
     if (prevResult.ips.length === 0) throw noAddresses(ifName)
     if (config.table !== undefined && config.gateways) host.warn('sbr: "gateways" is for tables that sbr fills itself')
     const netns = requireNetns(environment.netns)
-    alone(host, netns, () => {
+    locked(host, netns, () => {
       undo(host, attachment, netns)
       const link = requireLink(host.observer.link(ifName, netns), ifName)
       const routing = config.table === undefined ? host.observer.routing(netns) : { rules: [], routes: [] }
@@ -54,7 +54,7 @@ export default definePlugin<SbrConfiguration>({
   del({ config, host, environment, attachment }) {
     const netns = livingNetns(environment.netns)
     if (netns !== undefined) {
-      alone(host, netns, () => {
+      locked(host, netns, () => {
         if (!undo(host, attachment, netns))
           host.sweep(officialRules(host, { netns, ifName: environment.ifName, config }))
       })
@@ -73,7 +73,7 @@ export default definePlugin<SbrConfiguration>({
       ...staleRecords<Steering>(host, recordKind, config.name, validAttachments).map((entry) => () => {
         const { attachment } = entry
         const netns = livingNetns(entry.netns?.path ?? '')
-        if (netns !== undefined) alone(host, netns, () => undo(host, attachment, netns))
+        if (netns !== undefined) locked(host, netns, () => undo(host, attachment, netns))
         removeRecord(host, recordKind, attachment)
       }),
     )
@@ -85,8 +85,8 @@ export default definePlugin<SbrConfiguration>({
 /**
  * One at a time in a namespace: free tables are looked for and taken. The official plugin locks the namespace's file.
  */
-function alone(host: Host, netns: string, body: () => void): void {
-  aloneIn(host, netns, body, { official: true })
+function locked(host: Host, netns: string, body: () => void): void {
+  withNetnsLock(host, netns, body, { official: true })
 }
 
 /**

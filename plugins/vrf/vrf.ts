@@ -1,4 +1,4 @@
-import { aloneIn } from '../../shared/exec/lock.js'
+import { withNetnsLock } from '../../shared/exec/lock.js'
 import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../../shared/exec/records.js'
 import { throwDifferences } from '../../shared/net/interface.js'
 import { addLink, deleteLink, setUp } from '../../shared/net/ip.js'
@@ -14,7 +14,7 @@ import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult } from '../../shared/values/result.js'
-import { enclose, give, inTable, type Kept, keptOf, leave, tableOfVrf } from './enclosure.js'
+import { addToVrf, giveAgain, inTable, type Kept, keptOf, removeFromVrf, tableOfVrf } from './membership.js'
 import type { VrfConfiguration } from './vrf.schema.js'
 
 type VrfCall = Call<VrfConfiguration>
@@ -30,7 +30,7 @@ export default definePlugin<VrfConfiguration>({
   add(call) {
     const { host, environment, prevResult = emptyResult } = call
     const netns = requireNetns(environment.netns)
-    aloneIn(host, netns, () => enter(call, netns))
+    withNetnsLock(host, netns, () => enter(call, netns))
     return prevResult
   },
 
@@ -40,7 +40,7 @@ export default definePlugin<VrfConfiguration>({
 
   del({ config, host, environment, attachment }) {
     const netns = livingNetns(environment.netns)
-    if (netns !== undefined) aloneIn(host, netns, () => exit(host, { attachment, netns, vrf: config.vrfname }))
+    if (netns !== undefined) withNetnsLock(host, netns, () => exit(host, { attachment, netns, vrf: config.vrfname }))
     removeRecord(host, recordKind, attachment)
   },
 
@@ -56,7 +56,7 @@ export default definePlugin<VrfConfiguration>({
         const { attachment, data } = entry
         const netns = livingNetns(entry.netns?.path ?? '')
         if (netns !== undefined)
-          aloneIn(host, netns, () => exit(host, { attachment, netns, vrf: data.vrf, isKnown: true }))
+          withNetnsLock(host, netns, () => exit(host, { attachment, netns, vrf: data.vrf, isKnown: true }))
         removeRecord(host, recordKind, attachment)
       }),
     )
@@ -98,7 +98,7 @@ function enter({ config, host, environment, attachment }: VrfCall, netns: string
   writeRecord<Enclosed>(host, recordKind, attachment, { vrf: vrfname, kept }, { netns: netnsAt(host, netns, link) })
   host.apply([
     ...(existing === undefined ? create({ link: vrfname, netns }, table) : []),
-    ...(isInside ? give(at, inTable(kept, table)) : enclose(at, { vrf: vrfname, table, kept })),
+    ...(isInside ? giveAgain(at, inTable(kept, table)) : addToVrf(at, { vrf: vrfname, table, kept })),
   ])
 }
 
@@ -129,10 +129,10 @@ function exit(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving):
   const inside = isThere ? links.filter(({ master }) => master === name).map(({ ifname }) => ifname) : []
   const isInside = inside.includes(at.link)
   const isLast = isThere && inside.every((one) => one === at.link) && (isInside || record !== undefined)
-  host.sweep([...(isInside ? [leave(at)] : []), ...(isLast ? [deleteLink({ link: name, netns })] : [])])
+  host.sweep([...(isInside ? [removeFromVrf(at)] : []), ...(isLast ? [deleteLink({ link: name, netns })] : [])])
   if (!record || !links.some(({ ifname }) => ifname === at.link)) return
   try {
-    host.sweep(give(at, record.kept))
+    host.sweep(giveAgain(at, record.kept))
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown
     host.warn(`vrf: ${at.link} has not got back all it had outside of ${vrf}: ${thrown.message}`)

@@ -40,11 +40,16 @@ export function withOwnLock<T>(host: LockHost & Speaking, name: string, body: ()
  * anyone who may read the file, the container too, can keep that lock.
  * @throws as withLock
  */
-export function aloneIn<T>(host: LockHost & Speaking, netns: string, body: () => T, { official = false } = {}): T {
+export function withNetnsLock<T>(
+  host: LockHost & Speaking,
+  netns: string,
+  body: () => T,
+  { official = false } = {},
+): T {
   if (host.dryRun) return body()
   const { dev, ino } = statSync(namespaceFile(netns))
   const path = `${stateRoot}/netns-${dev}-${ino}.lock`
-  const inside = official ? () => besideOfficial(host, netns, body) : body
+  const inside = official ? () => withOfficialLock(host, netns, body) : body
   return holding(path, inside, { host, open: () => openOwn(path, ours), isTemporary: true })
 }
 
@@ -116,7 +121,7 @@ function locked(path: string, { open, ...options }: Opening): number {
   }
 }
 
-function besideOfficial<T>(host: LockHost & Speaking, netns: string, body: () => T): T {
+function withOfficialLock<T>(host: LockHost & Speaking, netns: string, body: () => T): T {
   let fd: number | undefined
   try {
     fd = open(namespaceFile(netns), constants.O_RDONLY)

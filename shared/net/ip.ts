@@ -31,7 +31,7 @@ export function ensureLink({ link, netns }: At, words: readonly string[]): Opera
 }
 
 /**
- * A veth pair whose container end is born in the container's namespace under its final name: no rename, no move.
+ * A veth pair whose container end is made in the container's namespace under its final name: no rename, no move.
  * `mtu` in bytes, 0 leaves the kernel's choice.
  */
 export function addVethPair(pair: {

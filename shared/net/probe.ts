@@ -51,7 +51,7 @@ export function childOf(kind: string, attributes: readonly string[]): Feature {
  */
 export function missingFeatures({ executor }: Pick<Host, 'executor'>, wanted: readonly Feature[]): readonly string[] {
   if (wanted.length === 0) return []
-  return executor.aside((inside) => wanted.flatMap((feature) => missing(feature, inside)))
+  return executor.inNewNamespace((inside) => wanted.flatMap((feature) => missing(feature, inside)))
 }
 
 // --- internal

@@ -86,7 +86,7 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
       return handle && own !== undefined ? numberOf(handle.ask, own) : undefined
     },
     tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
-    aside: (body) => {
+    inNewNamespace: (body) => {
       const found = libc()
       return (
         found &&

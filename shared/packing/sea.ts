@@ -14,7 +14,7 @@ type MakeExecutable = (entry: string, options: object) => Promise<void>
  * Variables of the caller that a start must not read (OPENSSL_CONF, NODE_USE_ENV_PROXY); `execArgvExtension` covers
  * NODE_OPTIONS.
  */
-const deafness = ['--openssl-config=/dev/null', '--no-use-env-proxy']
+const withoutInputs = ['--openssl-config=/dev/null', '--no-use-env-proxy']
 
 /**
  * One thread for V8's background work, the fewest Node makes: there is none (flags.ts, and threads.ts makes it no
@@ -106,7 +106,7 @@ async function main(arch: string, output: string, bundle: string, scripts: strin
       disableExperimentalSEAWarning: true,
       useCodeCache,
       useSnapshot: false,
-      execArgv: [...v8Flags, ...deafness, ...nodeFlags, ...threads],
+      execArgv: [...v8Flags, ...withoutInputs, ...nodeFlags, ...threads],
       execArgvExtension: 'none',
       assets: scripts === '' ? {} : assetsIn(scripts, heap !== ''),
     },

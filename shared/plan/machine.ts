@@ -27,7 +27,7 @@ export interface Executor {
   /** Runs such groups, several by one process where their tools take part in that. */
   readonly runGroups: (groups: readonly (readonly Operation[])[], keepGoing: boolean) => readonly Report[]
   /** Runs `body` with a machine in a network namespace made for it; what is made there goes with it. */
-  readonly aside: <T>(body: (machine: Machine) => T) => T
+  readonly inNewNamespace: <T>(body: (machine: Machine) => T) => T
 }
 
 /** What a plan is looked at and carried out with. */

@@ -53,5 +53,5 @@ export interface Netlink {
    * Runs `body` in a network namespace made for it, where processes that it starts are, too, and the driver it gets
    * works; undefined where there can be none. What is made there goes with this process.
    */
-  readonly aside: <T>(body: (netlink: Netlink) => T) => T | undefined
+  readonly inNewNamespace: <T>(body: (netlink: Netlink) => T) => T | undefined
 }

@@ -10,7 +10,7 @@ import { mostSettings, readSettings, settingsPart, writeSysctl } from './setting
 import { readTransaction, runRestore, transaction } from './transaction.js'
 
 /** The two ways of carrying operations out, beside each other; without `netlink` all is left to tools. */
-export function createExecutor(tools: Tools, netlink?: Netlink): Omit<Executor, 'aside'> {
+export function createExecutor(tools: Tools, netlink?: Netlink): Omit<Executor, 'inNewNamespace'> {
   return {
     request: (plan, done) => netlink?.run(plan, done) ?? { ran: 0 },
     isDirect: () => netlink !== undefined && netlink.has('lo') !== 'unknown',

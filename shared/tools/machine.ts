@@ -10,9 +10,9 @@ export function createMachine(tools: Tools, netlink?: Netlink): Machine {
     observer: createObserver(tools, netlink),
     executor: {
       ...createExecutor(tools, netlink),
-      aside: (body) => {
-        const tried = netlink?.aside((inside) => ({ done: body(createMachine(tools, inside)) }))
-        return tried ? tried.done : body(createMachine({ ...tools, run: aside(tools) }))
+      inNewNamespace: (body) => {
+        const tried = netlink?.inNewNamespace((inside) => ({ done: body(createMachine(tools, inside)) }))
+        return tried ? tried.done : body(createMachine({ ...tools, run: inNewNamespace(tools) }))
       },
     },
   }
@@ -21,6 +21,6 @@ export function createMachine(tools: Tools, netlink?: Netlink): Machine {
 // --- internal
 
 /** A namespace for each process: what one makes does not meet what another makes. */
-function aside({ run }: Tools): Tools['run'] {
+function inNewNamespace({ run }: Tools): Tools['run'] {
   return (command) => run({ ...command, argv: ['unshare', '--net', ...command.argv] })
 }

@@ -40,21 +40,24 @@ export function keptOf({ ifname, addr_info }: ObservedLink, { routes }: Routing)
  * Puts the interface into the VRF with all it has. The addresses are taken off first, so that they and their routes are
  * there again when the command that gives them returns, instead of some time after the link is up.
  */
-export function enclose(
+export function addToVrf(
   at: At,
   { vrf, table, kept }: { vrf: string; table: number; kept: Kept },
 ): readonly Operation[] {
   const enter = setLink(at, ['master', vrf], `put ${at.link} into the VRF ${vrf}`)
-  const steps = [...kept.addresses.map(({ address }) => deleteAddress(at, address)), { ...enter, undo: [leave(at)] }]
+  const steps = [
+    ...kept.addresses.map(({ address }) => deleteAddress(at, address)),
+    { ...enter, undo: [removeFromVrf(at)] },
+  ]
   // From the first step on there is something to give back, in the end of all that is undone.
   const undoable = steps.map((step: Operation, index) =>
-    index > 0 ? step : { ...step, undo: [...(step.undo ?? []), ...give(at, kept)] },
+    index > 0 ? step : { ...step, undo: [...(step.undo ?? []), ...giveAgain(at, kept)] },
   )
-  return [...undoable, ...give(at, inTable(kept, table))]
+  return [...undoable, ...giveAgain(at, inTable(kept, table))]
 }
 
 /** Gives an interface what it had; what it has already is fine. */
-export function give(at: At, { addresses, routes }: Kept): readonly Operation[] {
+export function giveAgain(at: At, { addresses, routes }: Kept): readonly Operation[] {
   return [
     ...addresses.map(({ address, nodad }) => ensureAddress(at, address, nodad ? ['nodad'] : [])),
     ...routes.map(({ words, table }) => putRoute({ netns: at.netns, words, table })),
@@ -67,7 +70,7 @@ export function inTable(kept: Kept, table: number): Kept {
 }
 
 /** Takes an interface out of its VRF. */
-export function leave(at: At): Operation {
+export function removeFromVrf(at: At): Operation {
   return { ...setLink(at, ['nomaster'], `take ${at.link} out of its VRF`), tolerate: ['absent'] }
 }
 

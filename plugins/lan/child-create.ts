@@ -7,7 +7,7 @@ import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { ChildCall, ChildLink } from './child.js'
 
 /**
- * The child is born in the container under its final name. A kernel before 6.15 refuses the name there when the host
+ * The child is made in the container under its final name. A kernel before 6.15 refuses the name there when the host
  * has it too, as for most containers on a host's eth0: then it comes under a name of its own and is renamed.
  */
 export function createLink(
@@ -26,16 +26,16 @@ export function createLink(
   ]
   const type = ['type', child.kind, ...wordsOf(child)]
   if (config.linkInContainer) return [explained(addLink(at, [...words, ...type], why), child)]
-  const born = (link: string) => ({
+  const created = (link: string) => ({
     ...explained(addLink({ link }, [...words, 'netns', netns, ...type], why), child),
     undo: [deleteLink({ link, netns })],
     shownBy: { link, netns, exists: true },
   })
-  if (!host.observer.hasLink(ifName)) return [born(ifName)]
+  if (!host.observer.hasLink(ifName)) return [created(ifName)]
   refuseTakenName(host.observer.link(ifName, netns), ifName)
   const link = temporaryName(attachment)
   const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)
-  return [born(link), { ...rename, undo: [deleteLink(at)], shownBy: { ...at, exists: true } }]
+  return [created(link), { ...rename, undo: [deleteLink(at)], shownBy: { ...at, exists: true } }]
 }
 
 /** What makes a child of its kind this one, as `ip link add` takes it. */
