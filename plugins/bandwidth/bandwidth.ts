@@ -15,7 +15,7 @@ import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult } from '../../shared/values/result.js'
 import type { BandwidthConfiguration } from './bandwidth.schema.js'
 import { bucketProblems, readLimits } from './limits.js'
-import { findHostEnd, ifbName, type Limited, liftLimits, recordKind } from './links.js'
+import { findHostEnd, ifbName, type Limited, liftLimits, limitedLinks, recordKind } from './links.js'
 
 type BandwidthCall = Call<BandwidthConfiguration>
 
@@ -35,7 +35,7 @@ export default definePlugin<BandwidthConfiguration>({
     if (!ingress && !egress) return prevResult
     const end = hostEnd(call)
     warnOfSmallBursts(call, end)
-    const leftover = liftLimits(host, attachment)
+    const leftover = liftLimits(limitedLinks(host, attachment))
     const ifb = egress && {
       name: ifbName(host, attachment),
       mac: macFrom(`${host.observer.bootID()}/ifb/${attachmentHash(attachment)}`),
@@ -106,7 +106,7 @@ function warnOfSmallBursts({ config, host }: BandwidthCall, { mtu }: ObservedLin
 }
 
 function lift(host: Call['host'], attachment: Attachment): void {
-  host.sweep(liftLimits(host, attachment))
+  host.sweep(liftLimits(limitedLinks(host, attachment)))
   removeRecord(host, recordKind, attachment)
 }
 

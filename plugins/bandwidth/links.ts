@@ -57,17 +57,20 @@ export function ifbName(host: Host, attachment: Attachment): string {
   return `bwp${attachmentHash(attachment).slice(0, 12)}`
 }
 
-/**
- * What takes the limits of an attachment away, of what is still there; without a record what the official plugin made.
- */
-export function liftLimits(host: Host, attachment: Attachment): readonly Operation[] {
+/** The links of an attachment that are there; without a record what the official plugin made. */
+export function limitedLinks(host: Host, attachment: Attachment): Partial<Limited> {
   const isThere = (link: string) => host.observer.hasLink(link)
   const record = readRecord<Limited>(host, recordKind, attachment)?.data
   const ifb = record ? record.ifb : officialName('bwp', attachment, 15)
   const isOwn = ifb !== undefined && isThere(ifb) && (record !== undefined || !isAnothers(host, ifb, attachment))
+  return { ...(record && isThere(record.link) ? { link: record.link } : {}), ...(isOwn ? { ifb } : {}) }
+}
+
+/** Takes the limits away from links that are there. */
+export function liftLimits({ link, ifb }: Partial<Limited>): readonly Operation[] {
   return [
-    ...(record && isThere(record.link) ? [unlimitRate(record.link), restoreIngress(record.link)] : []),
-    ...(isOwn ? [deleteLink({ link: ifb })] : []),
+    ...(link === undefined ? [] : [unlimitRate(link), restoreIngress(link)]),
+    ...(ifb === undefined ? [] : [deleteLink({ link: ifb })]),
   ]
 }
 

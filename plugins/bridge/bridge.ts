@@ -33,7 +33,7 @@ import { emptyResult, type Result, refuseInexpressible } from '../../shared/valu
 import { collectVeths, detachVeth } from '../veth/detach.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
 import { gatewayOperations, isGateway, withGateways } from './gateway.js'
-import { guard, isGuarded, unguard } from './spoof-guard.js'
+import { guard, guardedMacs, isGuarded, unguard } from './spoof-guard.js'
 import {
   addGatewayLink,
   defaultVlanOf,
@@ -113,7 +113,7 @@ export default definePlugin<BridgeConfiguration>({
     if (!reserved) host.apply(masquerading)
 
     const made = [
-      { name: config.bridge, mac: bridgeMac(call, bridge) },
+      { name: config.bridge, mac: bridgeMac(bridge ?? {}, found.ownMac) },
       { name: port, mac: macs.host },
       { name: environment.ifName, mac: macs.container, sandbox: netns },
       ...(gateway ? [{ name: gateway.ifname, ...(gateway.address ? { mac: gateway.address } : {}) }] : []),
@@ -127,7 +127,7 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   del(call) {
-    detachVeth(call, 'bridge', (one) => withoutGuard(call, one))
+    detachVeth(call, 'bridge', (one) => unguard(one, macsToRelease(call, one)))
   },
 
   status(call) {
@@ -149,7 +149,7 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   gc(call) {
-    collectVeths(call, 'bridge', (one) => withoutGuard(call, one))
+    collectVeths(call, 'bridge', (one) => unguard(one, macsToRelease(call, one)))
   },
 })
 
@@ -179,11 +179,14 @@ interface Found {
   readonly bridge: ObservedLink | undefined
   /** Whether its MAC address stays when its ports change. */
   readonly isFixed: boolean
+  /** The address of ours, for a bridge that has none for good; of others not asked for. */
+  readonly ownMac: string
 }
 
 function lookAtBridge({ config, host }: BridgeCall): Found {
   const bridge = requireBridge(host.observer.linkIfThere(config.bridge), config.bridge)
-  return { bridge, isFixed: bridge !== undefined && host.observer.hasFixedAddress(bridge) }
+  const isFixed = bridge !== undefined && bridge.address !== noAddress && host.observer.hasFixedAddress(bridge)
+  return { bridge, isFixed, ownMac: isFixed ? noAddress : macFrom(`${host.observer.bootID()}/${config.bridge}`) }
 }
 
 /**
@@ -205,9 +208,8 @@ function chooseMacs({ config, args, attachment, host }: BridgeCall, reserved: Re
  * The address that the bridge has as long as it lives: the one it was found with, else one of ours. A bridge that lost
  * its last port, and its address with it, was found with zeros.
  */
-function bridgeMac({ config, host }: BridgeCall, found: ObservedLink | undefined): string {
-  const address = found?.address ?? noAddress
-  return address === noAddress ? macFrom(`${host.observer.bootID()}/${config.bridge}`) : address
+function bridgeMac({ address = noAddress }: Partial<ObservedLink>, ownMac: string): string {
+  return address === noAddress ? ownMac : address
 }
 
 const noAddress = '00:00:00:00:00:00'
@@ -217,10 +219,10 @@ const noAddress = '00:00:00:00:00:00'
  * all others without their gateway. So it is given the address it has, before our port joins it: several ADDs at once
  * give it the same.
  */
-function fixAddress(call: BridgeCall, before: ObservedLink, isFixed: boolean): readonly Operation[] {
-  const { ifname: link, address } = before
-  const mac = bridgeMac(call, before)
-  if (address === mac && (isFixed || address === bridgeMac(call, undefined))) return []
+function fixAddress(bridge: ObservedLink, { isFixed, ownMac }: Found): readonly Operation[] {
+  const { ifname: link, address } = bridge
+  const mac = bridgeMac(bridge, ownMac)
+  if (address === mac && (isFixed || address === ownMac)) return []
   return [setLink({ link }, ['address', mac], `fix the MAC address of ${link}`)]
 }
 
@@ -228,29 +230,18 @@ function filtering(config: BridgeConfiguration): readonly string[] {
   return filtersVlans(config) ? ['vlan_filtering', '1'] : []
 }
 
-function createBridge(call: BridgeCall): Operation {
-  const { bridge: link, mtu } = call.config
+function createBridge(config: BridgeConfiguration, mac: string): Operation {
+  const { bridge: link, mtu } = config
   const size = mtu > 0 ? ['mtu', String(mtu)] : []
-  return ensureLink({ link }, [
-    'address',
-    bridgeMac(call, undefined),
-    ...size,
-    'type',
-    'bridge',
-    ...filtering(call.config),
-  ])
+  return ensureLink({ link }, ['address', mac, ...size, 'type', 'bridge', ...filtering(config)])
 }
 
 /**
  * The bridge and the pair of links. The bridge is shared: made if absent, never taken away, and set up again and again,
  * which changes nothing where it is so already.
  */
-function connect(
-  call: BridgeCall,
-  netns: string,
-  macs: Macs,
-  { bridge: before, isFixed }: Found,
-): readonly Operation[] {
+function connect(call: BridgeCall, netns: string, macs: Macs, found: Found): readonly Operation[] {
+  const before = found.bridge
   const { config, environment, attachment } = call
   const link = config.bridge
   const port = hostVethName(attachment)
@@ -265,7 +256,9 @@ function connect(
     master: link,
   })
   return [
-    ...(before ? fixAddress(call, before, isFixed) : [createBridge(call), refuseRouterAdvertisements({ link })]),
+    ...(before
+      ? fixAddress(before, found)
+      : [createBridge(config, found.ownMac), refuseRouterAdvertisements({ link })]),
     pair,
     ...(flags.length > 0
       ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
@@ -351,10 +344,12 @@ function ipSettings({ config, environment }: BridgeCall): Readonly<Record<string
   return Object.fromEntries(settings)
 }
 
-function withoutGuard({ config, host }: BridgeCall, attachment: Attachment): readonly Operation[] {
+/** The MAC addresses that an attachment's port may be guarded with. */
+function macsToRelease({ config, host }: BridgeCall, attachment: Attachment): readonly string[] {
   const record = readRecord<Made>(host, 'bridge', attachment)?.data
   const mayBeGuarded = config.macspoofchk || (record ? record.guarded !== false : isGuarded(host, attachment))
-  return mayBeGuarded ? unguard(host, attachment, record?.mac) : []
+  if (!mayBeGuarded) return []
+  return record ? [record.mac] : guardedMacs(host, attachment)
 }
 
 function differences(call: BridgeCall): readonly Problem[] {

@@ -13,10 +13,18 @@ export function guard(attachment: Attachment, mac: string): readonly Operation[]
   return elements(attachment, mac).map((element) => addElement(element, why(attachment), declarations))
 }
 
-/** The operations that undo `guard`; without the MAC address they are looked for by the owner. */
-export function unguard(host: Host, attachment: Attachment, mac: string | undefined): readonly Operation[] {
-  const found = mac === undefined ? listed(host, attachment) : elements(attachment, mac)
-  return found.map((element) => deleteElement(element, why(attachment)))
+/** The operations that undo `guard` with any of these MAC addresses. */
+export function unguard(attachment: Attachment, macs: readonly string[]): readonly Operation[] {
+  return macs.flatMap((mac) => elements(attachment, mac)).map((element) => deleteElement(element, why(attachment)))
+}
+
+/** The MAC addresses that a container's port is guarded with, by the owner's name. */
+export function guardedMacs({ observer }: Host, attachment: Attachment): readonly string[] {
+  const own = ownerComment(attachment)
+  return observer
+    .elements('bridge', { kind: 'set', name: 'allowed_macs' })
+    .filter(({ comment }) => comment === own)
+    .map(({ key: [, mac = ''] }) => mac)
 }
 
 /** Asks the kernel alone: a DEL that comes again, or finds its record garbled, shall not start a process to know. */
@@ -50,12 +58,4 @@ function elements(attachment: Attachment, mac: string): readonly Element[] {
 function guardedPort(attachment: Attachment): Element {
   const key = [`"${hostVethName(attachment)}"`]
   return { family: 'bridge', collection: 'guarded_ports', key, comment: ownerComment(attachment) }
-}
-
-function listed({ observer }: Host, attachment: Attachment): readonly Element[] {
-  const own = ownerComment(attachment)
-  return observer
-    .elements('bridge', { kind: 'set', name: 'allowed_macs' })
-    .filter(({ comment }) => comment === own)
-    .flatMap(({ key: [, mac = ''] }) => elements(attachment, mac))
 }

@@ -11,7 +11,7 @@ import type { FirewallConfiguration } from './firewall.schema.js'
 import { removeSources, runsFirewalld } from './firewalld.js'
 import { hold, holderWriting, release } from './holders.js'
 import { removeRules } from './iptables.js'
-import { type Isolation, portsOf } from './isolation.js'
+import { type Isolation, isolatedPorts, portRemovals } from './isolation.js'
 
 /** Lets a container's traffic through the host's firewall, and keeps bridges or containers apart where asked to. */
 export default definePlugin<FirewallConfiguration>({
@@ -112,7 +112,11 @@ function removeUnrecorded(call: FirewallCall): void {
   const named = addressesOf(call.prevResult ?? emptyResult)
   const admitted = admittedAddresses(host, attachment)
   attemptAll(
-    () => host.sweep([...dismiss(admitted, heldByOthers(host, attachment, admitted)), ...portsOf(host, attachment)]),
+    () =>
+      host.sweep([
+        ...dismiss(admitted, heldByOthers(host, attachment, admitted)),
+        ...isolatedPorts(host, attachment).flatMap(portRemovals),
+      ]),
     ...[...new Set([...admitted, ...named])].map((address) => () => release(host, thingOf(address), attachment)),
     () => removeRules(host, attachment, { addresses: named }),
     () => removeSources(host, config.firewalldZone || 'trusted', named),

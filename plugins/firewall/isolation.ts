@@ -57,13 +57,18 @@ export function othersWant(host: Host, bridge: string, attachment: Attachment): 
   return strictestFirst.find((policy) => othersHolding(host, thingOf({ bridge, policy }), attachment) > 0)
 }
 
-/** The guarded ports that carry the owner's name, for a DEL without a record. */
-export function portsOf({ observer }: Host, attachment: Attachment): readonly Operation[] {
+/** The isolated ports that carry the owner's name, for a DEL without a record. */
+export function isolatedPorts({ observer }: Host, attachment: Attachment): readonly string[] {
   const own = ownerComment(attachment)
   return observer
     .elements('bridge', { kind: 'set', name: ports })
     .filter(({ comment }) => comment === own)
-    .flatMap(({ key: [port] }) => portRemovals(port))
+    .flatMap(({ key }) => key)
+}
+
+/** The operation that no longer isolates a port; none where there is no port. */
+export function portRemovals(port: string | undefined): readonly Operation[] {
+  return portElement('isolated', port).map((element) => deleteElement(element, `isolate the port ${port}`))
 }
 
 /** What CHECK finds missing. */
@@ -140,10 +145,6 @@ function portElements(attachment: Attachment, { policy, port }: Isolation): read
   return portElement(policy, port).map((element) =>
     addElement({ ...element, comment }, `isolate the port ${port}`, portDeclarations),
   )
-}
-
-function portRemovals(port: string | undefined): readonly Operation[] {
-  return portElement('isolated', port).map((element) => deleteElement(element, `isolate the port ${port}`))
 }
 
 function portElement(policy: IngressPolicy, port: string | undefined): readonly Element[] {

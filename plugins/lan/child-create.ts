@@ -11,10 +11,9 @@ import type { ChildCall, ChildLink } from './child.js'
  * has it too, as for most containers on a host's eth0: then it comes under a name of its own and is renamed.
  */
 export function createLink(
-  { config, host, environment, attachment }: ChildCall,
+  { config, environment, attachment }: ChildCall,
   child: ChildLink,
-  master: string,
-  netns: string,
+  { master, netns, isNameOfHost }: { master: string; netns: string; isNameOfHost: boolean },
 ): readonly Operation[] {
   const { ifName } = environment
   const at = { link: ifName, netns }
@@ -31,8 +30,7 @@ export function createLink(
     undo: [deleteLink({ link, netns })],
     shownBy: { link, netns, exists: true },
   })
-  if (!host.observer.hasLink(ifName)) return [created(ifName)]
-  refuseTakenName(host.observer.link(ifName, netns), ifName)
+  if (!isNameOfHost) return [created(ifName)]
   const link = temporaryName(attachment)
   const rename = setLink({ link, netns }, ['name', ifName], `rename the ${child.kind} to ${ifName}`)
   return [created(link), { ...rename, undo: [deleteLink(at)], shownBy: { ...at, exists: true } }]
@@ -55,16 +53,17 @@ export function refuseLargeMtu(mtu: number, master: ObservedLink, { kind }: Chil
   throw invalidConfiguration([problem], `invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`)
 }
 
+/** @throws code 103 where the container has the link that is to be made, which a rename would not tell in time */
+export function refuseTakenName(link: ObservedLink | undefined, ifName: string): void {
+  if (!link) return
+  throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
+    fix: 'remove or rename the interface that is there; a DEL of the attachment does',
+  })
+}
+
 // --- internal
 
 function explained(operation: Operation, { taken }: ChildLink): Operation {
   if (taken === undefined) return operation
   return { ...operation, meaning: { ...operation.meaning, exists: { code: codes.nameTaken, fix: taken } } }
-}
-
-function refuseTakenName(link: ObservedLink | undefined, ifName: string): void {
-  if (!link) return
-  throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
-    fix: 'remove or rename the interface that is there; a DEL of the attachment does',
-  })
 }

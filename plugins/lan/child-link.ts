@@ -13,7 +13,7 @@ import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { leaseFree } from './address-probe.js'
 import type { ChildCall, ChildLink } from './child.js'
-import { createLink, refuseLargeMtu, temporaryName, wordsOf } from './child-create.js'
+import { createLink, refuseLargeMtu, refuseTakenName, temporaryName, wordsOf } from './child-create.js'
 import { configureLan, withDirectRoutes } from './interface.js'
 import { findMaster, masterProblems, namesMaster } from './master.js'
 
@@ -36,7 +36,10 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   const master = findMaster(host, child.choice ?? config, above)
   refuseLargeMtu(config.mtu, master, child)
   child.admit?.(master, above)
-  host.apply(createLink(call, child, master.ifname, netns))
+  const isNameOfHost = !config.linkInContainer && host.observer.hasLink(ifName)
+  if (isNameOfHost) refuseTakenName(host.observer.link(ifName, netns), ifName)
+
+  host.apply(createLink(call, child, { master: master.ifname, netns, isNameOfHost }))
   const leased = child.addresses ?? (hasIpam(call) ? leaseFor(call, child, { master, netns, isForeign }) : emptyResult)
   const { ips } = leased
   const routes = child.isRouted ? withDirectRoutes(leased) : leased.routes

@@ -32,7 +32,8 @@ export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<
   const mac = shimMac(host, shim)
   locked(host, () => {
     const before = readRecord<Access>(host, kind, attachment)?.data
-    const made = ensureShim(host, shim, { mac, master })
+    const present = host.observer.hasLink(shim) ? host.observer.link(shim) : undefined
+    const made = ensureShim(shim, present, { mac, master })
     writeRecord<Access>(host, kind, attachment, { shim, addresses })
     // Behind the record, so that it is taken back before that.
     if (before?.shim !== shim)
@@ -64,7 +65,7 @@ export function revokeHostAccess(host: Host, attachment: Attachment): void {
   const { shim } = record.data
   locked(host, () => {
     attemptAll(
-      () => host.sweep(ownRoutes(host, attachment, record.data)),
+      () => host.sweep(withdrawRoutes(record.data, addressesOfOthers(host, attachment, shim))),
       () => removeUnused(host, shim, attachment),
     )
     removeRecord(host, kind, attachment)
@@ -128,9 +129,11 @@ function isOwnShim(host: Host, shim: string): boolean {
 }
 
 /** Nothing to do where it is there and up already. @throws code 103 where the name is another link's */
-function ensureShim(host: Host, shim: string, wanted: { mac: string; master: ObservedLink }): readonly Operation[] {
-  const { mac, master } = wanted
-  const before = host.observer.hasLink(shim) ? host.observer.link(shim) : undefined
+function ensureShim(
+  shim: string,
+  before: ObservedLink | undefined,
+  { mac, master }: { mac: string; master: ObservedLink },
+): readonly Operation[] {
   if (before && before.link !== master.ifname) {
     throw new CniError(codes.nameTaken, `"${shim}" already exists and is no child of ${master.ifname}`, {
       fix: "remove or rename that link: the name is the one of the host's own child",
@@ -192,24 +195,31 @@ function locked(host: Host, body: () => void): void {
   withOwnLock(host, `${kind}.lock`, body)
 }
 
-/**
- * The routes to an attachment's addresses, without those that somebody else has been given since: they lead to another
- * container.
- */
-function ownRoutes(host: Host, attachment: Attachment, { shim, addresses }: Access): readonly Operation[] {
+/** The addresses that other attachments have by a shim. */
+function addressesOfOthers(host: Host, attachment: Attachment, shim: string): ReadonlySet<string> {
   const own = attachmentHash(attachment)
   const others = recordsOfAllNetworks<Access>(host, kind).filter(
     (one) => attachmentHash(one.attachment) !== own && one.data.shim === shim,
   )
-  const taken = new Set(others.flatMap(({ data }) => data.addresses))
-  return addresses.filter((address) => !taken.has(address)).map((address) => deleteHostRoute(shim, address))
+  return new Set(others.flatMap(({ data }) => data.addresses))
+}
+
+/**
+ * Removes the routes to an attachment's addresses, without those that somebody else has been given since: they lead to
+ * another container.
+ */
+function withdrawRoutes({ shim, addresses }: Access, ofOthers: ReadonlySet<string>): readonly Operation[] {
+  return addresses.filter((address) => !ofOthers.has(address)).map((address) => deleteHostRoute(shim, address))
 }
 
 /** An ADD that follows no DEL: what the container of before had goes, where it is not the same. */
 function withdrawFormer(host: Host, attachment: Attachment, before: Access, now: Access): void {
   const isKept = (address: string) => before.shim === now.shim && now.addresses.includes(address)
   const gone = before.addresses.filter((address) => !isKept(address))
-  if (gone.length > 0) host.sweep(ownRoutes(host, attachment, { shim: before.shim, addresses: gone }))
+  if (gone.length > 0) {
+    const ofOthers = addressesOfOthers(host, attachment, before.shim)
+    host.sweep(withdrawRoutes({ shim: before.shim, addresses: gone }, ofOthers))
+  }
   if (before.shim !== now.shim) removeUnused(host, before.shim)
 }
 

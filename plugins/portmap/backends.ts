@@ -13,8 +13,8 @@ import {
   seenOfChains,
   unpublishChains,
 } from './iptables.js'
-import { elementProblems, publish, unpublish, unpublishByOwner } from './nftables.js'
-import { officialRules } from './official.js'
+import { elementProblems, ownElements, publish, removeElements, unpublish } from './nftables.js'
+import { officialRules, removeOfficialRules } from './official.js'
 import type { Backend } from './portmap.schema.js'
 import type { Publication, Published } from './publication.js'
 import { sharedPrefixes } from './tables.js'
@@ -56,8 +56,8 @@ export const backends: Readonly<Record<Backend, PortmapBackend>> = {
     publish: (attachment, { publications }) => publications.flatMap((one) => publish(attachment, one)),
     withdraw: (attachment, publications) => (publications.length === 0 ? [] : [unpublish(attachment, publications)]),
     withdrawByOwner: (observer, attachment, { tables, addresses }) => [
-      ...unpublishByOwner(observer, attachment, tables),
-      ...(addresses ? officialRules(observer, attachment, { tables, addresses }) : []),
+      ...removeElements(attachment, ownElements(observer, attachment, tables)),
+      ...(addresses ? removeOfficialRules(attachment, officialRules(observer, attachment, { tables, addresses })) : []),
     ],
     differences: (observer, attachment, { publications }) => elementProblems(observer, attachment, publications),
     collect: (observer) => removeUnusedChains(observer.chains(), sharedPrefixes),

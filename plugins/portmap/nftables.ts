@@ -48,12 +48,15 @@ export function unpublish(attachment: Attachment, publications: readonly Publica
   }
 }
 
-/** Removes, by the owner's name in their comments, elements that no record tells of. */
-export function unpublishByOwner(
+/** An element of a family. */
+export type OwnElement = ListedElement & { readonly family: Publication['family'] }
+
+/** The elements that carry the owner's name, whether or not a record tells of them. */
+export function ownElements(
   observer: Observer,
   attachment: Attachment,
   tables: readonly ListedTable[],
-): readonly Operation[] {
+): readonly OwnElement[] {
   const own = ownerComment(attachment)
   const families = (['ip', 'ip6'] as const).filter((one) =>
     tables.some(({ family, name }) => family === one && name === ownTable),
@@ -62,14 +65,17 @@ export function unpublishByOwner(
     observer
       .elements(family)
       .filter(({ collection, comment }) => comment === own && collection.startsWith('portmap_'))
-      .map((element) => ({
-        ...nft(
-          ['delete', 'element', family, ownTable, element.collection, '{', ...keyWords(element), '}'],
-          `remove what ${own} published`,
-        ),
-        tolerate: ['absent'] as const,
-      })),
+      .map((element) => ({ ...element, family })),
   )
+}
+
+/** Removes elements that carry the owner's name. */
+export function removeElements(attachment: Attachment, elements: readonly OwnElement[]): readonly Operation[] {
+  const why = `remove what ${ownerComment(attachment)} published`
+  return elements.map((element) => ({
+    ...nft(['delete', 'element', element.family, ownTable, element.collection, '{', ...keyWords(element), '}'], why),
+    tolerate: ['absent'],
+  }))
 }
 
 /** What CHECK finds missing or changed of an attachment's elements. */

@@ -3,6 +3,9 @@ import type { ListedRule, ListedTable, Observer } from '../../shared/plan/observ
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 
+/** A rule of a family. */
+export type OfficialRule = ListedRule & { readonly family: string }
+
 /**
  * The rules that the official plugin's nftables backend left for a container. They carry nothing but its ID, so that
  * another network's rules of the same container look alike: where its addresses on this network are known, only rules
@@ -12,20 +15,23 @@ export function officialRules(
   observer: Observer,
   { containerID }: Attachment,
   { tables, addresses }: { tables: readonly ListedTable[]; addresses: readonly string[] },
-): readonly Operation[] {
+): readonly OfficialRule[] {
   const families = tables.flatMap(({ family, name }) => (name === table ? [family] : []))
   return families.flatMap((family) =>
     observer
       .rules({ family, table })
       .filter((rule) => rule.comment === containerID && chains.includes(rule.chain) && isFor(rule, addresses))
-      .map(({ chain, handle }) => ({
-        ...nft(
-          ['delete', 'rule', family, table, chain, 'handle', String(handle)],
-          `remove what the official plugin published for ${containerID}`,
-        ),
-        tolerate: ['absent'],
-      })),
+      .map((rule) => ({ ...rule, family })),
   )
+}
+
+/** Removes such rules. */
+export function removeOfficialRules({ containerID }: Attachment, rules: readonly OfficialRule[]): readonly Operation[] {
+  const why = `remove what the official plugin published for ${containerID}`
+  return rules.map(({ family, chain, handle }) => ({
+    ...nft(['delete', 'rule', family, table, chain, 'handle', String(handle)], why),
+    tolerate: ['absent'],
+  }))
 }
 
 // --- internal

@@ -70,7 +70,7 @@ export function steer(netns: string, { rules, put, taken }: Steering): readonly 
   ]
 }
 
-export function unsteerRules(netns: string, { rules }: Steering): readonly Operation[] {
+export function unsteerRules(netns: string, { rules }: Pick<Steering, 'rules'>): readonly Operation[] {
   return rules.map((rule) => deleteSourceRule(netns, rule))
 }
 

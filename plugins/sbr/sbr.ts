@@ -4,10 +4,9 @@ import { throwDifferences } from '../../shared/net/interface.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { compareNetns, livingNetns, netnsAt, requireNetns } from '../../shared/net/netns.js'
 import { features } from '../../shared/net/probe.js'
-import { deleteSourceRule, destinationOf, reservedTables, type SourceRule, tableOf } from '../../shared/net/routing.js'
+import { destinationOf, reservedTables, type SourceRule, tableOf } from '../../shared/net/routing.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
 import type { Routing } from '../../shared/plan/observer.js'
-import type { Operation } from '../../shared/plan/operation.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import { parseAddress } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
@@ -56,7 +55,7 @@ export default definePlugin<SbrConfiguration>({
     if (netns !== undefined) {
       locked(host, netns, () => {
         if (!undo(host, attachment, netns))
-          host.sweep(officialRules(host, { netns, ifName: environment.ifName, config }))
+          host.sweep(unsteerRules(netns, { rules: officialRules(host, { netns, ifName: environment.ifName, config }) }))
       })
     }
     removeRecord(host, recordKind, attachment)
@@ -113,12 +112,12 @@ function undo(host: Host, attachment: Attachment, netns: string): boolean {
 function officialRules(
   host: Host,
   { netns, ifName, config }: { netns: string; ifName: string; config: SbrConfiguration },
-): readonly Operation[] {
+): readonly SourceRule[] {
   const own = host.observer.link(ifName, netns)?.addr_info.map(({ local = '' }) => local) ?? []
   if (own.length === 0) return []
-  return rulesOf(host.observer.routing(netns))
-    .filter(({ from, table }) => own.includes(from) && (config.table === undefined || config.table === table))
-    .map((rule) => deleteSourceRule(netns, rule))
+  return rulesOf(host.observer.routing(netns)).filter(
+    ({ from, table }) => own.includes(from) && (config.table === undefined || config.table === table),
+  )
 }
 
 /** The rules from single addresses to tables that are not the kernel's. */

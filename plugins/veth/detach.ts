@@ -1,5 +1,5 @@
 import { removeRecord, staleRecords } from '../../shared/exec/records.js'
-import { deleteLink } from '../../shared/net/ip.js'
+import { type At, deleteLink } from '../../shared/net/ip.js'
 import {
   collectMasquerades,
   forgetMasquerade,
@@ -28,7 +28,7 @@ export function detachVeth(call: Call, kind: string, more: More = () => []): voi
   attemptAll(
     () =>
       host.sweep([
-        ...disconnect(call, netns),
+        ...remainingEnds(call, netns).map(deleteLink),
         ...more(attachment),
         ...(isMasked ? unmasquerade(attachment, madeByMasquerade(host, attachment)) : []),
       ]),
@@ -49,7 +49,7 @@ export function collectVeths(call: Call, kind: string, more: More = () => []): v
       forgetMasquerade(host, attachment)
       removeRecord(host, kind, attachment)
     }),
-    () => validAttachments && host.sweep(collectMasquerades(host.observer)),
+    () => validAttachments && host.sweep(collectMasquerades(host.observer.chains())),
     () => collectLeases(call),
   )
 }
@@ -60,10 +60,10 @@ export function collectVeths(call: Call, kind: string, more: More = () => []): v
 type More = (attachment: Attachment) => readonly Operation[]
 
 /** Our host end by its name; what the official plugin made only by the container's end. */
-function disconnect({ host, environment, attachment }: Call, netns: string | undefined): readonly Operation[] {
+function remainingEnds({ host, environment, attachment }: Call, netns: string | undefined): readonly At[] {
   const link = hostVethName(attachment)
-  if (host.observer.hasLink(link)) return [deleteLink({ link })]
-  return netns === undefined ? [] : [deleteLink({ link: environment.ifName, netns })]
+  if (host.observer.hasLink(link)) return [{ link }]
+  return netns === undefined ? [] : [{ link: environment.ifName, netns }]
 }
 
 function staleAttachments(

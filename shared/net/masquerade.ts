@@ -1,7 +1,7 @@
 import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
 import type { Element } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
-import type { IptablesTool, ListedElement, Observer } from '../plan/observer.js'
+import type { IptablesTool, ListedChain, ListedElement, Observer } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
 import { formatCidr, networkOf, parseCidr } from '../values/address.js'
 import type { Attachment } from '../values/attachment.js'
@@ -99,8 +99,8 @@ export function staleMasquerades(
 }
 
 /** The operations that remove what subnets shared whose last attachment is gone. */
-export function collectMasquerades(observer: Observer): readonly Operation[] {
-  return Object.values(backends).flatMap(({ collect }) => collect(observer))
+export function collectMasquerades(chains: readonly ListedChain[]): readonly Operation[] {
+  return Object.values(backends).flatMap(({ collect }) => collect(chains))
 }
 
 /** What CHECK finds missing. */
@@ -148,7 +148,7 @@ const backends: Readonly<
         attachment: Attachment,
         addresses: readonly string[],
       ) => readonly string[]
-      readonly collect: (observer: Observer) => readonly Operation[]
+      readonly collect: (chains: readonly ListedChain[]) => readonly Operation[]
     }
   >
 > = {
@@ -161,7 +161,7 @@ const backends: Readonly<
       const missing = new Set(missingElements({ observer }, wanted))
       return addresses.filter((_, index) => missing.has(wanted[index] as Element))
     },
-    collect: (observer) => removeUnusedChains(observer.chains(), [subnetPrefix]),
+    collect: (chains) => removeUnusedChains(chains, [subnetPrefix]),
   },
   iptables: {
     look: (observer, tools) => savedTables(observer, tools, 'nat'),
