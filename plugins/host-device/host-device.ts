@@ -29,7 +29,7 @@ import { configureLan } from '../lan/interface.js'
 import { deviceProblems, findDevice } from './find.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
 import { type Moved, makeOf, placeOf } from './identity.js'
-import { moveIn, recordKind, returnDevice } from './move.js'
+import { moveIn, ownNetns, recordKind, returnDevice } from './move.js'
 
 type HostDeviceCall = Call<HostDeviceConfiguration>
 
@@ -136,7 +136,7 @@ function moveToContainer({ host, environment, attachment }: HostDeviceCall, link
   }
   const moved = describe(link)
   writeRecord<Moved>(host, recordKind, attachment, moved, { netns: netnsAt(host, netns) })
-  host.apply(moveIn(host, moved, { attachment, ifName, netns }))
+  host.apply(moveIn(moved, { attachment, ifName, netns, ownNetns: ownNetns(host) }))
   const inside = moved.parent === undefined ? host.observer.link(ifName, netns) : undefined
   if (inside) writeRecord<Moved>(host, recordKind, attachment, { ...moved, inside: placeOf(inside) })
 }

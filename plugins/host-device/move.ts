@@ -18,15 +18,11 @@ export const recordKind = 'host-device'
  * leaves it, so that either suite can give it back. It arrives under a name that nobody else has: neither the host's
  * other links nor the container's can be in its way, and udev never sees the new name.
  */
-export function moveIn(host: Host, moved: Moved, to: Target): readonly Operation[] {
+export function moveIn(moved: Moved, to: Target): readonly Operation[] {
   const { device } = moved
   const { ifName, netns } = to
   const passing = passingName(to.attachment)
-  const back = ip(
-    netns,
-    ['link', 'set', 'dev', passing, 'netns', ownNetns(host), 'name', device],
-    `give ${device} back`,
-  )
+  const back = ip(netns, ['link', 'set', 'dev', passing, 'netns', to.ownNetns, 'name', device], `give ${device} back`)
   return [
     {
       ...setAlias(device, device),
@@ -69,6 +65,17 @@ export function returnDevice(host: Host, attachment: Attachment, given: string):
   } else if (record) restoreOnHost(host, record, attachment)
 }
 
+/** The namespace of this process by a path that another one can open: that of process 1 where it is the same. */
+export function ownNetns({ files }: Host): string {
+  const own = files.readLink('/proc/self/ns/net')
+  try {
+    if (files.readLink('/proc/1/ns/net') === own) return '/proc/1/ns/net'
+  } catch {
+    // Not to be looked at: in another container, say.
+  }
+  return `/proc/${files.readLink('/proc/self')}/ns/net`
+}
+
 // --- internal
 
 /**
@@ -85,6 +92,8 @@ interface Target {
   readonly attachment: Attachment
   readonly netns: string
   readonly ifName: string
+  /** The way back. */
+  readonly ownNetns: string
 }
 
 interface Leaving {
@@ -98,17 +107,6 @@ interface Leaving {
 /** The name of a device on its way, the attachment's own. */
 function passingName(attachment: Attachment): string {
   return `dev${attachmentHash(attachment).slice(0, 12)}`
-}
-
-/** The namespace of this process by a path that another one can open: that of process 1 where it is the same. */
-function ownNetns({ files }: Host): string {
-  const own = files.readLink('/proc/self/ns/net')
-  try {
-    if (files.readLink('/proc/1/ns/net') === own) return '/proc/1/ns/net'
-  } catch {
-    // Not to be looked at: in another container, say.
-  }
-  return `/proc/${files.readLink('/proc/self')}/ns/net`
 }
 
 /** An empty text removes the alias. */

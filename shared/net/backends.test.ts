@@ -1,6 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
+// Three rules of the code that hold by reading it.
+//
 // Nothing asks which backend is in use: what differs stands in tables of backends. And no plugin speaks to a program by
 // itself: looks are questions to the observer, changes are operations, and what tools print is read in shared/tools.
 
@@ -47,4 +49,35 @@ test('no plugin starts a program', () => {
   const files = sources('plugins')
   expect(files.length).toBeGreaterThan(50)
   expect(linesLike(process, files)).toEqual([])
+})
+
+/** A function that returns operations, by its head; its body ends at the first brace that is not indented. */
+const planner =
+  /^(?:export )?function (\w+)\(((?:(?!\n(?:export )?function )[\s\S])*?)\): (?:readonly )?Operation(?:\[\])? \{\n([\s\S]*?)^\}/gm
+const machine = /\b(Host|Observer|Machine)\b/
+const looksOrActs =
+  /\bhost\.(observer|apply|sweep|change|warn|run|files|journal)\b|\bobserver\.|Record\(|\bhost\b[^}\n]*\} = call\b|\bcall\.host\b/
+
+test('who plans neither looks nor acts: it gets what was seen, and returns operations', () => {
+  const plans = sources('plugins', 'shared/net').flatMap((file) =>
+    [...readFileSync(file, 'utf8').matchAll(planner)].map(([, name = '', parameters = '', body = '']) => ({
+      name: `${file} ${name}`,
+      isPure: !machine.test(parameters) && !looksOrActs.test(body),
+    })),
+  )
+  expect(plans.length).toBeGreaterThan(90)
+  expect(plans.filter(({ isPure }) => !isPure).map(({ name }) => name)).toEqual([])
+})
+
+test('a planner that looks, or acts, is found', () => {
+  const texts = [
+    'function a({ observer }: Host): readonly Operation[] {\n  return []\n}\n',
+    'export function b(call: Call): Operation {\n  host.apply([])\n}\n',
+    'function c(call: Call): readonly Operation[] {\n  const { host } = call\n}\n',
+    'function d(x: X): readonly Operation[] {\n  writeRecord(x)\n}\n',
+  ]
+  for (const text of texts) {
+    const [found] = [...text.matchAll(planner)]
+    expect(machine.test(found?.[2] ?? '') || looksOrActs.test(found?.[3] ?? ''), text).toBe(true)
+  }
 })
