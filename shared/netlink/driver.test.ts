@@ -147,17 +147,17 @@ describe('a namespace', () => {
   test('made for a moment is left again, whatever happens there', () => {
     const fake = kernel({ 18: ENODEV })
     const netlink = driver(fake)
-    expect(netlink.aside((other) => other.has('a'))).toBe(false)
+    expect(netlink.inNewNamespace((other) => other.has('a'))).toBe(false)
     expect(fake.calls[0]).toBe(`unshare ${CLONE_NEWNET}`)
     expect(fake.calls.at(-1)).toBe(`setns ${CLONE_NEWNET}`)
     expect(() =>
-      netlink.aside(() => {
+      netlink.inNewNamespace(() => {
         throw new Error('defect')
       }),
     ).toThrow('defect')
     expect(fake.calls.at(-1)).toBe(`setns ${CLONE_NEWNET}`)
     const refusing = kernel({}, { results: { unshare: -1 } })
-    expect(driver(refusing).aside(() => 'done')).toBeUndefined()
+    expect(driver(refusing).inNewNamespace(() => 'done')).toBeUndefined()
     expect(refusing.calls).toEqual([`unshare ${CLONE_NEWNET}`])
   })
 })
@@ -272,7 +272,7 @@ describe('questions', () => {
     expect([netlink.chains(), netlink.cookie(here), netlink.held([]), netlink.hostNumberIn(here)]).toEqual(
       Array.from({ length: 4 }, () => undefined),
     )
-    expect([netlink.tryLock(3), netlink.aside(() => 'done')]).toEqual([false, undefined])
+    expect([netlink.tryLock(3), netlink.inNewNamespace(() => 'done')]).toEqual([false, undefined])
   })
 
   test('look the C library up once, at the first', () => {
