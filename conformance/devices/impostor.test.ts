@@ -1,10 +1,11 @@
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { describe, expect } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
+import { installScripts, scriptDirectory } from '../harness/scripts.js'
 import { difference } from '../harness/snapshot.js'
 import { call as callOf, hostLocal, leased, linkNames, linkOf, state } from './calls.js'
 
@@ -96,6 +97,51 @@ describe.for(Object.entries(devices))('%s', ([, lines]) => {
     },
   )
 })
+
+/** What the container's root does in an ADD, before another IPAM plugin fails: commands of `ip` in the container. */
+const moments: Record<string, { lines: readonly string[]; names: readonly string[] }> = {
+  'renames it': { lines: ['link set eth0 down', 'link set eth0 name real'], names: ['lo'] },
+  'takes its marks away': {
+    lines: ['link set eth0 alias nobody', 'link set eth0 down', 'link set eth0 address 02:00:00:00:bb:bb'],
+    names: ['lo'],
+  },
+  'puts another in its place': {
+    lines: [
+      'link set eth0 down',
+      'link set eth0 name real',
+      'link set real alias nobody',
+      'link set real address 02:00:00:00:bb:bb',
+      `link add eth0 address ${mac} type veth peer name peer0`,
+      'link set eth0 alias hd0',
+    ],
+    names: ['lo', 'peer0', 'eth0'],
+  },
+}
+
+const rollbacks = Object.keys(devices).flatMap((device) =>
+  Object.keys(moments).flatMap((moment) => Object.keys(ways).map((way) => ({ device, moment, way }))),
+)
+test.for(rollbacks)(
+  "a failing ADD takes $device back when the container's root $moment, by $way",
+  async (row, { host }) => {
+    const { lines, names } = moments[row.moment] as (typeof moments)[string]
+    await host.outside()
+    await host.container('third')
+    const container = await host.container('c1')
+    const made = [...(devices[row.device] as string[]), `link set hd0 address ${mac}`, 'link set hd0 up']
+    await host.output(['ip', '-batch', '-'], { stdin: `${made.join('\n')}\n` })
+    const rename = `ip -n c1 -batch - <<END\n${lines.join('\n')}\nEND`
+    installScripts(host, { failing: `test $CNI_COMMAND = ADD || exit 0\n${rename}\ntouch /run/renamed\nexit 1` })
+    const before = await state(host)
+    const env = { ...(ways[row.way as keyof typeof ways] as Record<string, string>), CNI_PATH: scriptDirectory }
+    expect(errorOf(await runPlugin(host, call('ADD', container, { ipam: { type: 'failing' } }, env))).code).toBe(107)
+    expect(existsSync(host.path('/run/renamed'))).toBe(true)
+    expect(await linkNames(container)).toEqual(names)
+    await host.output(['ip', 'link', 'set', 'hd0', 'address', mac])
+    for (const name of names.filter((one) => one === 'eth0')) await container.output(['ip', 'link', 'del', name])
+    expect(difference(before, await state(host))).toBe('')
+  },
+)
 
 describe('without a record', () => {
   test.for(Object.entries(ways))('what may be made in the container stays there, by %s', async ([, env], { host }) => {

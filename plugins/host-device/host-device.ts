@@ -29,7 +29,7 @@ import { configureLan } from '../lan/interface.js'
 import { deviceProblems, findDevice } from './find.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
 import { type Moved, makeOf, placeOf } from './identity.js'
-import { moveIn, ownNetns, recordKind, returnDevice } from './move.js'
+import { moveIn, recordKind, returnDevice } from './move.js'
 
 type HostDeviceCall = Call<HostDeviceConfiguration>
 
@@ -134,11 +134,19 @@ function moveToContainer({ host, environment, attachment }: HostDeviceCall, link
       fix: 'remove or rename the interface that is there; a DEL of the attachment does',
     })
   }
-  const moved = describe(link)
+  let moved = describe(link)
   writeRecord<Moved>(host, recordKind, attachment, moved, { netns: netnsAt(host, netns) })
-  host.apply(moveIn(moved, { attachment, ifName, netns, ownNetns: ownNetns(host) }))
+  if (!host.dryRun) {
+    host.journal.note(() => {
+      returnDevice(host, attachment, netns, moved)
+      return []
+    })
+  }
+  host.apply(moveIn(moved, { attachment, ifName, netns }))
   const inside = moved.parent === undefined ? host.observer.link(ifName, netns) : undefined
-  if (inside) writeRecord<Moved>(host, recordKind, attachment, { ...moved, inside: placeOf(inside) })
+  if (!inside) return
+  moved = { ...moved, inside: placeOf(inside) }
+  writeRecord<Moved>(host, recordKind, attachment, moved)
 }
 
 /** Another IPAM plugin is asked when the device can send. One that was up without a carrier has none here either. */

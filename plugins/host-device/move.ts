@@ -1,5 +1,5 @@
 import { type Netns, readRecord } from '../../shared/exec/records.js'
-import { ip, setLink, setUp } from '../../shared/net/ip.js'
+import { setLink, setUp } from '../../shared/net/ip.js'
 import { compareNetns, livingNetns } from '../../shared/net/netns.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
@@ -17,29 +17,16 @@ export const recordKind = 'host-device'
  * Moves a device into the container under its new name. It carries its old name as its alias, as the official plugin
  * leaves it, so that either suite can give it back. It arrives under a name that nobody else has: neither the host's
  * other links nor the container's can be in its way, and udev never sees the new name.
+ * What takes it back is returnDevice, which finds the device whatever it is called in the container by then.
  */
-export function moveIn(moved: Moved, to: Target): readonly Operation[] {
+export function moveIn(moved: Moved, { attachment, ifName, netns }: Target): readonly Operation[] {
   const { device } = moved
-  const { ifName, netns } = to
-  const passing = passingName(to.attachment)
-  const back = ip(netns, ['link', 'set', 'dev', passing, 'netns', to.ownNetns, 'name', device], `give ${device} back`)
+  const passing = passingName(attachment)
   return [
-    {
-      ...setAlias(device, device),
-      undo: asBefore({ ...moved, device }),
-    },
-    {
-      ...setLink({ link: device }, ['netns', netns, 'name', passing], `move ${device} into the container`),
-      undo: [back],
-      shownBy: { link: passing, netns, exists: true },
-    },
+    setAlias(device, device),
+    setLink({ link: device }, ['netns', netns, 'name', passing], `move ${device} into the container`),
     {
       ...setLink({ link: passing, netns }, ['name', ifName], `rename ${device} to ${ifName}`),
-      undo: [
-        setLink({ link: ifName, netns }, ['down'], `set ${ifName} down`),
-        setLink({ link: ifName, netns }, ['name', passing], `rename ${ifName}`),
-      ],
-      shownBy: { link: ifName, netns, exists: true },
       meaning: {
         exists: {
           code: codes.nameTaken,
@@ -53,11 +40,12 @@ export function moveIn(moved: Moved, to: Target): readonly Operation[] {
 /**
  * Gives the attachment's device back: its name, its alias and its state. Nothing to do when it is not in the container
  * any more (unplugged, or gone with its namespace), except to rename what the kernel gave back itself.
+ * @param known what the device was, where that need not be looked up
  * @throws code 103 when the host has another link of its name, and everything stays where it is; a later DEL does it
  */
-export function returnDevice(host: Host, attachment: Attachment, given: string): void {
+export function returnDevice(host: Host, attachment: Attachment, given: string, known?: Moved): void {
   const entry = readRecord<Moved>(host, recordKind, attachment)
-  const record = entry?.data
+  const record = known ?? entry?.data
   const netns = namespaceOf(host, entry?.netns, given)
   const inside = netns === undefined ? undefined : findInside(host, { attachment, record, netns })
   if (inside && netns !== undefined) {
@@ -66,7 +54,7 @@ export function returnDevice(host: Host, attachment: Attachment, given: string):
 }
 
 /** The namespace of this process by a path that another one can open: that of process 1 where it is the same. */
-export function ownNetns({ files }: Host): string {
+function ownNetns({ files }: Host): string {
   const own = files.readLink('/proc/self/ns/net')
   try {
     if (files.readLink('/proc/1/ns/net') === own) return '/proc/1/ns/net'
@@ -92,8 +80,6 @@ interface Target {
   readonly attachment: Attachment
   readonly netns: string
   readonly ifName: string
-  /** The way back. */
-  readonly ownNetns: string
 }
 
 interface Leaving {
