@@ -17,6 +17,7 @@ type DummyCall = Call<DummyConfiguration>
 /** An interface that leads nowhere: addresses that are always there, and a sink for what is routed to it. */
 export default definePlugin<DummyConfiguration>({
   name: 'dummy',
+  delegates: true,
   prevResult: { CHECK: 'required' },
   refuse: ipamProblems,
 

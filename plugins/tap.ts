@@ -19,6 +19,7 @@ type TapCall = Call<TapConfiguration>
 /** A device whose packets a program in the container reads and writes: the network card of a virtual machine. */
 export default definePlugin<TapConfiguration>({
   name: 'tap',
+  delegates: true,
   argsKeys: ['MAC'],
   prevResult: { CHECK: 'required' },
 

@@ -11,6 +11,7 @@ type VlanCall = Call<VlanConfiguration>
 /** One VLAN of the master's cable, for one container alone. */
 export default definePlugin<VlanConfiguration>({
   name: 'vlan',
+  delegates: true,
   prevResult: { CHECK: 'required' },
 
   refuse(call) {

@@ -3,6 +3,8 @@ export interface Difference {
   /** What differs; the compatibility table of the README has the same rows. */
   what: string
   reason: string
+  /** The test that holds it, below conformance/, where no configuration alone shows it. */
+  test?: string
   /** The cases it may appear in; all, unless given. */
   cases?: RegExp
   /** Lines that only the official suite leaves. */
@@ -151,5 +153,16 @@ export const differences: Difference[] = [
     cases: /^vrf$/,
     official: /^container\d: address eth0 local fd00:80::2 prefixlen 64 scope global$/,
     podwire: /^container\d: address eth0 local fd00:80::2 prefixlen 64 scope global nodad true$/,
+  },
+  {
+    what: 'DEL gives back the very device: hardware by its bus and permanent address, other links by their number and other end. Without a record only what the container cannot have made: hardware, and what ends at a link of the host',
+    reason:
+      "the official plugin fetches whatever link has the interface's name, under the name its alias says: the container's root chooses both",
+    test: 'devices/impostor.test.ts',
+  },
+  {
+    what: 'DEL and GC give addresses back to where ADD got them, also when the configuration names another `ipam` by then, another `dataDir` or none; a warning on stderr says so. It is on record until a reboot',
+    reason: 'the official plugins ask whom the configuration names, and the lease stays for ever',
+    test: 'changed/leases.test.ts',
   },
 ]

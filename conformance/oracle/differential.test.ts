@@ -1,5 +1,7 @@
+import { existsSync, readFileSync } from 'node:fs'
 import { describe, expect } from 'vitest'
 import { test } from '../harness/fixture.js'
+import { repository } from '../harness/locations.js'
 import { type Case, readCases } from './cases.js'
 import { holdToOfficial, kernelCan, seen } from './compare.js'
 import { differences } from './differences.js'
@@ -17,7 +19,16 @@ describe('podwire does what the official suite does', () => {
   }
 
   test('and the table of differences has no row that nothing shows', () => {
-    const shown = differences.filter(({ cases: names }) => [...able].some(({ name }) => names?.test(name) ?? true))
+    const byCases = differences.filter(({ test }) => test === undefined)
+    const shown = byCases.filter(({ cases: names }) => [...able].some(({ name }) => names?.test(name) ?? true))
     expect(shown.filter((row) => !seen.has(row)).map(({ what }) => what)).toEqual([])
+  })
+
+  test('nor one that another test holds, and the README does not say in these words', () => {
+    const readme = readFileSync(`${repository}/README.md`, 'utf8')
+    for (const { what, reason, test: file } of differences.filter((row) => row.test !== undefined)) {
+      expect(readme).toContain(`| ${what} | ${reason} |`)
+      expect(existsSync(`${repository}/conformance/${file}`)).toBe(true)
+    }
   })
 })

@@ -1,4 +1,5 @@
 import { withLock } from '../../shared/exec/lock.js'
+import { leaseRoot } from '../../shared/exec/state.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { definePlugin, type Call as PluginCall } from '../../shared/program/plugin.js'
 import { compareAddress, formatAddress, parseCidr } from '../../shared/values/address.js'
@@ -13,12 +14,13 @@ import { currentEpoch } from './epoch.js'
 import { exhaustionError, type Origin } from './exhaustion.js'
 import { systemLeaseFiles } from './files.js'
 import type { HostLocalConfiguration } from './host-local.schema.js'
-import type { Owner } from './lease.js'
+import type { Lease, Owner } from './lease.js'
 import { rangeHolding } from './ranges.js'
 import { readRequest } from './request.js'
 import { parseResolvConf } from './resolv.js'
 import { fullness } from './status.js'
 import { openStore, type Store } from './store.js'
+import type { LeaseView } from './view.js'
 
 /** Hands out addresses from ranges of this host alone, and remembers them in files. */
 export default definePlugin<HostLocalConfiguration>({
@@ -77,21 +79,20 @@ export default definePlugin<HostLocalConfiguration>({
   gc(call) {
     const { validAttachments, host } = call
     if (validAttachments === undefined) return
-    const valid = new Set(
-      validAttachments.flatMap(({ containerID, ifname }) => [containerID, `${containerID} ${ifname}`]),
-    )
     const store = storeOf(call)
     host.change(`release the addresses of all but ${validAttachments.length} attachments in ${store.directory}`, () => {
-      store.change((leases) => leases.release(leases.all().filter(({ owner }) => isStale(owner, valid))))
+      store.change((leases) => leases.release(staleLeases(call, leases)))
     })
   },
+
+  holds: (call) =>
+    storeOf(call).look((view) => (call.environment.command === 'GC' ? staleLeases(call, view) : view.of(ownerOf(call))))
+      .length > 0,
 })
 
 // --- internal
 
 type Call = PluginCall<HostLocalConfiguration>
-
-const defaultDataDir = '/var/lib/cni/networks'
 
 function ownerOf({ attachment: { containerID, ifName } }: Call): Owner {
   return { containerID, ifName }
@@ -99,7 +100,7 @@ function ownerOf({ attachment: { containerID, ifName } }: Call): Owner {
 
 function storeOf({ host, config, stdin }: Call): Store {
   return openStore({
-    dataDir: (config.ipam ? config.ipam.dataDir : dataDirIn(stdin)) || defaultDataDir,
+    dataDir: (config.ipam ? config.ipam.dataDir : dataDirIn(stdin)) || leaseRoot,
     network: config.name,
     files: systemLeaseFiles,
     epoch: currentEpoch(systemLeaseFiles),
@@ -165,6 +166,15 @@ function sayFull({ config, host }: Call, full: CniError | undefined): void {
 function notFound({ attachment }: Call, details: string): CniError {
   const message = `Failed to find address added by container ${attachment.containerID}`
   return new CniError(codes.checkFailed, message, { details, fix: 'detach the container and attach it again' })
+}
+
+/** What GC frees; nothing where the runtime did not say who is alive. */
+function staleLeases({ validAttachments }: Call, view: LeaseView): readonly Lease[] {
+  if (validAttachments === undefined) return []
+  const valid = new Set(
+    validAttachments.flatMap(({ containerID, ifname }) => [containerID, `${containerID} ${ifname}`]),
+  )
+  return view.all().filter(({ owner }) => isStale(owner, valid))
 }
 
 /** Whether no valid attachment is the owner, an old lease's whole container; a person's note is no container. */

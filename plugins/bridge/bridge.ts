@@ -49,6 +49,7 @@ type BridgeCall = Call<BridgeConfiguration>
 /** A bridge in the host, a veth pair to the container, addresses, and a way out. */
 export default definePlugin<BridgeConfiguration>({
   name: 'bridge',
+  delegates: true,
   argsKeys: ['MAC'],
   prevResult: { CHECK: 'required' },
 

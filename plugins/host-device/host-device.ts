@@ -36,6 +36,7 @@ type HostDeviceCall = Call<HostDeviceConfiguration>
 /** Lends a link of the host to the container. A device that a program drives itself gets only its addresses. */
 export default definePlugin<HostDeviceConfiguration>({
   name: 'host-device',
+  delegates: true,
   prevResult: { CHECK: 'required' },
   refuse: ({ config }) => deviceProblems(config),
 

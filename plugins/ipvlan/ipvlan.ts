@@ -13,6 +13,7 @@ type IpvlanCall = Call<IpvlanConfiguration>
 /** Addresses of its own on the master's network, behind the master's MAC address. */
 export default definePlugin<IpvlanConfiguration>({
   name: 'ipvlan',
+  delegates: true,
   prevResult: { ADD: 'optional', CHECK: 'required' },
 
   refuse(call) {
@@ -41,7 +42,7 @@ export default definePlugin<IpvlanConfiguration>({
 
   del(call) {
     attemptAll(
-      () => detachChild(call),
+      () => detachChild(withOwnLeases(call)),
       () => releaseMode(call),
     )
   },
@@ -78,6 +79,12 @@ function modeProblems(call: IpvlanCall): readonly Problem[] {
 /** Behind another plugin that made its master: prevResult names it where the configuration does not. */
 function isChained({ config, prevResult }: IpvlanCall): boolean {
   return prevResult !== undefined && !namesMaster(config)
+}
+
+/** What has no IPAM plugin may have the addresses of the plugin before, which gives them back itself. */
+function withOwnLeases(call: IpvlanCall): Call {
+  const { hostLocal: _, ...others } = call
+  return hasIpam(call) || namesMaster(call.config) ? call : others
 }
 
 function chainProblems(call: IpvlanCall): readonly Problem[] {

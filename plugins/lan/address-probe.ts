@@ -1,7 +1,7 @@
 import { addressesTaken } from '../../shared/net/announce.js'
 import { type At, addAddress, deleteAddress, setLink, sysctl } from '../../shared/net/ip.js'
 import type { Host } from '../../shared/plan/host.js'
-import { lease, release } from '../../shared/program/ipam.js'
+import { lease, unlease } from '../../shared/program/ipam.js'
 import type { Call } from '../../shared/program/plugin.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
@@ -76,7 +76,7 @@ function askNeighbours(host: Host, at: Probe['child'], addresses: readonly strin
 
 /** Gives the lease to an owner that never was, whose name tells why. */
 function quarantine(call: Call, addresses: readonly string[]): void {
-  release(call)
+  unlease(call)
   const containerID = `address-conflict-${hostPart(addresses[0] ?? '').replaceAll(':', '-')}`
   const config = JSON.parse(call.stdin)
   const runtimeConfig = { ...call.config.runtimeConfig, ips: addresses }

@@ -165,6 +165,7 @@ describe('ADD', () => {
       ...quiet,
       ...announcing,
       'container# ip link set dev eth0 up',
+      '# note ipam of net/c1 in /run/podwire/ipam/net/dd6ccc806f763e1c',
       `# CNI_COMMAND=ADD ${foreign}/other`,
       'container# ip link set dev eth0 down',
       ...quiet,

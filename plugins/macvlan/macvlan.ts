@@ -21,6 +21,7 @@ type MacvlanCall = Call<MacvlanConfiguration>
 /** A machine of its own on the master's network: own MAC address, own addresses, no way to the host below it. */
 export default definePlugin<MacvlanConfiguration>({
   name: 'macvlan',
+  delegates: true,
   argsKeys: ['MAC'],
   prevResult: { CHECK: 'required' },
 

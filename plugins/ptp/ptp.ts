@@ -28,6 +28,7 @@ type PtpCall = Call<PtpConfiguration>
 /** A veth pair between host and container, routed: each end has one address and a route to the other's. */
 export default definePlugin<PtpConfiguration>({
   name: 'ptp',
+  delegates: true,
   prevResult: { CHECK: 'required' },
   refuse: ipamProblems,
 

@@ -18,6 +18,8 @@ const recordKinds: Readonly<Record<string, readonly string[]>> = {
   ptp: ['masquerade'],
   macvlan: ['host-access'],
   portmap: ['portmap-special'],
+  // In every script that asks for addresses.
+  'host-local': ['ipam'],
 }
 
 /** Whether a script with these plugins needs a shape: of records only those they keep. */
@@ -52,6 +54,7 @@ const sharedSchemas = [
       'host-device',
       'host-access',
       'ipvlan',
+      'ipam',
     ],
   },
 ]

@@ -107,7 +107,8 @@ function endless(type: string, message: string): CniError {
   })
 }
 
-function isFileName(type: string): boolean {
+/** True for what can be a file in a directory of CNI_PATH. */
+export function isFileName(type: string): boolean {
   return !type.includes('/') && type !== '.' && type !== '..' && !type.includes('\0')
 }
 

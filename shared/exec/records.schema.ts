@@ -93,4 +93,15 @@ export const schemas = {
   }),
   'host-access': z.object({ shim: checked('linkName'), addresses: z.array(checked('address')) }),
   ipvlan: z.object({ master: z.int(), mode: z.string() }),
+  ipam: z.object({
+    sources: z.array(
+      z.object({
+        plugin: z.string(),
+        type: z.string(),
+        dataDir: checked('path').optional(),
+        config: z.string().optional(),
+        args: z.string().optional(),
+      }),
+    ),
+  }),
 }

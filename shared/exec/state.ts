@@ -45,6 +45,9 @@ export type StateFiles = typeof systemStateFiles
  */
 export const stateRoot = '/run/podwire'
 
+/** Where host-local's leases lie unless the configuration says another place: a reboot leaves them. */
+export const leaseRoot = '/var/lib/cni/networks'
+
 /** The version of what is written; that of podwire 0.1.0 named none. Others are somebody else's. */
 export const stateVersion = 2
 

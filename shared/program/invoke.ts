@@ -52,6 +52,14 @@ export function readVersion(request: Request, plugin: AnyPlugin): Version {
   return negotiate(asked ?? '', verb, versionsSince(plugin.since))
 }
 
+/** Plugins of ours that one asks for addresses, loaded already: see Call. */
+export type Delegates = Pick<Call, 'ownDelegate' | 'hostLocal'>
+
+/** Whether an IPAM plugin of ours has leases that this DEL or GC would free. @throws what the call would */
+export function holds(plugin: AnyPlugin, request: Request, host: Host): boolean {
+  return plugin.holds?.(readCall(plugin, request, readVersion(request, plugin), host)) ?? false
+}
+
 /**
  * Runs one verb of one plugin, as its own process would: everything is checked first, and when the verb throws, all
  * that it did so far is taken back.
@@ -62,10 +70,7 @@ export function invoke(
   plugin: AnyPlugin,
   request: Request,
   host: Host,
-  {
-    ownDelegate,
-    deliver,
-  }: { ownDelegate?: AnyPlugin | undefined; deliver?: (result: Result, version: Version) => void } = {},
+  { deliver, ...delegates }: Delegates & { deliver?: (result: Result, version: Version) => void } = {},
 ): Result | undefined {
   const name = String(request.json['name'])
   try {
@@ -73,7 +78,7 @@ export function invoke(
     const verb = verbOf(request)
     if (verb === 'ADD' || verb === 'DEL') refuseOwnNetns(request.environment)
     if (verb === 'ADD') host.journal.reserve()
-    const call = { ...readCall(plugin, request, version, host), ...(ownDelegate ? { ownDelegate } : {}) }
+    const call = { ...readCall(plugin, request, version, host), ...delegates }
     host.toolLock?.waitForEarlier(call.validAttachments)
     const result = verbTable[verb](plugin, call)
     if (result) deliver?.(result, version)

@@ -30,11 +30,15 @@ function calling(type: string | undefined, answers: Record<string, Partial<Outco
   }
   const journal = createJournal()
   const warn = (text: string) => asked.push(text)
-  const host = { run, journal, warn, dryRun, env: {}, files: { readLink: () => '' } }
+  // Nothing is put on record: that would be the machine's.
+  const change = () => undefined
+  const host = { run, journal, warn, change, dryRun, env: {}, files: { readLink: () => '' } }
   const call = {
+    plugin: 'macvlan',
     version: '1.1.0',
-    config: type === undefined ? {} : { ipam: { type } },
-    environment: { path: directory },
+    config: { name: 'net', ...(type === undefined ? {} : { ipam: { type } }) },
+    attachment: { network: 'net', containerID: 'c1', ifName: 'eth0' },
+    environment: { path: directory, args: '' },
     stdin: '{}',
     host,
   } as unknown as Call

@@ -1,9 +1,14 @@
 import { ipams, names } from 'podwire:plugins'
 import { delegateEnvironment, findDelegate, runDelegate, type Variables } from '../exec/delegate.js'
+import { readRecord, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
+import { systemStateFiles as files, leaseRoot } from '../exec/state.js'
+import { attemptAll } from '../plan/host.js'
+import type { Attachment } from '../values/attachment.js'
 import type { Verb } from '../values/environment.js'
 import { asCniError, CniError, codes } from '../values/errors.js'
 import { emptyResult, parseDelegateResult, type Result } from '../values/result.js'
-import { invoke, readRequest } from './invoke.js'
+import { holds, invoke, memberOf, type Request, readRequest } from './invoke.js'
+import { isLeaseDirectory, isSame, isUsual, named, parsed, type Source, sourceOf, usable } from './leases.js'
 import { pluginAt } from './name.js'
 import type { AnyPlugin, Call } from './plugin.js'
 
@@ -28,16 +33,31 @@ export function requireIpam(call: Call): boolean {
  * @throws the delegate's error, or code 107 when it gave no address
  */
 export function lease(call: Call): Result {
-  const result = delegate(call, 'ADD') ?? emptyResult
+  const found = findIpam(call)
+  note(call, sourceOf(call, found.own))
+  const result = delegate(call, 'ADD', found) ?? emptyResult
   if (result.ips.length > 0) return result
   throw new CniError(codes.delegateFailed, 'IPAM plugin returned missing IP config', {
     problems: [{ path: 'ipam.type', value: call.config.ipam?.type, expected: 'a plugin that hands out an address' }],
   })
 }
 
-/** Gives the attachment's addresses back; nothing to do without an IPAM plugin. */
+/** In an ADD: gives the addresses back that it just got. */
+export function unlease(call: Call): void {
+  delegate(call, 'DEL')
+}
+
+/** In a DEL: gives back all the attachment has, also what ADD got in another way than the configuration has it. */
 export function release(call: Call): void {
-  if (hasIpam(call)) delegate(call, 'DEL')
+  const { host, attachment } = call
+  const record = readRecord<Noted>(host, kind, attachment)
+  const noted = record ? ownOf(call, record.data) : []
+  const { found, now, isNow } = configured(call)
+  const former = [...noted.filter((source) => !isNow(source)), ...unnamed(call, now)]
+  const isAsked = hasIpam(call) && (former.length === 0 || now?.dataDir !== undefined || noted.some(isNow))
+  tell(call, former)
+  attemptAll(...former.map((source) => () => releaseFrom(call, source)), () => isAsked && delegate(call, 'DEL', found))
+  if (record) forget(call, attachment, record.data, noted)
 }
 
 export function checkLease(call: Call): void {
@@ -56,18 +76,153 @@ export function ipamStatus(call: Call): void {
   }
 }
 
+/** In a GC: frees what no valid attachment has, also what ADDs got in another way than the configuration has it. */
 export function collectLeases(call: Call): void {
-  if (hasIpam(call)) delegate(call, 'GC')
+  const { config, host, validAttachments } = call
+  const stale = validAttachments ? staleRecords<Noted>(host, kind, config.name, validAttachments) : []
+  const { found, now, isNow } = configured(call)
+  const usual = unnamed(call, now)
+  const noted = stale.flatMap(({ data }) => ownOf(call, data))
+  tell(call, [...noted.filter((source) => !isNow(source)), ...usual])
+  attemptAll(
+    ...stale.map(({ attachment, data }) => () => {
+      const own = ownOf(call, data)
+      attemptAll(...own.map((source) => () => releaseFrom(deletionOf(call, attachment), source)))
+      forget(call, attachment, data, own)
+    }),
+    ...usual.map((source) => () => releaseFrom(call, source)),
+    () => hasIpam(call) && delegate(call, 'GC', found),
+  )
 }
 
 // --- internal
 
+/** The record of where addresses come from that are not in host-local's default directory. */
+interface Noted {
+  readonly sources: readonly Source[]
+}
+
+const kind = 'ipam'
+
+/** What this plugin of a chain noted. */
+function ownOf({ plugin }: Call, { sources }: Noted): readonly Source[] {
+  return usable(sources).filter((source) => source.plugin === plugin)
+}
+
+/** Takes sources that have nothing more of an attachment from its record; those of other plugins of its chain stay. */
+function forget({ host }: Call, attachment: Attachment, { sources }: Noted, done: readonly Source[]): void {
+  const left = usable(sources).filter((source) => !done.includes(source))
+  if (left.length === 0) removeRecord(host, kind, attachment)
+  else if (done.length > 0) writeRecord<Noted>(host, kind, attachment, { sources: left })
+}
+
+/** Before an ADD asks for addresses. An earlier one that was killed may have others elsewhere. */
+function note({ host, attachment }: Call, source: Source): void {
+  if (isUsual(source)) return
+  const others = usable(readRecord<Noted>(host, kind, attachment)?.data.sources ?? []).filter((one) => {
+    return one.plugin !== source.plugin || !isSame(one, source)
+  })
+  writeRecord<Noted>(host, kind, attachment, { sources: [...others, source] })
+}
+
+/** The source by the configuration, as far as it can be told. */
+function configured(call: Call): {
+  found: Found | undefined
+  now: Source | undefined
+  isNow: (source: Source) => boolean
+} {
+  let found: Found | undefined
+  try {
+    found = hasIpam(call) ? findIpam(call) : undefined
+  } catch (thrown) {
+    // Who asks it all the same says why it cannot be asked.
+    if (!(thrown instanceof CniError)) throw thrown
+  }
+  const now = found && sourceOf(call, found.own)
+  return { found, now, isNow: (source) => now !== undefined && isSame(source, now) }
+}
+
+/** host-local's default directory, where it has something of this DEL or GC, unless the configuration leads there. */
+function unnamed(call: Call, now: Source | undefined): readonly Source[] {
+  const { plugin, hostLocal } = call
+  const usual: Source = { plugin, type: 'host-local', dataDir: leaseRoot }
+  if (hostLocal === undefined || (now && isSame(now, usual))) return []
+  return holds(hostLocal, requestTo(call, usual), call.host) ? [usual] : []
+}
+
+function tell({ plugin, host }: Call, former: readonly Source[]): void {
+  if (former.length === 0) return
+  const places = [...new Set(former.map(named))].join(', ')
+  host.warn(
+    `${plugin}: addresses are given back to where ADD got them, which the configuration does not name: ${places}`,
+  )
+}
+
+/** Gives an attachment's addresses back (in a GC, of host-local: those of all that are stale). */
+function releaseFrom(call: Call, source: Source): void {
+  const { host, config, hostLocal } = call
+  const { dataDir, type } = source
+  if (dataDir === undefined) return void releaseByProgram(call, source)
+  if (hostLocal === undefined) throw new Error(`${type} was not loaded`)
+  const directory = `${dataDir}/${config.name}`
+  if (isUsual(source) || isLeaseDirectory(directory)) {
+    invoke(hostLocal, requestTo(call, source), inSameJournal(call))
+  } else if (files.lstatSync(directory, { throwIfNoEntry: false })) {
+    host.warn(`${call.plugin}: ${directory} is on record, and is no directory of leases: it is skipped`)
+  }
+}
+
+/** What host-local gets that is asked by a record. */
+function requestTo({ environment, config }: Call, { type, dataDir }: Source): Request {
+  const { cniVersion, name } = config
+  const valid = config['cni.dev/valid-attachments'] ?? config['cni.dev/attachments']
+  const text = JSON.stringify({ cniVersion, name, ipam: { type, dataDir }, 'cni.dev/valid-attachments': valid })
+  return readRequest(environment, text)
+}
+
+/** With the configuration ADD had; of what a DEL is given the result is the attachment's. */
+function releaseByProgram(call: Call, { type, config = '', args = '' }: Source): void {
+  const { ownDelegate: _, ...rest } = call
+  const { environment, host } = call
+  const prevResult = environment.command === 'DEL' ? memberOf(parsed(call.stdin), 'prevResult') : undefined
+  delegate(
+    {
+      ...rest,
+      config: { ...call.config, ipam: { type } },
+      stdin: JSON.stringify({ ...parsed(config), ...(prevResult === undefined ? {} : { prevResult }) }),
+      host: { ...host, env: { ...host.env, CNI_ARGS: host.env['CNI_ARGS'] || args } },
+    },
+    'DEL',
+  )
+}
+
+/** The DEL of a stale attachment, within a GC. */
+function deletionOf(call: Call, attachment: Attachment): Call {
+  const { containerID, ifName } = attachment
+  const { host, environment } = call
+  const env = { ...host.env, CNI_CONTAINERID: containerID, CNI_IFNAME: ifName, CNI_NETNS: '', CNI_ARGS: '' }
+  return {
+    ...call,
+    attachment,
+    stdin: '{}',
+    environment: { ...environment, command: 'DEL', containerID, ifName, netns: '' },
+    host: { ...host, env },
+  }
+}
+
 /** What STATUS says as it is; everything else is a reason why there are no addresses. */
 const passedOn: readonly number[] = [codes.notAvailable, codes.notAvailableLimited, codes.invalidConfiguration]
 
-function delegate(call: Call, verb: Exclude<Verb, 'VERSION'>): Result | undefined {
+/** What to ask: `own` in this process, or the program at `path` with `env`. */
+interface Found {
+  readonly path: string
+  readonly own: AnyPlugin | undefined
+  readonly env: Variables
+}
+
+function delegate(call: Call, verb: Exclude<Verb, 'VERSION'>, found = findIpam(call)): Result | undefined {
   const { host, environment } = call
-  const { path, own, env } = findIpam(call)
+  const { path, own, env } = found
   if (own) {
     return invoke(own, readRequest({ ...environment, command: verb }, call.stdin), inSameJournal(call))
   }
@@ -89,8 +244,8 @@ function delegate(call: Call, verb: Exclude<Verb, 'VERSION'>): Result | undefine
   return parseDelegateResult(execute('ADD'), call.version, `the plugin ${path}`)
 }
 
-/** What to ask: `own` in this process, or the program at `path` with `env`. @throws code 107 or 7 */
-function findIpam(call: Call): { path: string; own: AnyPlugin | undefined; env: Variables } {
+/** @throws code 107 or 7 */
+function findIpam(call: Call): Found {
   const { config, environment, host, ownDelegate } = call
   const type = config.ipam?.type ?? ''
   if (names.includes(type)) refuseOther(type, type)

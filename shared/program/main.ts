@@ -3,6 +3,7 @@ import { version as release } from 'podwire:version'
 import type { Run } from '../exec/command.js'
 import { delegations, lookForDelegate, refuseLoop } from '../exec/delegate.js'
 import type { Files } from '../exec/files.js'
+import { systemStateFiles as files, leaseRoot, stateRoot } from '../exec/state.js'
 import { createToolLock, type ToolLock } from '../exec/tool-lock.js'
 import { createHost } from '../plan/host.js'
 import type { Netlink } from '../plan/netlink.js'
@@ -11,7 +12,7 @@ import { type Environment, readEnvironment } from '../values/environment.js'
 import { asCniError, attributed, CniError, codes, printError } from '../values/errors.js'
 import { printResult } from '../values/result.js'
 import { printVersions, versionsSince } from '../values/version.js'
-import { invoke, ipamType, type Request, readInput, readRequest } from './invoke.js'
+import { type Delegates, invoke, ipamType, type Request, readInput, readRequest } from './invoke.js'
 import { pluginAt } from './name.js'
 import type { AnyPlugin } from './plugin.js'
 
@@ -102,7 +103,7 @@ async function dispatch(world: World): Promise<void> {
   })
   try {
     invoke(plugin, request, host, {
-      ownDelegate: await ownDelegate(request, world.files),
+      ...(await delegatesOf(plugin, request, world.files)),
       deliver: (result, version) => world.stdout(printResult(result, version)),
     })
   } finally {
@@ -146,11 +147,27 @@ function refuseBelowItself({ json }: Request, env: World['env'], plugin: string)
   }
 }
 
-/** Our own IPAM plugin that `ipam.type` means, loaded ahead because verbs are synchronous. */
-function ownDelegate({ json, environment }: Request, { readLink }: Files): Promise<AnyPlugin | undefined> {
+/** Our own IPAM plugins that the call may ask, loaded ahead because verbs are synchronous. */
+async function delegatesOf(plugin: AnyPlugin, request: Request, { readLink }: Files): Promise<Delegates> {
+  const { json, environment } = request
   const type = ipamType(json)
   const name = type === undefined ? undefined : pluginOfType(type, environment, readLink)
-  return name !== undefined && ipams.includes(name) ? load(name) : Promise.resolve(undefined)
+  const ownDelegate = name !== undefined && ipams.includes(name) ? await load(name) : undefined
+  const isRemoving = environment.command === 'DEL' || environment.command === 'GC'
+  const mayHold = plugin.delegates && isRemoving && (name === 'host-local' || mayHaveLeases(String(json['name'])))
+  const hostLocal = mayHold ? await load('host-local') : undefined
+  return { ...(ownDelegate ? { ownDelegate } : {}), ...(hostLocal ? { hostLocal } : {}) }
+}
+
+/** Whether host-local may have leases of the network though the configuration does not name it (leases.ts). */
+function mayHaveLeases(network: string): boolean {
+  try {
+    return [leaseRoot, `${stateRoot}/ipam`].some((folder) => {
+      return files.lstatSync(`${folder}/${network}`, { throwIfNoEntry: false }) !== undefined
+    })
+  } catch {
+    return true // Whoever looks closer says what is wrong.
+  }
 }
 
 /** A plugin's own name means it; by another name it is the one that would run there. */

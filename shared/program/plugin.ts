@@ -24,6 +24,8 @@ export interface Call<Config = NetworkConfiguration> {
   readonly host: Host
   /** The IPAM plugin of this very suite that `ipam.type` names, loaded already; used when CNI_PATH leads to it. */
   readonly ownDelegate?: AnyPlugin
+  /** Our host-local, of a DEL or GC, where it may have leases that the configuration does not speak of. */
+  readonly hostLocal?: AnyPlugin
 }
 
 /** A plugin: what it accepts and what it does for each verb. A verb it lacks is a silent success. */
@@ -42,6 +44,10 @@ export interface Plugin<Config> {
   readonly del: (call: Call<Config>) => void
   readonly status?: (call: Call<Config>) => void
   readonly gc?: (call: Call<Config>) => void
+  /** It asks an IPAM plugin for addresses. */
+  readonly delegates?: true
+  /** Of an IPAM plugin: whether it has leases that this DEL or GC would free. */
+  readonly holds?: (call: Call<Config>) => boolean
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a table of plugins holds plugins of every configuration
