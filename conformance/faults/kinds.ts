@@ -12,61 +12,79 @@ export interface Kind {
   readonly cannot?: Readonly<Record<string, string>>
 }
 
-const elsewhere = 'needs a kernel with this kind of link: the virtual machine runs it (`make test-vm`)'
-const stateless = 'keeps no state on disk and starts no tool: there is nothing for it to leave'
-const vm = { ipvlan: elsewhere, vlan: elsewhere, dummy: elsewhere, vrf: elsewhere }
-const plain = { ...vm, static: stateless, loopback: stateless }
+/** What four plugins need a kernel for that has their kind of link, as the virtual machine's. */
+const native = (sentences: Record<'ipvlan' | 'vlan' | 'dummy' | 'vrf', string>) => sentences
+const inMachine = (file: string) => `needs a kernel with this kind of link: ${file} tries it in the virtual machine`
+const all = (sentence: string) => native({ ipvlan: sentence, vlan: sentence, dummy: sentence, vrf: sentence })
+
+const asMacvlan =
+  'is made and removed by the builders that macvlan’s links are, under the same lock; not tried by itself'
+const asSbr =
+  'changes links, routes and rules by the builders that sbr and host-device have, under the same lock; not tried by itself'
+const tools = native({ ipvlan: asMacvlan, vlan: asMacvlan, dummy: asMacvlan, vrf: asSbr })
+
+const stateless = 'makes nothing and keeps nothing: it repeats what the configuration says'
+const upOnly = 'keeps no state; all it does is to set lo up or down, which the next call does again'
+const startsNone = 'starts no tool'
+
+const written = (what: string) =>
+  `${what}, read and written by the functions that the other plugins are tried with; not tried by itself`
+const states = native({
+  ipvlan: written('its record is one among others'),
+  vlan: written('has no record but that of where its addresses come from'),
+  dummy: written('has no record but that of where its addresses come from'),
+  vrf: written('its record is one among others'),
+})
 
 export const kinds: readonly Kind[] = [
   {
     title: 'killed at any moment',
     files: ['faults/kills', 'main/killed', 'devices/faults', 'lan/faults', 'ptp/faults', 'devices/vrf', 'lan/children'],
     cannot: {
-      ...plain,
-      'host-local': 'runs inside the main plugins that are killed, and is killed with them',
+      ...all(inMachine('lan/children')),
+      vrf: inMachine('devices/vrf'),
+      static: stateless,
+      loopback: upOnly,
+      'host-local': 'runs in the process of the plugins that ask it, and is killed with them',
     },
   },
   {
     title: 'a tool outlives its killed plugin',
     files: ['outlive/'],
-    cannot: {
-      ...plain,
-      'host-local': 'starts no tool',
-      ptp: 'makes its links and rules as bridge does, by the same builders and the same lock',
-      tap: 'makes its link with `ip` alone, as macvlan does, by the same lock',
-    },
+    cannot: { ...tools, static: startsNone, loopback: upOnly, 'host-local': startsNone },
   },
   {
     title: 'a tool ends without saying what it did',
     files: ['unclear/'],
-    cannot: { ...plain, 'host-local': 'starts no tool' },
+    cannot: { ...tools, static: startsNone, loopback: upOnly, 'host-local': startsNone },
   },
   {
     title: 'a state file that cannot be written whole',
     files: ['state/short', 'surroundings/storage'],
-    cannot: {
-      ...plain,
-      macvlan: 'its only state is host-local’s lease, or the record of hostAccess, written by the same function',
-      tap: 'keeps no state of its own',
-      bandwidth: 'keeps no state: the links carry its names',
-    },
+    cannot: { ...states, static: stateless, loopback: upOnly },
   },
   {
     title: 'garbled or planted state',
     files: ['state/garbled'],
-    cannot: { ...plain, tap: 'keeps no state of its own' },
+    cannot: { ...states, static: stateless, loopback: upOnly },
   },
   {
     title: 'a result that nobody gets, input that is late',
     files: ['protocol/standard'],
-    cannot: vm,
+    cannot: all(
+      'reads and answers by the lines that all plugins share, and takes an ADD back by the journal that the virtual machine tries with each of its operations refused (lan/children, devices/vrf)',
+    ),
   },
-  { title: 'few tasks, files, addresses, little memory', files: ['limits'], cannot: vm },
+  {
+    title: 'few tasks, files, addresses, little memory',
+    files: ['limits'],
+    cannot: all(inMachine('limits, in `make test-vm`,')),
+  },
   {
     title: 'a namespace swapped under its path',
     files: ['swapped/'],
     cannot: {
-      ...vm,
+      ...all(inMachine('swapped/swapped')),
       'host-local': 'enters no namespace',
       static: 'enters no namespace',
       portmap: 'enters no namespace',
@@ -77,17 +95,22 @@ export const kinds: readonly Kind[] = [
     title: 'keys that are other ones at DEL',
     files: ['changed/'],
     cannot: {
-      ...plain,
-      'host-local':
-        'releases by container and interface; its directory is the only key that matters, and is tried with bridge',
+      ...all(inMachine('changed/leases')),
+      vrf: inMachine('devices/vrf'),
+      static: stateless,
+      loopback: 'has no keys of its own',
+      'host-local': 'is told of another dataDir, or not at all, by the plugins that ask it, which are tried',
     },
   },
   {
     title: 'hostile surroundings',
     files: ['surroundings/'],
     cannot: {
-      ...plain,
-      others: 'shares nothing with what others do on a host but the links and rules that the named plugins make',
+      static: stateless,
+      loopback: upOnly,
+      ptp: 'masquerades by the functions that bridge does',
+      others:
+        'makes no rule that another program could meet; what all calls share (locks, records, leases, entering a namespace) is tried with the plugins that have a 0',
     },
   },
 ]

@@ -1,4 +1,5 @@
 import { describe, expect } from 'vitest'
+import { diesAtAnyMoment } from '../devices/killing.js'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import type { Chain, Conflist } from '../harness/chain.js'
 import type { Container } from '../harness/container.js'
@@ -255,4 +256,20 @@ describe.for<[string, Conflist]>([
     expect(await linkNames(container)).toEqual(['lo'])
     succeedSilently(await runPlugin(host, call('STATUS', container, network)))
   })
+
+  diesAtAnyMoment(
+    'it, when',
+    {
+      shape: (verb, container) => call(verb, container, network),
+      prepare: async (host) => {
+        await host.outside()
+        const container = await host.container()
+        resultOf(await runPlugin(host, call('ADD', container, network)))
+        succeedSilently(await runPlugin(host, call('DEL', container, network)))
+        return container
+      },
+      look: state,
+    },
+    4,
+  )
 })

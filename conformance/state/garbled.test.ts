@@ -1,6 +1,6 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { describe, expect } from 'vitest'
-import { errorOf } from '../harness/answer.js'
+import { errorOf, resultOf } from '../harness/answer.js'
 import { Chain, type Conflist, type PluginConfig } from '../harness/chain.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
@@ -105,6 +105,13 @@ const settings: Record<string, Setting> = {
     },
     prepare: async (host) => void (await host.outside()),
     keeps: /shim/,
+  },
+  'leases elsewhere': {
+    network: {
+      cniVersion: '1.1.0',
+      name: 'network',
+      plugins: [{ type: 'tap', ipam: { ...lan, dataDir: '/var/lib/cni/networks/network/elsewhere' } }],
+    },
   },
   'host-device': {
     network: { cniVersion: '1.1.0', name: 'network', plugins: [{ type: 'host-device', device: 'hd0', ipam: lan }] },
@@ -279,6 +286,15 @@ describe('leases', () => {
       const second = await attach(host, { network }, 'c2')
       await second.chain.check()
       await second.chain.del()
+      const alone = (command: Verb): Call => ({
+        plugin: 'host-local',
+        command,
+        config: { cniVersion: '1.1.0', name: 'network', type: 'bridge', ipam: bridge['ipam'] },
+        containerID: 'c2',
+        netns: '/none',
+      })
+      resultOf(await runPlugin(host, alone('ADD')))
+      expect((await runPlugin(host, alone('DEL'))).status).toBe(0)
       await second.chain.gc([{ containerID: 'c1', ifname: 'eth0' }])
       await first.chain.del()
       const owners = readdirSync(host.path(leases)).filter((name) => /^(10|fd)/.test(name))

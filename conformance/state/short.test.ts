@@ -13,16 +13,26 @@ import { difference, takeSnapshot } from '../harness/snapshot.js'
 // leaves nothing.
 
 const ipam = { type: 'host-local', ranges: [[{ subnet: '10.41.0.0/24' }], [{ subnet: 'fd00:41::/64' }]] }
-const wired = { ips: [{ address: '10.41.0.9/24' }], interfaces: [{ name: 'eth0', sandbox: '/run/netns/c1' }] }
+/** What a plugin before in the chain made: see `prepare`. */
+const wired = {
+  ips: [{ address: '10.41.0.9/24', interface: 1 }],
+  interfaces: [{ name: 'host0' }, { name: 'eth0', sandbox: '/run/netns/c1' }],
+}
+const rates = { ingressRate: 8e6, ingressBurst: 8e6, egressRate: 8e6, egressBurst: 8e6 }
 const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }]
 
 const plugins: Record<string, object> = {
   'host-local': { ipam },
   bridge: { isGateway: true, ipMasq: true, ipam },
   ptp: { ipMasq: true, ipam },
+  macvlan: { master: 'uplink', hostAccess: true, ipam },
+  tap: { ipam: { ...ipam, dataDir: '/var/lib/cni/elsewhere' } },
+  'host-device': { device: 'lent', ipam },
   portmap: { prevResult: wired, runtimeConfig: { portMappings } },
   firewall: { prevResult: wired },
   tuning: { prevResult: wired, sysctl: { 'net.ipv4.conf.lo.arp_filter': '1' } },
+  bandwidth: { prevResult: wired, ...rates },
+  sbr: { prevResult: wired },
 }
 
 const call = (plugin: string, command: Verb, container: Container): Call => ({
@@ -32,6 +42,18 @@ const call = (plugin: string, command: Verb, container: Container): Call => ({
   netns: container.netns,
   config: { cniVersion: '1.1.0', name: 'network', type: plugin, ...plugins[plugin] },
 })
+
+async function prepare(host: Host, plugin: string): Promise<Container> {
+  await host.outside()
+  await host.output(['ip', 'link', 'add', 'lent', 'type', 'veth', 'peer', 'name', 'far'])
+  const container = await host.container('c1')
+  if ('prevResult' in (plugins[plugin] as object)) {
+    await host.output(['ip', 'link', 'add', 'host0', 'type', 'veth', 'peer', 'name', 'eth0', 'netns', 'c1'])
+    await host.output(['ip', 'link', 'set', 'host0', 'up'])
+    await container.batch(['addr add 10.41.0.9/24 dev eth0', 'link set eth0 up'])
+  }
+  return container
+}
 
 function limited(host: Host, one: Call, bytes: number): Promise<Finished> {
   const argv = [systemCommand('prlimit'), `--fsize=${bytes}`, join(suites.podwire, one.plugin)]
@@ -46,7 +68,7 @@ async function looked(host: Host): Promise<string[]> {
 
 describe.each(Object.keys(plugins))('%s', (plugin) => {
   test.for([0, 1, 7, 20])('with files of at most %d bytes: one error, and nothing is left', async (bytes, { host }) => {
-    const container = await host.container('c1')
+    const container = await prepare(host, plugin)
     // What an ADD leaves for all is there.
     resultOf(await runPlugin(host, call(plugin, 'ADD', container)))
     succeedSilently(await runPlugin(host, call(plugin, 'DEL', container)))
