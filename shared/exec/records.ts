@@ -126,7 +126,7 @@ export function staleRecords<Data>(
 
 /** What an ADD writes that notes a record of each kind. */
 export function recordWritings(network: string, ...kinds: readonly string[]): readonly Writing[] {
-  const drafts = { directory: draftDirectory, files: 0 }
+  const drafts = { directory: draftDirectory(), files: 0 }
   return [drafts, ...kinds.map((kind) => ({ directory: directoryOf(kind, network) }))]
 }
 
@@ -159,10 +159,12 @@ function fileOf(kind: string, attachment: Attachment, folder = attachment.networ
  * All drafts lie in one directory, which is empty but for what was killed: looking through it costs the same on every
  * node.
  */
-const draftDirectory = `${stateRoot}/drafts`
+function draftDirectory(): string {
+  return `${stateRoot}/drafts`
+}
 
 function draftsOf(kind: string, file: string) {
-  return { directory: draftDirectory, prefix: `${kind}.${file.slice(file.lastIndexOf('/') + 1)}.` }
+  return { directory: draftDirectory(), prefix: `${kind}.${file.slice(file.lastIndexOf('/') + 1)}.` }
 }
 
 /** What cannot be read again is not written. */
@@ -193,9 +195,9 @@ function remove(host: RecordHost, file: string): void {
 
 function clear(host: RecordHost, prefix: string): void {
   try {
-    clearDrafts(files, { directory: draftDirectory, prefix })
+    clearDrafts(files, { directory: draftDirectory(), prefix })
   } catch (thrown) {
-    skip(host, draftDirectory, whyUnusable(thrown))
+    skip(host, draftDirectory(), whyUnusable(thrown))
   }
 }
 

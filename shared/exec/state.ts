@@ -43,7 +43,12 @@ export type StateFiles = typeof systemStateFiles
  * Where state lies that a reboot ends: a file system that it empties together with the kernel's rules and links. Nobody
  * else looks in.
  */
-export const stateRoot = '/run/podwire'
+export let stateRoot = '/run/podwire'
+
+/** Lets state lie elsewhere: each unit test that writes some has a directory of its own. */
+export function keepStateIn(directory: string): void {
+  stateRoot = directory
+}
 
 /** Where host-local's leases lie unless the configuration says another place: a reboot leaves them. */
 export const leaseRoot = '/var/lib/cni/networks'
