@@ -55,17 +55,8 @@ export async function show(row: Row): Promise<Shown> {
   let [plan, stdout] = ['', '']
   const status = await main({
     plugin: row.plugin,
-    env: {
-      CNI_COMMAND: row.verb,
-      CNI_CONTAINERID: 'c1',
-      CNI_NETNS: netns,
-      CNI_NETNS_OVERRIDE: '1',
-      CNI_IFNAME: 'eth0',
-      CNI_PATH: '/opt/cni/bin',
-      PODWIRE_DRY_RUN: '1',
-      ...row.env,
-    },
-    stdin: () => JSON.stringify({ cniVersion: '1.1.0', name: 'net', type: row.plugin, ...row.config }),
+    env: { PODWIRE_DRY_RUN: '1', ...environmentOf(row) },
+    stdin: () => inputOf(row),
     stdout: (text) => {
       stdout += text
     },
@@ -73,20 +64,43 @@ export async function show(row: Row): Promise<Shown> {
       plan += text
     },
     run: answering(row.answers ?? {}),
-    files: holding({
-      ...Object.fromEntries((row.links ?? []).map((name) => [`/proc/sys/net/ipv4/conf/${name}/forwarding`, '0\n'])),
-      '/proc/sys/kernel/random/boot_id': `${bootID}\n`,
-      '/proc/net/if_inet6': '',
-      '/proc/1/ns/net': 'net:[1]',
-      '/proc/self/ns/net': 'net:[1]',
-      ...row.files,
-    }),
+    files: holding(filesOf(row)),
   })
   holdToInterpreters(plan)
   return {
     plan: plan.replaceAll(`nsenter --net=${netns} `, 'container# '),
     status,
     json: stdout === '' ? undefined : JSON.parse(stdout),
+  }
+}
+
+/** The environment of a row's call. */
+export function environmentOf(row: Row): Readonly<Record<string, string>> {
+  return {
+    CNI_COMMAND: row.verb,
+    CNI_CONTAINERID: 'c1',
+    CNI_NETNS: netns,
+    CNI_NETNS_OVERRIDE: '1',
+    CNI_IFNAME: 'eth0',
+    CNI_PATH: '/opt/cni/bin',
+    ...row.env,
+  }
+}
+
+/** What a row's call reads from its standard input. */
+export function inputOf({ plugin, config }: Row): string {
+  return JSON.stringify({ cniVersion: '1.1.0', name: 'net', type: plugin, ...config })
+}
+
+/** The files of a row's machine. */
+export function filesOf({ links = [], files }: Row): Readonly<Record<string, string>> {
+  return {
+    ...Object.fromEntries(links.map((name) => [`/proc/sys/net/ipv4/conf/${name}/forwarding`, '0\n'])),
+    '/proc/sys/kernel/random/boot_id': `${bootID}\n`,
+    '/proc/net/if_inet6': '',
+    '/proc/1/ns/net': 'net:[1]',
+    '/proc/self/ns/net': 'net:[1]',
+    ...files,
   }
 }
 
@@ -97,7 +111,8 @@ export function link(name: string, more: object = {}): string {
 
 // --- internal
 
-function answering(answers: NonNullable<Row['answers']>): Run {
+/** Tools that answer as a row says; what it does not say fails. */
+export function answering(answers: NonNullable<Row['answers']>): Run {
   return ({ argv }: Command) => {
     const line = argv.join(' ').replace(`nsenter --net=${netns} `, 'container# ')
     const key = Object.keys(answers).find((one) =>
@@ -110,7 +125,8 @@ function answering(answers: NonNullable<Row['answers']>): Run {
   }
 }
 
-function holding(files: Readonly<Record<string, string>>): Files {
+/** Files that hold these texts, and cannot be written. */
+export function holding(files: Readonly<Record<string, string>>): Files {
   const absent = (path: string) => Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' })
   const content = (path: string) => {
     const text = files[path]

@@ -1,0 +1,140 @@
+import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join, relative } from 'node:path'
+import type { Command, Outcome } from '../exec/command.js'
+import { keepStateIn, stateRoot } from '../exec/state.js'
+import { main } from '../program/main.js'
+import { answering, environmentOf, filesOf, holding, inputOf, netns, type Row } from './golden.js'
+
+/** What a call did: its answer, the changes it made, each as a person would type it, and what it said on stderr. */
+export interface Performed {
+  readonly status: 0 | 1
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into results of every form
+  readonly json: any
+  readonly changes: readonly string[]
+  readonly said: string
+}
+
+/** A machine on which calls are made and not only shown: tools do as they are told, and state lies in a directory of its own. */
+export interface Stage {
+  /** Makes one call. `failing` is the number of the change, from 1 on, that is refused with whatever stands beside it. */
+  readonly perform: (row: Row, failing?: number) => Promise<Performed>
+  /** The files of state that are there, without folders. */
+  readonly state: () => readonly string[]
+  /** Ends it, with all its state. */
+  readonly close: () => void
+}
+
+export function openStage(): Stage {
+  const root = mkdtempSync(join(tmpdir(), 'podwire-stage-'))
+  const usual = stateRoot
+  keepStateIn(join(root, 'state'))
+  return {
+    perform: (row, failing) => perform(row, failing),
+    state: () =>
+      existsSync(stateRoot)
+        ? readdirSync(stateRoot, { recursive: true, withFileTypes: true })
+            .filter((entry) => entry.isFile())
+            .map((entry) => relative(stateRoot, join(entry.parentPath, entry.name)))
+            .sort()
+        : [],
+    close: () => {
+      keepStateIn(usual)
+      rmSync(root, { recursive: true })
+    },
+  }
+}
+
+/** Looks that find nothing, unless a row answers them itself. */
+export const nothing = { 'flock *': '', 'iptables-save *': '', 'ip6tables-save *': '', 'conntrack *': '' } as const
+
+// --- internal
+
+async function perform(row: Row, failing: number | undefined): Promise<Performed> {
+  const changes: string[] = []
+  let [said, stdout, count] = ['', '', 0]
+  const look = answering({
+    'flock *': '',
+    'iptables-save *': '',
+    'ip6tables-save *': '',
+    'conntrack *': '',
+    ...row.answers,
+  })
+  const one = (command: Pick<Command, 'argv' | 'stdin'>): Outcome => {
+    const made = changesOf(command)
+    if (made.length === 0) return look(command as Command)
+    count += 1
+    if (count === failing) return { ...done, status: 1, stderr: refused(command) }
+    changes.push(...made)
+    return done
+  }
+  const status = await main({
+    plugin: row.plugin,
+    env: environmentOf(row),
+    stdin: () => inputOf(row),
+    stdout: (text) => {
+      stdout += text
+    },
+    stderr: (text) => {
+      said += text
+    },
+    run: (command) => (command.parts ? shell(command.parts, one) : one(command)),
+    files: {
+      ...holding(filesOf(row)),
+      write: (path, text) => void changes.push(`sysctl -w ${path.replace('/proc/sys/', '')}=${text}`),
+    },
+  })
+  return { status, json: stdout === '' ? undefined : JSON.parse(stdout), changes, said }
+}
+
+const done: Outcome = { status: 0, signal: null, stdout: '', stderr: '' }
+
+/** Several commands as the shell of together.ts runs and reports them. */
+function shell(
+  parts: readonly Pick<Command, 'argv' | 'stdin'>[],
+  one: (part: Pick<Command, 'argv' | 'stdin'>) => Outcome,
+) {
+  const outcomes: Outcome[] = []
+  for (const part of parts) {
+    const outcome = one(part)
+    outcomes.push(outcome)
+    if (outcome.status !== 0 && part.argv[0] !== 'nft') break
+  }
+  const stdout = outcomes.map(({ status }, index) => `${index} ${status}\n`).join('')
+  return { ...done, stdout, extra: outcomes.flatMap(({ stderr }) => ['', stderr]) }
+}
+
+/** The changes that a command makes; none where it only looks. */
+function changesOf({ argv, stdin = '' }: Pick<Command, 'argv' | 'stdin'>): readonly string[] {
+  const isInside = argv[0] === 'nsenter'
+  const [tool = '', ...words] = isInside ? argv.slice(2) : argv
+  const where = isInside ? (argv[1] === `--net=${netns}` ? 'container# ' : `${argv[1]}# `) : ''
+  const lines = stdin.split('\n').filter((line) => line !== '')
+  const asLines = (of: string) => lines.map((line) => `${where}${of} ${line}`)
+  if (tool === 'sh') {
+    const settings = words.slice(3).map((word) => `${where}sysctl -w ${word.slice(1)}`)
+    return [...settings, ...asLines('ip')]
+  }
+  if (words.some((word) => ['-j', 'list', 'show'].includes(word)) || tool.endsWith('-save')) return []
+  if (tool === 'conntrack') return words.includes('-D') ? [[tool, ...words].join(' ')] : []
+  if (tool.endsWith('-restore')) return ofTables(tool.replace('-restore', ''), lines)
+  if (!words.includes('-batch') && !words.includes('-f')) return []
+  return asLines(words[0] === '-6' ? `${tool} -6` : tool)
+}
+
+/** The lines of iptables-restore as iptables takes them. */
+function ofTables(tool: string, lines: readonly string[]): readonly string[] {
+  let table = ''
+  return lines.flatMap((line) => {
+    if (line.startsWith('*')) table = line.slice(1)
+    return line.startsWith('*') || line === 'COMMIT' ? [] : [`${tool} -t ${table} ${line}`]
+  })
+}
+
+/** What a tool says of the first line that it was given. */
+function refused({ argv }: Pick<Command, 'argv'>): string {
+  const isNft = argv.includes('nft')
+  return isNft
+    ? 'Error: Could not process rule: Operation not permitted\n'
+    : 'RTNETLINK answers: Operation not permitted\nCommand failed -:1\n'
+}
