@@ -15,7 +15,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { thrownBy } from '../testing/thrown.js'
 import { codes } from '../values/errors.js'
 import type { Command, Outcome } from './command.js'
-import { aloneIn, takeOwnLock, withOwnLock } from './lock.js'
+import { takeOwnLock, withNetnsLock, withOwnLock } from './lock.js'
 import { keepStateIn, stateRoot } from './state.js'
 import { createToolLock } from './tool-lock.js'
 
@@ -59,7 +59,7 @@ describe('a lock of our own', () => {
 
   test('is not taken in a dry run', () => {
     expect(withOwnLock(hosted({ dryRun: true }).host, 'lock', () => 'done')).toBe('done')
-    expect(aloneIn(hosted({ dryRun: true }).host, '/proc/self/ns/net', () => 'done')).toBe('done')
+    expect(withNetnsLock(hosted({ dryRun: true }).host, '/proc/self/ns/net', () => 'done')).toBe('done')
     expect(locks()).toEqual([])
   })
 
@@ -107,7 +107,7 @@ describe('alone in a namespace', () => {
 
   test('is by a lock of its own, gone with the last', () => {
     const { dev, ino } = statSync(netns)
-    const inside = aloneIn(hosted().host, netns, locks)
+    const inside = withNetnsLock(hosted().host, netns, locks)
     expect(inside).toEqual([`netns-${dev}-${ino}.lock`])
     expect(locks()).toEqual([])
   })
@@ -115,7 +115,7 @@ describe('alone in a namespace', () => {
   test('waits a second for the official plugin, then goes on and says so', () => {
     let taken = 0
     const { host, heard, commands } = hosted({ isHeld: () => taken++ === 1 })
-    expect(aloneIn(host, netns, () => 'done', { official: true })).toBe('done')
+    expect(withNetnsLock(host, netns, () => 'done', { official: true })).toBe('done')
     expect(commands.map(({ argv }) => argv.join(' '))).toEqual(['flock -x -w 1 -E 75 3'])
     expect(heard.at(-1)).toContain('podwire: going on without the lock that the official plugin takes')
     expect(locks()).toEqual([])
@@ -127,8 +127,8 @@ describe('alone in a namespace', () => {
       throw new Error('no')
     }
     for (const official of [false, true]) {
-      expect(() => aloneIn(hosted().host, netns, failing, { official })).toThrow('no')
-      aloneIn(hosted().host, netns, () => 0, { official })
+      expect(() => withNetnsLock(hosted().host, netns, failing, { official })).toThrow('no')
+      withNetnsLock(hosted().host, netns, () => 0, { official })
     }
     expect(readdirSync('/proc/self/fd').length).toBe(before)
     expect(locks()).toEqual([])

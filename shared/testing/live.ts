@@ -15,9 +15,14 @@ export interface Performed {
   readonly said: string
 }
 
-/** A machine on which calls are made and not only shown: tools do as they are told, and state lies in a directory of its own. */
+/**
+ * A machine on which calls are made and not only shown: tools do as they are told, and state lies in a directory of its
+ * own.
+ */
 export interface Stage {
-  /** Makes one call. `failing` is the number of the change, from 1 on, that is refused with whatever stands beside it. */
+  /**
+   * Makes one call. `failing` is the number of the change, from 1 on, that is refused with whatever stands beside it.
+   */
   readonly perform: (row: Row, failing?: number) => Promise<Performed>
   /** The files of state that are there, without folders. */
   readonly state: () => readonly string[]
