@@ -36,18 +36,21 @@ export function passObstacles(
 ): void {
   const look = (seen: readonly ListedChain[]) => {
     const unsettled = families.filter((family) => !isSettled(seen, family, adminChain))
-    return obstacles(host, seen, { families, read: unsettled, adminChain }).flatMap(({ operations }) => operations)
+    return obstaclesAmong(host, seen, { families, read: unsettled })
   }
-  if (look(chains).length > 0) exclusively(host, () => host.apply(look(host.observer.chains())))
+  if (passing(look(chains), adminChain).length > 0) {
+    // Another may have done it until the lock is ours.
+    exclusively(host, () => host.apply(passing(look(host.observer.chains()), adminChain)))
+  }
   for (const family of families) if (!forwardOf(chains, family)) prepareForward(host, family, adminChain)
 }
 
 /** What CHECK finds: chains that drop what the container sends. */
 export function obstacleDifferences(host: Host, families: readonly Family[], adminChain: string): readonly Problem[] {
-  return obstacles(host, host.observer.chains(), { families, read: families, adminChain })
-    .filter(({ operations }) => operations.length > 0)
-    .map(({ chain }) => ({
-      path: chain,
+  return obstaclesAmong(host, host.observer.chains(), { families, read: families })
+    .filter((obstacle) => passing([obstacle], adminChain).length > 0)
+    .map((obstacle) => ({
+      path: nameOf(obstacle),
       value: 'no rule of ours',
       expected: 'a rule that accepts what the containers were admitted for',
       fix: 'DEL and ADD the attachment: something flushed its rules',
@@ -58,21 +61,18 @@ export type Family = 'ip' | 'ip6'
 
 // --- internal
 
-/** A foreign chain of the forward hook, and what has to be done to get past it: nothing when it has our rule. */
-interface Obstacle {
-  readonly chain: string
-  readonly operations: readonly Operation[]
-}
+/** A foreign chain of the forward hook, as it was seen: FORWARD of iptables, or a chain of nftables. */
+type Obstacle = { readonly iptables: SavedTable } | { readonly chain: ListedChain; readonly hasRule: boolean }
 
 const why = 'let the containers through'
 const ownChain = 'PODWIRE-ADMITTED'
 const ruleComment = 'podwire: admitted by the firewall plugin'
 
 /** `read`: the families whose FORWARD of iptables is read, which takes a process. */
-function obstacles(
+function obstaclesAmong(
   host: Host,
   chains: readonly ListedChain[],
-  { families, read, adminChain }: { families: readonly Family[]; read: readonly Family[]; adminChain: string },
+  { families, read }: { families: readonly Family[]; read: readonly Family[] },
 ): readonly Obstacle[] {
   const dropping = chains.filter(
     ({ hook, table, policy }) => hook === 'forward' && table !== ownTable && policy === 'drop',
@@ -80,9 +80,9 @@ function obstacles(
   const found: Obstacle[] = []
   for (const family of families) {
     const legacy = legacyTable(host.observer, family, 'filter')
-    if (legacy) found.push(...iptablesObstacle(legacy, adminChain))
+    if (legacy) found.push(...iptablesObstacle(legacy))
     const own = forwardOf(chains, family)
-    const byIptables = own && read.includes(family) ? iptablesObstacle(tableOf(host, family), adminChain) : []
+    const byIptables = own && read.includes(family) ? iptablesObstacle(tableOf(host, family)) : []
     const plain = dropping.filter((one) => one.family === family && (one !== own || byIptables.length === 0))
     found.push(...byIptables, ...plain.map((one) => nftObstacle(host, one)))
   }
@@ -109,8 +109,8 @@ function isSettled(chains: readonly ListedChain[], family: Family, adminChain: s
 function prepareForward(host: Host, family: Family, adminChain: string): void {
   if (host.observer.hasLegacyTable(family, 'filter')) return
   try {
-    const look = () => iptablesObstacle(tableOf(host, family), adminChain).flatMap(({ operations }) => operations)
-    if (look().length > 0) exclusively(host, () => host.apply(look()))
+    const look = () => iptablesObstacle(tableOf(host, family))
+    if (passing(look(), adminChain).length > 0) exclusively(host, () => host.apply(passing(look(), adminChain)))
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown
     host.warn(`firewall: should the policy of ${plainTools[family]} FORWARD turn to DROP, ADD again: ${thrown.message}`)
@@ -123,11 +123,28 @@ function tableOf({ observer }: Host, family: Family): SavedTable {
 }
 
 /** Nothing where iptables is not installed or cannot read the chain: then it is a plain nftables chain for us. */
-function iptablesObstacle({ tool, saved }: SavedTable, adminChain: string): readonly Obstacle[] {
-  if (!hasChain(saved, 'FORWARD')) return []
-  return [
-    { chain: `${tool} FORWARD`, operations: [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)] },
-  ]
+function iptablesObstacle(table: SavedTable): readonly Obstacle[] {
+  return hasChain(table.saved, 'FORWARD') ? [{ iptables: table }] : []
+}
+
+function nftObstacle({ observer }: Host, chain: ListedChain): Obstacle {
+  const rules = observer.rules({ family: chain.family, table: chain.table, chain: chain.name })
+  return { chain, hasRule: rules.some(({ comment }) => comment === ruleComment) }
+}
+
+function nameOf(obstacle: Obstacle): string {
+  if ('iptables' in obstacle) return `${obstacle.iptables.tool} FORWARD`
+  const { family, table, name } = obstacle.chain
+  return `${family} ${table} ${name}`
+}
+
+/** What has to be done to get past obstacles: nothing where they have our rule. */
+function passing(obstacles: readonly Obstacle[], adminChain: string): readonly Operation[] {
+  return obstacles.flatMap((one) => {
+    if (!('iptables' in one)) return one.hasRule ? [] : [insertRule(one.chain)]
+    const { saved, tool } = one.iptables
+    return [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)]
+  })
 }
 
 /**
@@ -147,10 +164,8 @@ function accept(saved: SavedRules, tool: IptablesTool): readonly Operation[] {
   ]
 }
 
-function nftObstacle({ observer }: Host, { family, table, name }: ListedChain): Obstacle {
-  const isThere = observer.rules({ family, table, chain: name }).some(({ comment }) => comment === ruleComment)
+function insertRule({ family, table, name }: ListedChain): Operation {
   const { bit } = admittedMark
   const rule = ['meta', 'mark', 'and', bit, '==', bit, 'accept', 'comment', quoted(ruleComment)]
-  const insert = nft(['insert', 'rule', family, table, name, ...rule], why)
-  return { chain: `${family} ${table} ${name}`, operations: isThere ? [] : [insert] }
+  return nft(['insert', 'rule', family, table, name, ...rule], why)
 }
