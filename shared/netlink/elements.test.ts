@@ -115,7 +115,7 @@ test.each(rows)('%s', (command, hex) => {
   const nft = Buffer.from(hex, 'hex')
   const [one, ...more] = encodeElements(operation(command)) ?? []
   expect(more).toEqual([])
-  const ours = frame(one?.type ?? 0, one?.flags ?? 0, 0, one?.parts ?? [])
+  const ours = one ? frame(one.type, one.flags, 0, [one.header, ...one.attributes]) : Buffer.alloc(20)
   expect([ours.readUInt16LE(4), ours.readUInt16LE(6)]).toEqual([nft.readUInt16LE(4), nft.readUInt16LE(6)])
   expect(ours.toString('hex', 16, 20)).toBe(nft.toString('hex', 16, 20))
   expect(contents(ours.subarray(20), '')).toEqual(contents(nft.subarray(20), ''))

@@ -15,7 +15,6 @@ import {
   flag,
   frame,
   openSocket,
-  type Part,
   protocol,
   type Request,
   send,
@@ -24,13 +23,6 @@ import {
 
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes.
 // Tables, chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
-
-/** A message without its header's lengths and numbers. */
-export interface Message {
-  readonly type: number
-  readonly flags: number
-  readonly parts: readonly Part[]
-}
 
 /**
  * Carries out neighbouring operations of nft as one transaction. False when one of them is left to `nft`, or the kernel
@@ -45,17 +37,17 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
   if (!libc || fd === undefined) return false
   const batch = [
     frame(NFNL_MSG_BATCH_BEGIN, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
-    ...messages.map(({ type, flags, parts }, index) => {
+    ...messages.map(({ type, flags, header, attributes }, index) => {
       // Errors come unasked for; the acknowledgements of thousands of messages would not fit into the socket's buffer.
       const isLast = index === messages.length - 1
-      return frame(type, isLast ? flags | flag.acknowledge : flags, index + 1, parts)
+      return frame(type, isLast ? flags | flag.acknowledge : flags, index + 1, [header, ...attributes])
     }),
     frame(NFNL_MSG_BATCH_END, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
   ]
   if (send(libc, fd, Buffer.concat(batch))) {
     const errors = acknowledgements(libc, fd)
     if (errors?.length === 1 && errors[0] === 0) {
-      if (messages.some(({ type }) => type === removal)) outlive(libc, fd)
+      if (messages.some(({ type }) => type === messageType(NFT_MSG_DELSETELEM))) outlive(libc, fd)
       return true
     }
   }
@@ -64,7 +56,7 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
 }
 
 /** The messages of an operation, one a command, as they stand in a transaction; undefined when it is left to `nft`. */
-export function encodeElements({ argv, netns }: Operation): readonly Message[] | undefined {
+export function encodeElements({ argv, netns }: Operation): readonly Request[] | undefined {
   const messages = split(argv, ';').map(messageOf)
   return netns === undefined && messages.every((one) => one !== undefined) ? messages : undefined
 }
@@ -108,7 +100,6 @@ const NFNL_MSG_BATCH_END = 0x11
 const NFT_MSG_NEWSETELEM = 12
 const NFT_MSG_GETSETELEM = 13
 const NFT_MSG_DELSETELEM = 14
-const removal = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_DELSETELEM
 const list = { table: 1, set: 2, elements: 3 }
 const element = { key: 1, data: 2, userData: 6, keyEnd: 10 }
 const data = { value: 1, verdict: 2 }
@@ -121,7 +112,7 @@ const verbs: Record<string, { message: number; flags: number }> = {
 }
 
 /** "add element ip TABLE SET { KEY comment TEXT : VALUE , ... }" */
-function messageOf(words: readonly string[]): Message | undefined {
+function messageOf(words: readonly string[]): Request | undefined {
   const [verb = '', object, familyName = '', table = '', set = '', open, ...rest] = words
   const [family, how] = [families[familyName], verbs[verb]]
   if (!family || !how || object !== 'element' || open !== '{' || rest.pop() !== '}') return undefined
@@ -129,8 +120,8 @@ function messageOf(words: readonly string[]): Message | undefined {
   if (entries.some((one) => one === undefined)) return undefined
   const all = entries.map((one) => attribute(LIST_ELEMENT, one ?? []))
   if (sizeOf(all) > largestAttribute) return undefined
-  const lists = [attribute(list.table, table), attribute(list.set, set), attribute(list.elements, all)]
-  return { type: (NFNL_SUBSYS_NFTABLES << 8) | how.message, flags: how.flags, parts: [header(family, 0), ...lists] }
+  const attributes = [attribute(list.table, table), attribute(list.set, set), attribute(list.elements, all)]
+  return { type: messageType(how.message), flags: how.flags, header: header(family, 0), attributes }
 }
 
 const LIST_ELEMENT = 1
@@ -178,7 +169,7 @@ function question({ family, collection, key, value, comment }: Element): LookedF
     attribute(list.set, collection),
     attribute(list.elements, [attribute(LIST_ELEMENT, entry)]),
   ]
-  const type = (NFNL_SUBSYS_NFTABLES << 8) | NFT_MSG_GETSETELEM
+  const type = messageType(NFT_MSG_GETSETELEM)
   return { request: { type, flags: 0, header: header(families[family] ?? 0, 0), attributes }, entry }
 }
 
@@ -279,6 +270,10 @@ function padded(field: Buffer): Buffer {
 }
 
 const nfgenmsg = 4
+
+function messageType(message: number): number {
+  return (NFNL_SUBSYS_NFTABLES << 8) | message
+}
 
 /** struct nfgenmsg. */
 function header(family: number, resource: number): Buffer {

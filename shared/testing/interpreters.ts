@@ -132,7 +132,7 @@ function holdElements(line: string, operation: Operation): void {
   const [keyTypes = '', valueTypes] = typesOf(family, name).split(' : ')
   const entries = braced.slice(1, -1).join(' ').split(' , ')
   const [message] = encodeElements(operation) ?? []
-  const sent = elementsOf(bytesOf(message?.parts ?? []))
+  const sent = elementsOf(bytesOf(message?.attributes ?? []))
   if (sent.length !== entries.length) throw new Error(`${sent.length} elements are sent for: ${line}`)
   for (const [at, entry] of entries.entries()) {
     const [left = '', value] = entry.split(' : ')
@@ -148,7 +148,7 @@ function holdElements(line: string, operation: Operation): void {
 /** Keys and values of a message's elements, as in linux/netfilter/nf_tables.h. */
 function elementsOf(body: Buffer): readonly { key: Buffer | undefined; value: Buffer | undefined }[] {
   const [NFTA_SET_ELEM_LIST_ELEMENTS, NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_DATA, NFTA_DATA_VALUE] = [3, 1, 2, 1]
-  const list = attributesOf(body, 4).get(NFTA_SET_ELEM_LIST_ELEMENTS) ?? Buffer.alloc(0)
+  const list = attributesOf(body, 0).get(NFTA_SET_ELEM_LIST_ELEMENTS) ?? Buffer.alloc(0)
   const found = []
   for (let at = 0; at < list.length; at += (list.readUInt16LE(at) + 3) & ~3) {
     const parts = attributesOf(list.subarray(at + 4, at + list.readUInt16LE(at)), 0)
