@@ -1,8 +1,9 @@
-import { readFileSync } from 'node:fs'
-import { describe, expect, test } from 'vitest'
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, test, vi } from 'vitest'
 import type { Operation } from '../plan/operation.js'
 import { operationOf } from '../testing/interpreters.js'
 import { type FakeKernel, fakeKernel, firstSequence, message } from '../testing/kernel.js'
+import type { ObservedLink } from '../values/observe.schema.js'
 import { createNetlink } from './driver.js'
 import { attribute, attributesOf, bytesOf, u32 } from './message.js'
 
@@ -46,6 +47,7 @@ describe('a plan', () => {
     expect(driver(fake, (one) => ran.push(one)).run(plan, (one) => done.push(one))).toEqual({ ran: 2 })
     expect([done, ran]).toEqual([plan.slice(0, 2), plan.slice(0, 2)])
     expect(kinds(fake)).toEqual([16, 17])
+    expect(fake.calls.filter((one) => one.startsWith('setns'))).toEqual([])
   })
 
   test('runs to its end', () => {
@@ -144,9 +146,21 @@ describe('a namespace', () => {
     expect(fake.calls.filter((one) => one.startsWith('setns'))).toHaveLength(4)
   })
 
+  test('that cannot be left again ends the process: it would change what is not its own', () => {
+    const abort = vi.spyOn(process, 'abort').mockImplementation(() => {
+      throw new Error('aborted')
+    })
+    const netlink = driver(kernel({}, { results: { setns: -1 } }))
+    expect(() => netlink.inNewNamespace(() => 'done')).toThrow('aborted')
+    expect(abort).toHaveBeenCalledTimes(1)
+    abort.mockRestore()
+  })
+
   test('made for a moment is left again, whatever happens there', () => {
     const fake = kernel({ 18: ENODEV })
     const netlink = driver(fake)
+    const open = () => readdirSync('/proc/self/fd').length
+    const before = open()
     expect(netlink.inNewNamespace((other) => other.has('a'))).toBe(false)
     expect(fake.calls[0]).toBe(`unshare ${CLONE_NEWNET}`)
     expect(fake.calls.at(-1)).toBe(`setns ${CLONE_NEWNET}`)
@@ -156,6 +170,7 @@ describe('a namespace', () => {
       }),
     ).toThrow('defect')
     expect(fake.calls.at(-1)).toBe(`setns ${CLONE_NEWNET}`)
+    expect(open()).toBe(before)
     const refusing = kernel({}, { results: { unshare: -1 } })
     expect(driver(refusing).inNewNamespace(() => 'done')).toBeUndefined()
     expect(refusing.calls).toEqual([`unshare ${CLONE_NEWNET}`])
@@ -316,5 +331,118 @@ describe('questions', () => {
     expect(driver(kernel({ 18: link })).look('br0')).toMatchObject({ ifname: 'br0', master: 'br0', addr_info: [] })
     expect(driver(kernel({ 18: named('br0', attribute(18, [attribute(1, 'vxlan')])) })).look('br0')).toBe('unknown')
     expect(driver(kernel({ 18: EPERM })).has('br0')).toBe('unknown')
+  })
+
+  test('have no answer where none comes', () => {
+    const netlink = driver(fakeKernel(() => []))
+    expect([netlink.look('a'), netlink.has('a'), netlink.linkTo({ family: 4, value: 1n })]).toEqual(
+      Array.from({ length: 3 }, () => 'unknown'),
+    )
+    expect([netlink.chains(), netlink.listening({ family: 4, protocol: 'udp' }), netlink.hostNumberIn(here)]).toEqual(
+      Array.from({ length: 3 }, () => undefined),
+    )
+    const plan = ['net/ipv4/ip_forward=1', 'net/ipv4/conf/a/forwarding=1'].map((one) => operation(`sysctl -w ${one}`))
+    for (const one of [...plan, operation('ip link set dev a master b'), operation('ip link del dev a')]) {
+      expect(netlink.run([one], () => undefined).ran).toBe(0)
+    }
+    const inside = operation('sysctl -w net/ipv4/conf/absent-link-0/arp_notify=1', { netns: here })
+    expect(netlink.run([inside], () => undefined).ran).toBe(0)
+  })
+})
+
+describe('a link', () => {
+  /** struct ifaddrmsg and the address; the flags once in the header's one byte, once in an attribute. */
+  const address = (index: number, family: number, bytes: string, flags: number, scope = 0) =>
+    bytesOf([
+      Buffer.from([family, 24, flags & 255, scope]),
+      u32(index),
+      attribute(1, Buffer.from(bytes, 'hex')),
+      attribute(8, flags),
+    ])
+
+  /** A driver that sees one link and one address. */
+  const seen = (link: Buffer, one?: Buffer) => driver(kernel({ 18: link, 22: one ?? 0 })).look('a0') as ObservedLink
+
+  test.each([
+    ['kept for ever', 0x80, {}],
+    ['for a time', 0, { dynamic: true }],
+    ['not yet tested', 0xc0, { tentative: true }],
+    ['that somebody else has', 0x88, { dadfailed: true }],
+  ])('has an address %s', (_, flags, more) => {
+    const { addr_info } = seen(named('a0'), address(7, 2, '0a000001', flags))
+    expect(addr_info).toEqual([{ family: 'inet', local: '10.0.0.1', prefixlen: 24, scope: 'global', ...more }])
+  })
+
+  test.each([
+    [0, 'global'],
+    [200, 'site'],
+    [253, 'link'],
+    [254, 'host'],
+    [77, '77'],
+  ])('has an address of scope %s: %s', (scope, name) => {
+    expect(seen(named('a0'), address(7, 2, '0a000001', 0x80, scope)).addr_info[0]?.scope).toBe(name)
+  })
+
+  test('has neither the addresses of others nor those of other families', () => {
+    expect(seen(named('a0'), address(8, 2, '0a000001', 0x80)).addr_info).toEqual([])
+    expect(seen(named('a0'), address(7, 17, '0a000001', 0x80)).addr_info).toEqual([])
+  })
+
+  const mac = (text: string) => Buffer.from(text, 'hex')
+  test.each([
+    ['none', [], {}],
+    ['one', [attribute(1, mac('02000000000a'))], { address: '02:00:00:00:00:0a' }],
+    ['the one it was made with', [attribute(1, mac('020a')), attribute(54, mac('020a'))], { address: '02:0a' }],
+    [
+      'another than it was made with',
+      [attribute(1, mac('020a')), attribute(54, mac('020b'))],
+      { address: '02:0a', permaddr: '02:0b' },
+    ],
+    ['a bus', [attribute(56, '0000:00:03.0'), attribute(57, 'pci')], { parentdev: '0000:00:03.0', parentbus: 'pci' }],
+  ] as const)('has a MAC address, or a place among devices: %s', (_, attributes, expected) => {
+    const { ifindex, ifname, flags, mtu, operstate, txqlen, promiscuity, addr_info, ...others } = seen(
+      named('a0', ...attributes),
+    )
+    expect(others).toEqual(expected)
+    expect([ifindex, ifname, flags, mtu, operstate, txqlen, promiscuity, addr_info]).toEqual([
+      7,
+      'a0',
+      ['BROADCAST', 'UP'],
+      0,
+      'UNKNOWN',
+      0,
+      0,
+      [],
+    ])
+  })
+
+  test.each([
+    [0x1, ['NO-CARRIER', 'UP']],
+    [0x41, ['UP']],
+    [0x40, []],
+    [0x10043, ['BROADCAST', 'UP', 'LOWER_UP']],
+    [0x1b98, ['LOOPBACK', 'POINTOPOINT', 'MULTICAST', 'NOARP', 'ALLMULTI', 'PROMISC', 'SLAVE'].sort()],
+    [0x400, ['MASTER']],
+  ])('has flags: %s', (bits, names) => {
+    const link = named('a0')
+    link.writeUInt32LE(bits, 8)
+    expect([...seen(link).flags].sort()).toEqual([...names].sort())
+  })
+
+  test.each([
+    [0, 'UNKNOWN'],
+    [2, 'DOWN'],
+    [3, 'LOWERLAYERDOWN'],
+    [6, 'UP'],
+    [99, 'UNKNOWN'],
+  ])('is in a state: %s is %s', (number, name) => {
+    expect(seen(named('a0', attribute(16, Buffer.from([number])))).operstate).toBe(name)
+  })
+
+  test('is below a link of another namespace, of which the name is not asked for', () => {
+    const fake = kernel({ 18: named('a0', attribute(5, 9), attribute(37, 0)) })
+    const link = driver(fake).look('a0') as ObservedLink
+    expect([link.link, link['link_index'], link['link_netnsid']]).toEqual([undefined, 9, 0])
+    expect(kinds(fake)).toEqual([18, 22])
   })
 })

@@ -3,7 +3,7 @@ import type { Operation } from '../plan/operation.js'
 import { collections, isEncoded, operationOf } from '../testing/interpreters.js'
 import { EAGAIN, fakeKernel, message } from '../testing/kernel.js'
 import { changeElements, encodeElements, heldElements } from './elements.js'
-import { attributesOf, frame } from './message.js'
+import { attribute, attributesOf, bytesOf, frame } from './message.js'
 
 /** What nft 1.0.6 sent for its commands, but the numbers of messages: one or more for each map and set of ours. */
 const rows: readonly (readonly [command: string, bytes: string])[] = [
@@ -132,6 +132,8 @@ describe('left to nft', () => {
     'nft insert element ip podwire a { 10.0.0.1 }',
     'nft add map ip podwire a { 10.0.0.1 }',
     'nft add element ip podwire a 10.0.0.1 }',
+    'nft add element ip podwire a [ 10.0.0.1 }',
+    'nft add element ip podwire a { 0:00:00:00:00:00 }',
     'nft add element ip podwire a { 10.0.0.1',
     'nft add element ip podwire a { 10.0.0.0/8 }',
     'nft add element ip podwire a { 10.0.0.1-10.0.0.4 }',
@@ -217,9 +219,9 @@ describe('a transaction', () => {
     expect(calls).toHaveLength(1)
   })
 
-  test('that removes something outlives the process by a ring', () => {
-    const { libc, calls } = fakeKernel(() => [acknowledged(1)])
-    expect(changeElements(() => libc, [removed])).toBe(true)
+  test('that removes something among others outlives the process by a ring', () => {
+    const { libc, calls } = fakeKernel(() => [acknowledged(2)])
+    expect(changeElements(() => libc, [first, removed])).toBe(true)
     expect(calls.filter((one) => one.startsWith('syscall'))).toHaveLength(2)
   })
 
@@ -278,6 +280,8 @@ describe('questions for elements', () => {
   test('have no answer where one cannot be asked, or there is no socket', () => {
     const { libc, calls } = fakeKernel(() => [])
     expect(heldElements(() => libc, [{ family: 'ip', collection: 'a', key: ['eth0'] }])).toBeUndefined()
+    const mixed = [...wanted(1), { family: 'ip' as const, collection: 'a', key: ['eth0'] }]
+    expect(heldElements(() => libc, mixed)).toBeUndefined()
     expect(heldElements(() => libc, [{ family: 'ip', collection: 'a', key: ['tcp', '.', '5-x'] }])).toBeUndefined()
     expect(calls).toEqual([])
     expect(heldElements(() => undefined, wanted(1))).toBeUndefined()
@@ -294,6 +298,23 @@ describe('questions for elements', () => {
         .get(1)
         ?.toString('hex')
     expect([data(1), data(10), data(2)]).toEqual(['1100000013880000', '1100000013910000', '0a000001'])
+  })
+
+  test.each([
+    ['another element', [attribute(3, [attribute(1, [attribute(1, [attribute(1, Buffer.from([0, 1]))])])])]],
+    ['no element', [attribute(3, [])]],
+    ['no list', []],
+  ])('are not answered by %s', (_, attributes) => {
+    const body = bytesOf([Buffer.alloc(4), ...attributes])
+    const { libc } = fakeKernel((sent) => numbersOf(sent).map((number) => message(0xa0c, 0, number, body)))
+    expect(heldElements(() => libc, wanted(1))).toEqual([false])
+  })
+
+  test('are answered by what the kernel tells more of', () => {
+    const element = [attribute(1, [attribute(1, Buffer.from([0, 0]))]), attribute(4, 5), attribute(3, 0)]
+    const body = bytesOf([Buffer.alloc(4), attribute(3, [attribute(1, element)])])
+    const { libc } = fakeKernel((sent) => numbersOf(sent).map((number) => message(0xa0c, 0, number, body)))
+    expect(heldElements(() => libc, wanted(1))).toEqual([true])
   })
 
   test('an interval of names is none', () => {

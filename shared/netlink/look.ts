@@ -134,9 +134,7 @@ function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unkno
   header.writeUInt32LE(index, 4)
   const answer = ask({ type: request.getAddress, flags: flag.dump, header, attributes: [] })
   if (answer?.error !== 0) return 'unknown'
-  return answer.parts
-    .filter((part) => part.readUInt32LE(4) === index && part[0] !== undefined && part[0] in familyNames)
-    .map(addressOf)
+  return answer.parts.filter((part) => part.readUInt32LE(4) === index && (part[0] ?? 0) in familyNames).map(addressOf)
 }
 
 const familyNames: Record<number, string> = { 2: 'inet', 10: 'inet6' }

@@ -124,6 +124,22 @@ describe('an answer in several parts', () => {
     expect(texts(ask(libc, 5, list)?.parts)).toEqual(['a', 'bcde', 'f'])
   })
 
+  test('may have an empty part, and words at its end that are no refusal', () => {
+    const { libc } = answering((sent) => [Buffer.concat([part(sent, ''), part(sent, 'a'), done(sent, WITH_TEXT)])])
+    const answer = ask(libc, 5, list)
+    expect([texts(answer?.parts), answer?.text]).toEqual([['', 'a'], undefined])
+  })
+
+  test('that cannot be asked for is not tried again', () => {
+    let tried = 0
+    const { libc } = fakeKernel(() => {
+      tried++
+      return undefined
+    })
+    expect(ask(libc, 5, list)).toBeUndefined()
+    expect(tried).toBe(1)
+  })
+
   test('whose list changed meanwhile (NLM_F_DUMP_INTR) is asked for again, to its end', () => {
     const { libc, sent } = answering(
       (sent) => [part(sent, 'old', MULTI | INTERRUPTED), part(sent, 'more'), done(sent)],
@@ -158,7 +174,8 @@ describe('an answer in several parts', () => {
   })
 
   test.each([
-    ['is cut off', (bytes: Buffer) => bytes.subarray(0, 18)],
+    ['is cut off in its first bytes', (bytes: Buffer) => bytes.subarray(0, 18)],
+    ['is cut off', (bytes: Buffer) => bytes.subarray(0, 22)],
     ['is shorter than its own header', (bytes: Buffer) => Buffer.concat([bytes, Buffer.alloc(16)])],
   ])('of which a message %s is asked for again', (_, broken) => {
     const { libc, sent } = answering(
@@ -203,8 +220,10 @@ describe('what is refused', () => {
   })
 
   test('counts although the request that it repeats is cut off', () => {
-    const { libc } = answering((sent) => [refusal(sent, -22).subarray(0, 24)])
-    expect(ask(libc, 5, question)?.error).toBe(-22)
+    for (const end of [20, 24]) {
+      const { libc } = answering((sent) => [refusal(sent, -22).subarray(0, end)])
+      expect(ask(libc, 5, question)?.error).toBe(-22)
+    }
   })
 
   test('is no answer when the error itself is cut off', () => {
@@ -262,7 +281,7 @@ describe('a batch', () => {
       [-2, -17, 0],
     ],
     ['nothing', () => [], []],
-    ['what is no error', (sent: Buffer) => [done(sent)], [0]],
+    ['what is no error', (sent: Buffer) => [part(sent, 'part')], [0]],
     ['more than there was room for', (sent: Buffer) => [refusal(sent, 0), ENOBUFS], undefined],
   ])('is answered with %s', (_, answer, errors) => {
     const { libc } = answering(answer as (sent: Buffer) => readonly (Buffer | number)[])
@@ -302,7 +321,7 @@ describe('a socket', () => {
   test('knows the number of its namespace, where the kernel has one', () => {
     const { libc, calls } = fakeKernel(() => [])
     expect(cookieOf(libc, 5)).toBe('0000000000000000')
-    expect(calls).toEqual(['getsockopt 1 71'])
+    expect(calls).toEqual(['getsockopt 1 71 08000000'])
     expect(cookieOf(fakeKernel(() => [], { results: { getsockopt: -1 } }).libc, 5)).toBeUndefined()
   })
 })

@@ -62,7 +62,7 @@ export function fakeKernel(
       return fd
     },
     setsockopt: (_, level, name, _value, bytes) => call('setsockopt', level, name, last.toString('hex', 0, bytes)),
-    getsockopt: (_, level, name) => call('getsockopt', level, name),
+    getsockopt: (_, level, name) => call('getsockopt', level, name, last.toString('hex', 0, 4)),
     send: (fd, _, bytes) => {
       const message = Buffer.from(last.subarray(0, Number(bytes)))
       const received = answer(message)
