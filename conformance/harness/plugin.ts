@@ -2,14 +2,14 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { recordCall } from './calls.js'
 import type { Host } from './host.js'
-import { commandPath, type Suite, suites, systemCommand } from './locations.js'
+import { commandPath, suites, systemCommand } from './locations.js'
 import type { Finished, Started } from './process.js'
 
 export type Verb = 'ADD' | 'DEL' | 'CHECK' | 'STATUS' | 'GC' | 'VERSION'
 
 /** One call of one plugin, as a runtime makes it. Everything has a sensible default except what is called. */
 export interface Call {
-  suite?: Suite
+  suite?: keyof typeof suites
   plugin: string
   command: Verb
   /** The network configuration: an object is written as JSON, text and bytes go as they are. */

@@ -15,3 +15,15 @@ export function virtualModulesPlugin(): Plugin {
         : undefined,
   }
 }
+
+/** Puts system/node.plain.ts in the place of system/node.ts, as the bundler does for plain binaries. */
+export function plainNodePlugin(): Plugin {
+  return {
+    name: 'podwire-plain-node',
+    enforce: 'pre',
+    resolveId: (id, importer) =>
+      id.endsWith('/node.js') && importer?.includes('/shared/')
+        ? fileURLToPath(new URL('../../shared/system/node.plain.ts', import.meta.url))
+        : undefined,
+  }
+}

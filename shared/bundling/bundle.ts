@@ -5,11 +5,15 @@ import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
 import { isNeeded, type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
 import { listPlugins, type PluginFile } from './plugins.js'
 
+// bundle [plain]: makes the scripts of the binaries in dist, or those of the plain ones in dist/plain.
+
+const isPlain = process.argv[2] === 'plain'
 const root = process.cwd()
 const compiled = path.join(root, 'dist/js')
-const scripts = path.join(root, 'dist/scripts')
-const recorder = path.join(root, 'dist/recorder.scripts')
-const licences = path.join(root, 'dist/licences')
+const made = path.join(root, isPlain ? 'dist/plain' : 'dist')
+const scripts = path.join(made, 'scripts')
+const recorder = path.join(made, 'recorder.scripts')
+const licences = path.join(made, 'licences')
 const tree: ModuleTree = { root, base: compiled, extension: '.js' }
 
 const options: BuildOptions & { metafile: true; write: false } = {
@@ -48,6 +52,17 @@ function virtualModulesPlugin(shapes: Shapes, plugins: PluginFile[]): Plugin {
   }
 }
 
+/** Puts what asks Node by its public modules in the place of what asks it by its bindings. */
+const plainNode: Plugin = {
+  name: 'podwire-plain-node',
+  setup({ onResolve }) {
+    const [own, plain] = ['node', 'node.plain'].map((name) => path.join(compiled, `shared/system/${name}.js`))
+    onResolve({ filter: /\/node\.js$/ }, ({ path: name, resolveDir }) =>
+      path.resolve(resolveDir, name) === own ? { path: plain as string } : undefined,
+    )
+  },
+}
+
 /**
  * The folders of the npm packages that bytes of the output come from; esbuild's own helpers are in each, and not among
  * its inputs.
@@ -71,7 +86,9 @@ function keepLicence(folder: string): void {
 }
 
 async function bundled(entry: string, plugins: Plugin[]): Promise<string> {
-  const { outputFiles, metafile } = await build({ ...options, entryPoints: [path.join(compiled, entry)], plugins })
+  const entryPoints = [path.join(compiled, entry)]
+  const all = isPlain ? [plainNode, ...plugins] : plugins
+  const { outputFiles, metafile } = await build({ ...options, entryPoints, plugins: all })
   const [file] = outputFiles
   if (!file) throw new Error(`esbuild made no file of ${entry}`)
   const zod = Object.keys(metafile.inputs).find((input) => input.includes('node_modules/zod/'))
@@ -92,26 +109,35 @@ function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promis
 }
 
 /**
- * One script for each plugin with what it alone needs, one for other names, one that records (record.ts), what starts
- * them, and the builder of the saved heap.
+ * What the binary's saved heap and code caches are made by: a script that records (record.ts), and the builder of the
+ * heap.
  */
+async function makeHeapScripts(): Promise<void> {
+  empty(recorder)
+  // Alone in its binary, it is what start.ts runs by any name.
+  writeFileSync(path.join(recorder, 'foreign.js'), await script('shared/heap/record.js', []))
+  // By its name here, stacks do not tell where it was built.
+  writeFileSync(path.join(made, 'heap.cjs'), `${await bundled('shared/heap/heap.js', [])}//# sourceURL=podwire\n`)
+}
+
+function empty(folder: string): void {
+  rmSync(folder, { recursive: true, force: true })
+  mkdirSync(folder, { recursive: true })
+}
+
+/** One script for each plugin with what it alone needs, one for other names, and what starts them. */
 async function main(): Promise<void> {
-  for (const folder of [scripts, recorder, licences]) {
-    rmSync(folder, { recursive: true, force: true })
-    mkdirSync(folder, { recursive: true })
-  }
+  for (const folder of [scripts, licences]) empty(folder)
   const shapes = await computedShapes()
   const all = listPlugins(root)
   const files = all.map(({ name }) => path.join(scripts, `${name}.js`))
   const texts = await Promise.all(all.map((plugin) => scriptOf(plugin, shapes, all)))
   for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
   writeFileSync(path.join(scripts, 'foreign.js'), await script('shared/foreign.js', [virtualModulesPlugin(shapes, [])]))
-  // Alone in its binary, it is what start.ts runs by any name.
-  writeFileSync(path.join(recorder, 'foreign.js'), await script('shared/heap/record.js', []))
-  // By its name here, stacks do not tell where it was built.
-  writeFileSync('dist/heap.cjs', `${await bundled('shared/heap/heap.js', [])}//# sourceURL=podwire\n`)
-  writeFileSync('dist/podwire.cjs.new', await bundled('shared/main.js', []))
-  renameSync('dist/podwire.cjs.new', 'dist/podwire.cjs')
+  if (!isPlain) await makeHeapScripts()
+  const start = path.join(made, 'podwire.cjs')
+  writeFileSync(`${start}.new`, await bundled('shared/main.js', []))
+  renameSync(`${start}.new`, start)
 }
 
 await main()

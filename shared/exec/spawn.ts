@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { internalBinding } from '../system/binding.js'
+import { type Ended, killGroup, spawn } from '../system/node.js'
 import type { Command, Outcome } from './command.js'
 
 /**
@@ -10,11 +10,7 @@ export const mostBytes = 64 << 20
 
 /**
  * Runs a process to its end and collects both its streams. One that runs for longer than `seconds` or prints more than
- * `mostBytes` is killed, with what it started. The time is libuv's: it waits for the child in a loop of its own, so no
- * event loop is needed.
- *
- * It calls the binding below child_process.spawnSync: loading node:child_process costs a start 3 to 5 ms (37 modules,
- * bench/RESULTS.md) and the binding nothing. Its contract is the pinned Node's; spawn.test.ts watches it.
+ * `mostBytes` is killed, with what it started.
  */
 export function spawnProcess(
   command: Command & { env: Readonly<Record<string, string>> },
@@ -23,35 +19,30 @@ export function spawnProcess(
   const [name] = command.argv
   const file = name.includes('/') ? name : findProgram(name, searchPath)
   if (file === undefined) return { status: null, signal: null, stdout: '', stderr: '', failure: 'ENOENT' }
-  const stdin = command.stdin === undefined ? { type: 'ignore' } : pipe(true, Buffer.from(command.stdin))
-  const result = binding().spawn({
+  const { argv, env, stdin, pipes = [], fds = [], lock, seconds } = command
+  const ended = spawn({
     file,
-    args: [...command.argv],
-    ...bounds(command),
-    envPairs: Object.entries(command.env).map(([key, value]) => `${key}=${value}`),
-    stdio: [
-      stdin,
-      pipe(false),
-      pipe(false),
-      ...(command.pipes ?? []).map((text) => (text === null ? pipe(false) : pipe(true, Buffer.from(text)))),
-      ...(command.fds ?? []).map((fd) => ({ type: 'fd', fd })),
-      ...(command.lock === undefined ? [] : [{ type: 'fd', fd: command.lock }]),
-    ],
+    argv,
+    env,
+    stdin,
+    pipes,
+    fds: lock === undefined ? fds : [...fds, lock],
+    milliseconds: seconds && Math.ceil(seconds * 1000),
+    mostBytes,
   })
-  const [stdout, stderr] = [1, 2].map((index) => result.output?.[index]?.toString() ?? '') as [string, string]
-  if (result.pid && (result.signal || result.error)) endGroup(command, result.pid)
-  const errno = -(result.error ?? 0)
-  if (errno !== 0 && !result.pid) {
+  const { pid, signal, errno, output } = ended
+  const [, stdout = '', stderr = ''] = output
+  if (pid && (signal || errno)) endGroup(command, pid)
+  if (errno !== 0 && !pid) {
     return { status: null, signal: null, stdout, stderr, failure: errnoNames[errno] ?? `errno ${errno}` }
   }
   // A process that ends without reading its input (a delegate may) has done nothing wrong: its status counts.
   if (errno !== 0 && errno !== brokenPipe) {
     const why = excesses[errno]?.(command) ?? `could not be listened to (errno ${errno})`
     const told = `ended by force, because it ${why}\n${stderr.slice(0, mostTold)}`
-    return { ...killed, stdout: stdout.slice(0, mostTold), stderr: told, exceeded: true, ...extraOf(command, result) }
+    return { ...killed, stdout: stdout.slice(0, mostTold), stderr: told, exceeded: true, ...extraOf(command, ended) }
   }
-  const status = result.signal ? null : result.status
-  return { status, signal: result.signal, stdout, stderr, ...extraOf(command, result) }
+  return { status: signal ? null : ended.status, signal, stdout, stderr, ...extraOf(command, ended) }
 }
 
 /** The first file of that name in the directories of a search path. */
@@ -65,27 +56,7 @@ export function findProgram(name: string, searchPath: string): string | undefine
 
 // --- internal
 
-interface Spawned {
-  readonly pid: number
-  readonly status: number
-  readonly signal: string | null
-  readonly output: (Buffer | null)[] | null
-  readonly error?: number
-}
-
-interface SpawnSyncBinding {
-  spawn(options: object): Spawned
-}
-
 type Bounded = Pick<Command, 'seconds' | 'pipes'>
-
-/**
- * A tool leads a process group of its own, so that nothing outlives it when it is killed: the tools of a shell, say.
- */
-function bounds({ seconds }: Bounded): object {
-  const size = { maxBuffer: mostBytes, killSignal: SIGKILL }
-  return seconds === undefined ? size : { ...size, timeout: Math.ceil(seconds * 1000), detached: true }
-}
 
 /**
  * Kills what a killed process has left, and waits, for a second at the most, until it is gone: what it did can be
@@ -94,11 +65,9 @@ function bounds({ seconds }: Bounded): object {
 function endGroup({ seconds }: Bounded, pid: number): void {
   if (seconds === undefined) return
   const end = performance.now() + 1000
-  const kill = internalBinding<{ _kill(pid: number, signal: number): number }>('process_methods')?._kill
-  while (kill?.(-pid, SIGKILL) === 0 && performance.now() < end);
+  while (killGroup(pid) && performance.now() < end);
 }
 
-const SIGKILL = 9
 const killed = { status: null, signal: 'SIGKILL' }
 const mostTold = 65_536
 
@@ -108,20 +77,8 @@ const excesses: Record<number, (command: Bounded) => string> = {
   105: () => `printed more than ${mostBytes >> 20} MiB`,
 }
 
-function extraOf({ pipes }: Bounded, { output }: Spawned): Pick<Outcome, 'extra'> {
-  return pipes ? { extra: pipes.map((_, index) => output?.[index + 3]?.toString() ?? '') } : {}
-}
-
-let loaded: SpawnSyncBinding | undefined
-
-function binding(): SpawnSyncBinding {
-  loaded ??= internalBinding<SpawnSyncBinding>('spawn_sync')
-  if (!loaded) throw new Error('Node does not show its bindings: start it with --expose-internals')
-  return loaded
-}
-
-function pipe(readable: boolean, input?: Buffer): object {
-  return { type: 'pipe', readable, writable: !readable, ...(input ? { input } : {}) }
+function extraOf({ pipes }: Bounded, { output }: Ended): Pick<Outcome, 'extra'> {
+  return pipes ? { extra: pipes.map((_, index) => output[index + 3] ?? '') } : {}
 }
 
 const brokenPipe = 32

@@ -13,7 +13,5 @@ export const v8Flags = [
   '--min-semi-space-size=2',
 ]
 
-/**
- * What Node is told: to show the bindings below its modules (shared/system/binding.ts), and not to say so on stderr.
- */
+/** What Node is told: to show the bindings below its modules (shared/system/node.ts), and not to say so on stderr. */
 export const nodeFlags = ['--expose-internals', '--disable-warning=internal/test/binding']

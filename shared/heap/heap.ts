@@ -64,7 +64,7 @@ function binding(name: string): unknown {
  * Ends the process by the C library: nothing is left to write, and Node's own way takes its threads, handles and V8
  * apart first, about a millisecond. Where C cannot be called that is the way.
  */
-function leave(status: number): void {
+function endProcess(status: number): void {
   loadLibc()?._exit(status)
   reallyExit(status)
 }
@@ -76,7 +76,7 @@ function main(): void {
   const slim = {
     argv0: whole.argv[0],
     env,
-    reallyExit: leave,
+    reallyExit: endProcess,
     abort,
     emitWarning: (text: string) => fs.writeSync(2, `warning: ${text}\n`),
     getBuiltinModule: () => ({ internalBinding: binding }),

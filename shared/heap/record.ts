@@ -1,4 +1,5 @@
-import { compile } from '../start.js'
+import type { Script } from '../start.js'
+import { compile } from '../system/node.js'
 import type { Flow } from './flows.js'
 
 // The script of a binary that records instead of a plugin's (warm.ts): runs a plugin's script once for each flow, in
@@ -16,7 +17,7 @@ export interface Recording {
 const fs = require('node:fs') as typeof import('node:fs')
 const { readFileSync, readSync, writeSync } = fs
 const { plugin, file, flows } = JSON.parse(readFileSync(0, 'utf8')) as Recording
-const script = compile(readFileSync(file, 'latin1'), file)
+const script = compile<Script>(readFileSync(file, 'latin1'), file)
 const waiting = flows.values()
 let [input, output] = [Buffer.alloc(0), '']
 

@@ -176,11 +176,15 @@ describe('libraries', () => {
     writeFileSync(at('dist/debian/libatomic1_10.2.1-6_amd64.deb'), 'altered')
     writeFileSync(at('dist/apt.conf'), 'Acquire::Retries "0";')
     const env = { ...process.env, DEBIAN_MIRROR: 'http://127.0.0.1:9/debian', APT_CONFIG: at('dist/apt.conf') }
-    const { status, stderr } = spawnSync(path.join(here, 'libraries'), ['amd64', 'LICENSE', 'dist/bin/podwire-lib'], {
-      cwd: root,
-      env,
-      encoding: 'utf8',
-    })
+    const { status, stderr } = spawnSync(
+      path.join(here, 'libraries'),
+      ['amd64', 'LICENSE', 'licences', 'dist/bin/podwire-lib'],
+      {
+        cwd: root,
+        env,
+        encoding: 'utf8',
+      },
+    )
     expect(status).toBe(1)
     expect(stderr).toMatch(/libatomic1_\S+ is to be had of no mirror .*127\.0\.0\.1:9.*DEBIAN_MIRROR=URI names one/)
     expect(readFileSync(at('dist/bin/podwire-lib/libatomic.so.1'), 'utf8')).toBe('old')

@@ -37,8 +37,11 @@ function checkStart(binary: string, name: string): void {
   JSON.parse(stdout)
 }
 
+// link FOLDER: gives FOLDER/podwire its names in FOLDER/bin.
+const folder = process.argv[2] ?? 'dist'
+const [binary, bin] = [path.join(folder, 'podwire'), path.join(folder, 'bin')]
 const names = listPlugins(process.cwd()).map(({ name }) => name)
-for (const name of [...names, 'x-bridge', 'unknown']) checkStart('dist/podwire', name)
-copyLibraries('dist/podwire-lib', 'dist/bin/podwire-lib')
-linkNames('dist/podwire', 'dist/bin', names)
-console.log(`dist/bin: ${names.join(' ')}`)
+for (const name of [...names, 'x-bridge', 'unknown']) checkStart(binary, name)
+copyLibraries(path.join(folder, 'podwire-lib'), path.join(bin, 'podwire-lib'))
+linkNames(binary, bin, names)
+console.log(`${bin}: ${names.join(' ')}`)

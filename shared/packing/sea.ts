@@ -4,7 +4,6 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { nodeFlags, v8Flags } from '../heap/flags.js'
-import { ignoreDeadlocks } from './mutexes.js'
 import { places, setRunpath } from './runpath.js'
 import { startNoThreads } from './threads.js'
 
@@ -89,36 +88,49 @@ function assetsIn(folder: string, withCaches: boolean): Record<string, string> {
   return Object.fromEntries(names.map((name) => [name, path.resolve(folder, name)]))
 }
 
-/**
- * Bakes the main script BUNDLE and the files of SCRIPTS into the base of ARCH as OUTPUT, to start from HEAP if one is
- * given. A saved heap and the code made with it belong to the architecture that made them: x64 only.
- */
-async function main(arch: string, output: string, bundle: string, scripts: string, heap: string): Promise<void> {
-  const useCodeCache = arch === process.arch && heap === ''
+/** What a binary is made of. */
+interface Ingredients {
+  arch: string
+  output: string
+  /** The main script. */
+  bundle: string
+  /** The folder of what it carries, "" for nothing. */
+  scripts: string
+  /**
+   * The saved heap it starts from, "" for Node's own. That and the code made with it belong to the architecture that
+   * made them: x64 only.
+   */
+  heap: string
+  /** Stands on Node's public interfaces alone: no option shows others, nothing in the base is patched. */
+  isPlain: boolean
+}
+
+async function main({ arch, output, bundle, scripts, heap, isPlain }: Ingredients): Promise<void> {
+  const useCodeCache = arch === process.arch && heap === '' && !isPlain
   const home = path.resolve('dist/pkg')
   process.env['HOME'] = home
   sealBase(home, arch)
   const unfinished = path.resolve(`${output}.new`)
-  guideBlobMaker(heap && path.resolve(heap))
+  if (!isPlain) guideBlobMaker(heap && path.resolve(heap))
   await loadPkg()(path.resolve(bundle), {
     targets: [{ nodeRange: `node${process.version.slice(1)}`, platform: 'linux', arch, output: unfinished }],
     seaConfig: {
       disableExperimentalSEAWarning: true,
       useCodeCache,
       useSnapshot: false,
-      execArgv: [...v8Flags, ...withoutInputs, ...nodeFlags, ...threads],
+      execArgv: isPlain ? [...withoutInputs, ...threads] : [...v8Flags, ...withoutInputs, ...nodeFlags, ...threads],
       execArgvExtension: 'none',
       assets: scripts === '' ? {} : assetsIn(scripts, heap !== ''),
     },
   })
-  if (heap !== '') {
-    ignoreDeadlocks(unfinished)
-    startNoThreads(unfinished)
-  }
+  if (heap !== '') startNoThreads(unfinished)
   if (scripts !== '') setRunpath(unfinished, places.join(':'))
   renameSync(unfinished, output)
 }
 
+// sea ARCH OUTPUT BUNDLE [SCRIPTS [HEAP]]: makes a binary, with HEAP `plain` one that stands on Node's public
+// interfaces alone.
 const [arch = process.arch, output = 'dist/podwire', bundle = 'dist/podwire.cjs', scripts = '', heap = ''] =
   process.argv.slice(2)
-await main(arch, output, bundle, scripts, heap)
+const isPlain = heap === 'plain'
+await main({ arch, output, bundle, scripts, heap: isPlain ? '' : heap, isPlain })

@@ -1,5 +1,5 @@
 import { closeSync, readSync } from 'node:fs'
-import { internalBinding } from './binding.js'
+import { type ForeignFunctions, foreignFunctions } from './node.js'
 
 /**
  * Functions of the C library that Node has no call for, named as there; each returns a negative number when it fails.
@@ -31,7 +31,7 @@ export interface Libc extends Functions {
 /** Undefined where this Node cannot call C: it says the means are experimental. */
 export function loadLibc(): Libc | undefined {
   try {
-    const ffi = internalBinding<ForeignFunctions>('ffi')
+    const ffi = foreignFunctions()
     return ffi && libcOf(ffi)
   } catch {
     return undefined
@@ -39,17 +39,6 @@ export function loadLibc(): Libc | undefined {
 }
 
 // --- internal
-
-/** What node:ffi stands on. */
-interface ForeignFunctions {
-  readonly DynamicLibrary: new (path: string | null) => { getFunction(name: string, signature: object): unknown }
-  readonly getRawPointer: (bytes: Buffer) => bigint
-  /**
-   * Stands in a function that Node could not make code for: it looks for its arguments in memory that only node:ffi
-   * knows.
-   */
-  readonly kSbSharedBuffer: symbol
-}
 
 const signatures: Record<keyof Functions, object> = {
   socket: { arguments: ['int32', 'int32', 'int32'], return: 'int32' },

@@ -1,5 +1,6 @@
 import { fstatSync, readFileSync, readSync, writeSync } from 'node:fs'
 import { loadLibc } from './libc.js'
+import { endProcess } from './node.js'
 
 // Standard input and output without Node's streams, which would take 2.5 ms a start. Both may be non-blocking: the
 // runtime's other end of a socket or a pipe decides.
@@ -42,7 +43,7 @@ export function say(text: string): void {
 /** Leaves at once: an exit handler or an open handle would only cost time. */
 export function exit(status: number, lastWords = ''): never {
   if (lastWords !== '') say(lastWords)
-  return (process as unknown as { reallyExit(status: number): never }).reallyExit(status)
+  return endProcess(status)
 }
 
 // --- internal
