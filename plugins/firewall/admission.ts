@@ -6,8 +6,8 @@ import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
+import { admittedMark, type Family } from './forward.js'
 import { othersHolding } from './holders.js'
-import { admittedMark, type Family } from './obstacles.js'
 
 /**
  * The nftables backend: one set of admitted addresses a family, so that neither a packet's path nor an ADD depends on

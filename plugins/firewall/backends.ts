@@ -8,9 +8,9 @@ import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { admissionDifferences, admit, dismiss, heldByOthers } from './admission.js'
 import type { FirewallConfiguration } from './firewall.schema.js'
 import { addSources, removeSources, runsFirewalld, sourceDifferences } from './firewalld.js'
+import { acceptInForward, type Family, forwardDifferences } from './forward.js'
 import { installRules, removeRules, ruleDifferences } from './iptables.js'
 import { type Isolation, isolate, isolationDifferences, unisolate } from './isolation.js'
-import { type Family, obstacleDifferences, passObstacles } from './obstacles.js'
 
 export type FirewallCall = Call<FirewallConfiguration>
 export type Backend = Exclude<FirewallConfiguration['backend'], ''>
@@ -43,7 +43,7 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
     needs: () => backendNeeds.nftables,
     publish({ host, attachment, config }, { addresses, isolation }) {
       host.apply(admit(attachment, addresses, heldByOthers(host, attachment, addresses)))
-      passObstacles(host, host.observer.chains(), familiesOf(addresses), adminChain(config))
+      acceptInForward(host, host.observer.chains(), familiesOf(addresses), adminChain(config))
       if (isolation) isolate(host, attachment, isolation)
     },
     withdraw({ host }, attachment, { addresses, isolation }) {
@@ -54,7 +54,7 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
     },
     differences: ({ host, config }, { addresses, isolation }) => [
       ...admissionDifferences(host, addresses),
-      ...obstacleDifferences(host, familiesOf(addresses), adminChain(config)),
+      ...forwardDifferences(host, familiesOf(addresses), adminChain(config)),
       ...(isolation ? isolationDifferences(host, isolation) : []),
     ],
   },

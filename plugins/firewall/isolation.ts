@@ -8,8 +8,8 @@ import type { Attachment } from '../../shared/values/attachment.js'
 import { asCniError, type CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
 import { quoted } from '../../shared/values/token.js'
+import type { Family } from './forward.js'
 import { exclusively, hold, holds, othersHolding, release } from './holders.js'
-import type { Family } from './obstacles.js'
 import type { IngressPolicy } from './rules.js'
 
 /** What an attachment wants of the bridge it is on. `port` is the host's end of its link. */

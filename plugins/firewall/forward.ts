@@ -28,7 +28,7 @@ export const admittedMark = { bit: '0x20000000', others: '0xdfffffff' }
  * Puts that one rule where it takes effect: into FORWARD of iptables, in whichever of its two kernel interfaces it has
  * rules, and into every nftables chain whose policy is drop. It is shared, and stays. `chains` are all there are.
  */
-export function passObstacles(
+export function acceptInForward(
   host: Host,
   chains: readonly ListedChain[],
   families: readonly Family[],
@@ -36,21 +36,21 @@ export function passObstacles(
 ): void {
   const look = (seen: readonly ListedChain[]) => {
     const unsettled = families.filter((family) => !isSettled(seen, family, adminChain))
-    return obstaclesAmong(host, seen, { families, read: unsettled })
+    return forwardChains(host, seen, { families, read: unsettled })
   }
-  if (passing(look(chains), adminChain).length > 0) {
+  if (acceptance(look(chains), adminChain).length > 0) {
     // Another may have done it until the lock is ours.
-    exclusively(host, () => host.apply(passing(look(host.observer.chains()), adminChain)))
+    exclusively(host, () => host.apply(acceptance(look(host.observer.chains()), adminChain)))
   }
   for (const family of families) if (!forwardOf(chains, family)) prepareForward(host, family, adminChain)
 }
 
 /** What CHECK finds: chains that drop what the container sends. */
-export function obstacleDifferences(host: Host, families: readonly Family[], adminChain: string): readonly Problem[] {
-  return obstaclesAmong(host, host.observer.chains(), { families, read: families })
-    .filter((obstacle) => passing([obstacle], adminChain).length > 0)
-    .map((obstacle) => ({
-      path: nameOf(obstacle),
+export function forwardDifferences(host: Host, families: readonly Family[], adminChain: string): readonly Problem[] {
+  return forwardChains(host, host.observer.chains(), { families, read: families })
+    .filter((chain) => acceptance([chain], adminChain).length > 0)
+    .map((chain) => ({
+      path: nameOf(chain),
       value: 'no rule of ours',
       expected: 'a rule that accepts what the containers were admitted for',
       fix: 'DEL and ADD the attachment: something flushed its rules',
@@ -62,31 +62,31 @@ export type Family = 'ip' | 'ip6'
 // --- internal
 
 /** A foreign chain of the forward hook, as it was seen: FORWARD of iptables, or a chain of nftables. */
-type Obstacle = { readonly iptables: SavedTable } | { readonly chain: ListedChain; readonly hasRule: boolean }
+type ForwardChain = { readonly iptables: SavedTable } | { readonly chain: ListedChain; readonly hasRule: boolean }
 
 const why = 'let the containers through'
 const ownChain = 'PODWIRE-ADMITTED'
 const ruleComment = 'podwire: admitted by the firewall plugin'
 
 /** `read`: the families whose FORWARD of iptables is read, which takes a process. */
-function obstaclesAmong(
+function forwardChains(
   host: Host,
   chains: readonly ListedChain[],
   { families, read }: { families: readonly Family[]; read: readonly Family[] },
-): readonly Obstacle[] {
+): readonly ForwardChain[] {
   const dropping = chains.filter(
     ({ hook, table, policy }) => hook === 'forward' && table !== ownTable && policy === 'drop',
   )
-  const found: Obstacle[] = []
+  const found: ForwardChain[] = []
   for (const family of families) {
     const legacy = legacyTable(host.observer, family, 'filter')
-    if (legacy) found.push(...iptablesObstacle(legacy))
+    if (legacy) found.push(...iptablesForward(legacy))
     const own = forwardOf(chains, family)
-    const byIptables = own && read.includes(family) ? iptablesObstacle(tableOf(host, family)) : []
+    const byIptables = own && read.includes(family) ? iptablesForward(tableOf(host, family)) : []
     const plain = dropping.filter((one) => one.family === family && (one !== own || byIptables.length === 0))
-    found.push(...byIptables, ...plain.map((one) => nftObstacle(host, one)))
+    found.push(...byIptables, ...plain.map((one) => nftForward(host, one)))
   }
-  return [...found, ...dropping.filter(({ family }) => family === 'inet').map((one) => nftObstacle(host, one))]
+  return [...found, ...dropping.filter(({ family }) => family === 'inet').map((one) => nftForward(host, one))]
 }
 
 /** FORWARD of iptables as nf_tables has it. */
@@ -109,8 +109,8 @@ function isSettled(chains: readonly ListedChain[], family: Family, adminChain: s
 function prepareForward(host: Host, family: Family, adminChain: string): void {
   if (host.observer.hasLegacyTable(family, 'filter')) return
   try {
-    const look = () => iptablesObstacle(tableOf(host, family))
-    if (passing(look(), adminChain).length > 0) exclusively(host, () => host.apply(passing(look(), adminChain)))
+    const look = () => iptablesForward(tableOf(host, family))
+    if (acceptance(look(), adminChain).length > 0) exclusively(host, () => host.apply(acceptance(look(), adminChain)))
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown
     host.warn(`firewall: should the policy of ${plainTools[family]} FORWARD turn to DROP, ADD again: ${thrown.message}`)
@@ -123,24 +123,24 @@ function tableOf({ observer }: Host, family: Family): SavedTable {
 }
 
 /** Nothing where iptables is not installed or cannot read the chain: then it is a plain nftables chain for us. */
-function iptablesObstacle(table: SavedTable): readonly Obstacle[] {
+function iptablesForward(table: SavedTable): readonly ForwardChain[] {
   return hasChain(table.saved, 'FORWARD') ? [{ iptables: table }] : []
 }
 
-function nftObstacle({ observer }: Host, chain: ListedChain): Obstacle {
+function nftForward({ observer }: Host, chain: ListedChain): ForwardChain {
   const rules = observer.rules({ family: chain.family, table: chain.table, chain: chain.name })
   return { chain, hasRule: rules.some(({ comment }) => comment === ruleComment) }
 }
 
-function nameOf(obstacle: Obstacle): string {
-  if ('iptables' in obstacle) return `${obstacle.iptables.tool} FORWARD`
-  const { family, table, name } = obstacle.chain
+function nameOf(chain: ForwardChain): string {
+  if ('iptables' in chain) return `${chain.iptables.tool} FORWARD`
+  const { family, table, name } = chain.chain
   return `${family} ${table} ${name}`
 }
 
-/** What has to be done to get past obstacles: nothing where they have our rule. */
-function passing(obstacles: readonly Obstacle[], adminChain: string): readonly Operation[] {
-  return obstacles.flatMap((one) => {
+/** What has to be done to get past chains: nothing where they have our rule. */
+function acceptance(chains: readonly ForwardChain[], adminChain: string): readonly Operation[] {
+  return chains.flatMap((one) => {
     if (!('iptables' in one)) return one.hasRule ? [] : [insertRule(one.chain)]
     const { saved, tool } = one.iptables
     return [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)]
