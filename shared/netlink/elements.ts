@@ -74,14 +74,14 @@ export function heldElements(find: () => Libc | undefined, wanted: readonly Elem
   try {
     const held: boolean[] = []
     while (held.length < questions.length) {
-      const some = questions.slice(held.length, held.length + mostQuestions).map((one) => one as LookedFor)
+      const some = questions.slice(held.length, held.length + mostQuestions).map((one) => one as Question)
       const answers = askEach(
         libc,
         fd,
         some.map(({ request }) => request),
       )
       if (!answers.every((one) => one?.error === 0 || one?.error === -ENOENT)) return undefined
-      held.push(...some.map((one, index) => isAsSaid(one, answers[index]?.parts[0])))
+      held.push(...some.map((one, index) => isHeld(one, answers[index]?.parts[0])))
     }
     return held
   } finally {
@@ -151,12 +151,12 @@ function encoded({
   return [
     attribute(element.key, [found]),
     ...(mapped ? [attribute(element.data, [mapped])] : []),
-    ...(comment === undefined ? [] : [attribute(element.userData, noted(comment))]),
+    ...(comment === undefined ? [] : [attribute(element.userData, userDataOf(comment))]),
   ]
 }
 
 /** A question for an element, which says all of it: the kernel looks for the key. An interval is found by its start. */
-function question({ family, collection, key, value, comment }: Element): LookedFor | undefined {
+function question({ family, collection, key, value, comment }: Element): Question | undefined {
   const interval = key.find(isInterval)
   const bound = (side: 0 | 1) => key.map((word) => (word === interval ? (word.split('-')[side] as string) : word))
   const start = encoded({ key: bound(0), ...(value ? { value } : {}), ...(comment === undefined ? {} : { comment }) })
@@ -173,7 +173,7 @@ function question({ family, collection, key, value, comment }: Element): LookedF
   return { request: { type, flags: 0, header: header(families[family] ?? 0, 0), attributes }, entry }
 }
 
-interface LookedFor {
+interface Question {
   readonly request: Request
   readonly entry: Buffer
 }
@@ -184,7 +184,7 @@ function isInterval(word: string): boolean {
 }
 
 /** The kernel answers in the order that the entry has: mostly no part needs to be looked at. */
-function isAsSaid({ entry }: LookedFor, answer: Buffer | undefined): boolean {
+function isHeld({ entry }: Question, answer: Buffer | undefined): boolean {
   if (!answer) return false
   if (entry.equals(answer.subarray(-entry.length))) return true
   const entries = attributesOf(answer, nfgenmsg).get(list.elements)
@@ -216,7 +216,7 @@ function shownData(bytes: Buffer | undefined): string | undefined {
 }
 
 /** The form nft keeps a comment in and shows it from: a type, a length, a text that ends in 0. */
-function noted(value: string): Buffer {
+function userDataOf(value: string): Buffer {
   const bytes = Buffer.from(`${value}\0`)
   return Buffer.concat([Buffer.from([0, bytes.length]), bytes])
 }
@@ -241,11 +241,11 @@ function dataOf(words: readonly string[]): Attribute | undefined {
 }
 
 /** Many elements share a word. */
-const known = new Map<string, Buffer | undefined>()
+const fieldsByWord = new Map<string, Buffer | undefined>()
 
 function fieldOf(word: string): Buffer | undefined {
-  if (!known.has(word)) known.set(word, bytesOfField(word))
-  return known.get(word)
+  if (!fieldsByWord.has(word)) fieldsByWord.set(word, bytesOfField(word))
+  return fieldsByWord.get(word)
 }
 
 /** An interface name, protocol, port, MAC address or address, told apart by its form; a range or prefix is none. */
