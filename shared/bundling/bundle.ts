@@ -104,7 +104,8 @@ async function script(entry: string, plugins: Plugin[]): Promise<string> {
 
 function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promise<string> {
   const delegates = plugin.folder !== 'ipam' && 'ipam' in (shapes[plugin.name]?.keys ?? {})
-  const within = all.filter(({ name, folder }) => name === plugin.name || (delegates && folder === 'ipam'))
+  const isChain = 'plugins' in (shapes[plugin.name]?.keys ?? {})
+  const within = all.filter(({ name, folder }) => isChain || name === plugin.name || (delegates && folder === 'ipam'))
   return script('shared/entry.js', [virtualModulesPlugin(shapes, within)])
 }
 

@@ -36,6 +36,16 @@ const prevResult = {
 const configurations: Record<string, object> = {
   bandwidth: { ingressRate: 1_000_000, ingressBurst: 100_000, egressRate: 1_000_000, egressBurst: 100_000, prevResult },
   bridge: { bridge: 'bridge', isGateway: true, ipMasq: true, hairpinMode: true, ipam },
+  chain: {
+    capabilities: { portMappings: true },
+    runtimeConfig: { portMappings: [{ hostPort: 8081, containerPort: 80, protocol: 'tcp' }] },
+    plugins: [
+      { type: 'bridge', bridge: 'bridge', isGateway: true, ipMasq: true, hairpinMode: true, ipam },
+      { type: 'portmap', capabilities: { portMappings: true } },
+      { type: 'firewall', backend: 'nftables' },
+      { type: 'tuning' },
+    ],
+  },
   dummy: { ipam },
   firewall: { backend: 'nftables', prevResult },
   'host-device': { device: 'outside' },

@@ -52,8 +52,8 @@ export function readVersion(request: Request, plugin: AnyPlugin): Version {
   return negotiate(asked ?? '', verb, versionsSince(plugin.since))
 }
 
-/** Plugins of ours that one asks for addresses, loaded already: see Call. */
-export type Delegates = Pick<Call, 'ownDelegate' | 'hostLocal'>
+/** Plugins of ours that one runs, loaded already, and what is done with leases: see Call. */
+export type Delegates = Pick<Call, 'ownDelegate' | 'hostLocal' | 'members' | 'leaseLater'>
 
 /** Whether an IPAM plugin of ours has leases that this DEL or GC would free. @throws what the call would */
 export function holds(plugin: AnyPlugin, request: Request, host: Host): boolean {

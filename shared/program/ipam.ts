@@ -10,7 +10,7 @@ import { emptyResult, parseDelegateResult, type Result } from '../values/result.
 import { holds, invoke, memberOf, type Request, readRequest } from './invoke.js'
 import { isLeaseDirectory, isSame, isUsual, named, parsed, type Source, sourceOf, usable } from './leases.js'
 import { pluginAt } from './name.js'
-import type { AnyPlugin, Call } from './plugin.js'
+import { type AnyPlugin, type Call, inSameJournal } from './plugin.js'
 
 /** True where the configuration names an IPAM plugin; `{}` and an empty type mean none, as podman writes them. */
 export function hasIpam({ config }: Pick<Call, 'config'>): boolean {
@@ -49,15 +49,8 @@ export function unlease(call: Call): void {
 
 /** In a DEL: gives back all the attachment has, also what ADD got in another way than the configuration has it. */
 export function release(call: Call): void {
-  const { host, attachment } = call
-  const record = readRecord<Noted>(host, kind, attachment)
-  const noted = record ? ownOf(call, record.data) : []
-  const { found, now, isNow } = configured(call)
-  const former = [...noted.filter((source) => !isNow(source)), ...unnamed(call, now)]
-  const isAsked = hasIpam(call) && (former.length === 0 || now?.dataDir !== undefined || noted.some(isNow))
-  tell(call, former)
-  attemptAll(...former.map((source) => () => releaseFrom(call, source)), () => isAsked && delegate(call, 'DEL', found))
-  if (record) forget(call, attachment, record.data, noted)
+  if (call.leaseLater) call.leaseLater(() => releaseNow(call))
+  else releaseNow(call)
 }
 
 export function checkLease(call: Call): void {
@@ -96,6 +89,18 @@ export function collectLeases(call: Call): void {
 }
 
 // --- internal
+
+function releaseNow(call: Call): void {
+  const { host, attachment } = call
+  const record = readRecord<Noted>(host, kind, attachment)
+  const noted = record ? ownOf(call, record.data) : []
+  const { found, now, isNow } = configured(call)
+  const former = [...noted.filter((source) => !isNow(source)), ...unnamed(call, now)]
+  const isAsked = hasIpam(call) && (former.length === 0 || now?.dataDir !== undefined || noted.some(isNow))
+  tell(call, former)
+  attemptAll(...former.map((source) => () => releaseFrom(call, source)), () => isAsked && delegate(call, 'DEL', found))
+  if (record) forget(call, attachment, record.data, noted)
+}
 
 /** The record of where addresses come from that are not in host-local's default directory. */
 interface Noted {
@@ -266,11 +271,6 @@ function refuseOther(type: string, plugin: string | undefined): void {
     problems: [{ path: 'ipam.type', value: type, expected: `an IPAM plugin: ${ipams.join(', ')}, or another suite's` }],
     fix: 'correct ipam.type, or leave ipam out where the network has no addresses',
   })
-}
-
-/** In one process the delegate notes exactly what it took in our journal; a failure inside is ours to roll back. */
-function inSameJournal({ host }: Call) {
-  return { ...host, journal: { ...host.journal, reserve: () => undefined, rollback: () => [] } }
 }
 
 /** What stands for an address that a dry run cannot know, because a foreign plugin would have to be run for it. */

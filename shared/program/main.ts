@@ -153,10 +153,17 @@ async function delegatesOf(plugin: AnyPlugin, request: Request, { readLink }: Fi
   const type = ipamType(json)
   const name = type === undefined ? undefined : pluginOfType(type, environment, readLink)
   const ownDelegate = name !== undefined && ipams.includes(name) ? await load(name) : undefined
+  const members = plugin.loads && (await loadMembers(plugin.loads(json), request, readLink))
   const isRemoving = environment.command === 'DEL' || environment.command === 'GC'
-  const mayHold = plugin.delegates && isRemoving && (name === 'host-local' || mayHaveLeases(String(json['name'])))
+  const isNamed = name === 'host-local' || members?.has('host-local')
+  const mayAsk = plugin.delegates || members !== undefined
+  const mayHold = mayAsk && isRemoving && (isNamed || mayHaveLeases(String(json['name'])))
   const hostLocal = mayHold ? await load('host-local') : undefined
-  return { ...(ownDelegate ? { ownDelegate } : {}), ...(hostLocal ? { hostLocal } : {}) }
+  return {
+    ...(ownDelegate ? { ownDelegate } : {}),
+    ...(hostLocal ? { hostLocal } : {}),
+    ...(members ? { members } : {}),
+  }
 }
 
 /** Whether host-local may have leases of the network though the configuration does not name it (leases.ts). */
@@ -168,6 +175,17 @@ function mayHaveLeases(network: string): boolean {
   } catch {
     return true // Whoever looks closer says what is wrong.
   }
+}
+
+/** The plugins of this suite among those types, by type. */
+async function loadMembers(types: readonly string[], { environment }: Request, readLink: Files['readLink']) {
+  const found = new Map<string, AnyPlugin>()
+  for (const type of types) {
+    const name = pluginOfType(type, environment, readLink)
+    const plugin = name === undefined ? undefined : await load(name)
+    if (plugin) found.set(type, plugin)
+  }
+  return found
 }
 
 /** A plugin's own name means it; by another name it is the one that would run there. */

@@ -26,6 +26,10 @@ export interface Call<Config = NetworkConfiguration> {
   readonly ownDelegate?: AnyPlugin
   /** Our host-local, of a DEL or GC, where it may have leases that the configuration does not speak of. */
   readonly hostLocal?: AnyPlugin
+  /** The plugins of this very suite by the types that the plugin's `loads` names. */
+  readonly members?: ReadonlyMap<string, AnyPlugin>
+  /** Takes what gives the lease back, where that is not to be done yet. */
+  readonly leaseLater?: (release: () => void) => void
 }
 
 /** A plugin: what it accepts and what it does for each verb. A verb it lacks is a silent success. */
@@ -37,6 +41,8 @@ export interface Plugin<Config> {
   readonly argsKeys?: readonly string[]
   /** Verbs for which prevResult is read; a required one that is missing is refused. */
   readonly prevResult?: Partial<Record<Verb, 'required' | 'optional'>>
+  /** The types of other plugins that a configuration, as it came, may make it run; those of this suite are loaded ahead. */
+  readonly loads?: (json: Readonly<Record<string, unknown>>) => readonly string[]
   /** Mistakes that single keys do not show, for ADD and CHECK; called before anything is touched. */
   readonly refuse?: (call: Call<Config>) => readonly Problem[]
   readonly add: (call: Call<Config>) => Result
@@ -56,4 +62,9 @@ export type AnyPlugin = Plugin<any>
 /** Gives a plugin's literal its types and returns it unchanged. */
 export function definePlugin<Config>(plugin: Plugin<Config>): Plugin<Config> {
   return plugin
+}
+
+/** The host for another plugin in the same process: it notes exactly what it did in our journal, and a failure inside is ours to take back. */
+export function inSameJournal({ host }: Pick<Call, 'host'>): Host {
+  return { ...host, journal: { ...host.journal, reserve: () => undefined, rollback: () => [] } }
 }
