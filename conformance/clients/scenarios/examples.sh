@@ -47,6 +47,7 @@ kernel_has() { ip link add probe0 link eth0 type "$1" 2>/dev/null && ip link del
 host_network "$EXAMPLES/podman.conflist" '10\.88\.0\.([2-9]|[0-9]{2,})'
 host_network "$EXAMPLES/containerd.conflist" '10\.4\.0\.([2-9]|[0-9]{2,})'
 host_network "$EXAMPLES/kind.conflist" '10\.244\.0\.([2-9]|[0-9]{2,})'
+host_network "$EXAMPLES/chain.conflist" '10\.90\.0\.([2-9]|[0-9]{2,})'
 
 dual_address() { inside two fetch "http://[$(address one 6)]/"; }
 two_containers "$EXAMPLES/dual-stack.conflist"
@@ -65,6 +66,6 @@ for driver in macvlan ipvlan; do
 done
 
 untried=$(comm -23 <(find "$EXAMPLES" -name '*.conflist' -printf '%f\n' | sort) <(printf '%s\n' podman.conflist containerd.conflist kind.conflist \
-  dual-stack.conflist macvlan-lan.conflist ipvlan-lan.conflist | sort))
+  dual-stack.conflist macvlan-lan.conflist ipvlan-lan.conflist chain.conflist | sort))
 check 'every example was tried' test -z "$untried"
 finish
