@@ -27,7 +27,7 @@ function call(list: Conflist, command: Verb, netns: string, more: Partial<Call> 
   return { plugin: 'chain', command, config, netns, containerID: 'c1', ...rest }
 }
 
-/** CNI_PATH with a folder of the host before ours, where plugins of other files are, under names and as scripts or links. */
+/** CNI_PATH with a folder of the host before ours, where plugins of other files are: scripts, or links to programs. */
 async function withOthers(host: Host, others: Readonly<Record<string, string>>): Promise<string> {
   await host.output(['mkdir', '-p', '/run/others'])
   for (const [name, target] of Object.entries(others)) {

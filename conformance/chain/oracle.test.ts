@@ -4,7 +4,8 @@ import { kernelCan } from '../oracle/compare.js'
 import { runCase } from '../oracle/run-case.js'
 import { asChain } from './setting.js'
 
-// A chain means what its list means: the cases of the oracle, as a list and as a chain. All that have several members, of the others one a plugin.
+// A chain means what its list means: the cases of the oracle, as a list and as a chain. All that have several members,
+// of the others one a plugin.
 
 const first = new Set<string>()
 const cases = readCases().filter(({ list: { plugins } }) => {

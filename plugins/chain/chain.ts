@@ -6,8 +6,8 @@ import type { ChainConfiguration } from './chain.schema.js'
 import { type ChainCall, type Member, membersOf, named, requireInstalled, requireVersion, run } from './members.js'
 
 /**
- * A list of plugins in one process, which means what the list means. Members of this file run inside, in one journal: where one fails, all before it
- * are taken back, and their leases. Others are found on CNI_PATH and executed.
+ * A list of plugins in one process, which means what the list means. Members of this file run inside, in one journal:
+ * where one fails, all before it are taken back, and their leases. Others are found on CNI_PATH and executed.
  */
 export default definePlugin<ChainConfiguration>({
   name: 'chain',
@@ -54,19 +54,23 @@ export default definePlugin<ChainConfiguration>({
     }
     // An address that one of our rules still leads to is nobody else's yet; whoever repeats the DEL gives it back.
     if (!failed.some(({ member }) => member.plugin)) {
-      for (const { member, release } of leases) attempt(member, () => releaseNamed(member, release))
+      for (const { member, release } of leases) attempt(member, () => named(member, release))
     }
     throwTogether(failed.map(({ error }) => error))
   },
 
   status(call) {
-    const [problem] = [...emptyProblems(call), ...nestedProblems(call), ...capabilityProblems(call)]
-    if (problem) throw unavailable(call, problem)
+    const problems = [...emptyProblems(call), ...nestedProblems(call), ...capabilityProblems(call)]
+    if (problems.length > 0) throw new CniError(codes.notAvailable, 'the chain cannot serve', { problems })
     for (const member of membersOf(call)) {
-      if (member.path === undefined) throw missing(call, member)
-      if (!member.plugin)
-        call.host.warn(`chain: plugins[${member.index}] ${member.type} is executed: it is not of this file`)
-      attributedVersion(call, member)
+      const { index, type, plugin } = member
+      try {
+        named(member, () => requireInstalled(call, member))
+      } catch (thrown) {
+        throw unavailable(asCniError(thrown))
+      }
+      if (!plugin) call.host.warn(`chain: plugins[${index}] ${type} is executed: it is not of this file`)
+      named(member, () => requireVersion(call, member))
       run(call, member, 'STATUS', {})
     }
   },
@@ -94,45 +98,13 @@ interface Lease {
 /** The members, each of which is there and knows the version. @throws before anything is done */
 function prepared(call: ChainCall): readonly Member[] {
   const members = membersOf(call)
-  for (const member of members) {
-    try {
-      requireInstalled(call, member)
-    } catch (thrown) {
-      throw named(member, asCniError(thrown))
-    }
-  }
-  for (const member of members) attributedVersion(call, member)
+  for (const member of members) named(member, () => requireInstalled(call, member))
+  for (const member of members) named(member, () => requireVersion(call, member))
   return members
 }
 
-function attributedVersion(call: ChainCall, member: Member): void {
-  try {
-    requireVersion(call, member)
-  } catch (thrown) {
-    throw named(member, asCniError(thrown))
-  }
-}
-
-function releaseNamed(member: Member, release: () => void): void {
-  try {
-    release()
-  } catch (thrown) {
-    throw named(member, asCniError(thrown))
-  }
-}
-
-function missing(call: ChainCall, member: Member): CniError {
-  try {
-    requireInstalled(call, member)
-  } catch (thrown) {
-    const { message, details } = named(member, asCniError(thrown))
-    return new CniError(codes.notAvailable, message, { details, complete: true })
-  }
-  throw new Error(`${member.type} is there`)
-}
-
-function unavailable(_: ChainCall, { path, ...problem }: Problem): CniError {
-  return new CniError(codes.notAvailable, 'the chain cannot serve', { problems: [{ path, ...problem }] })
+function unavailable({ message, details }: CniError): CniError {
+  return new CniError(codes.notAvailable, message, { details, complete: true })
 }
 
 function emptyProblems({ config: { plugins } }: ChainCall): readonly Problem[] {

@@ -51,18 +51,18 @@ export function membersOf(call: ChainCall): readonly Member[] {
 
 /** Runs a verb of a member: in this process, or as the specification says. @returns the result of an ADD */
 export function run(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>, given: Given): Result | undefined {
-  try {
-    return member.plugin ? runInside(call, member, verb, given) : execute(call, member, verb, given)
-  } catch (thrown) {
-    throw named(member, asCniError(thrown))
-  }
+  return named(member, () => (member.plugin ? runInside : execute)(call, member, verb, given))
 }
 
-/** An error of a member, with its place in the chain. */
-export function named({ index, type }: Member, error: CniError): CniError {
-  const { code, message, details, cause } = error
-  const text = message.startsWith(`${type}: `) ? message : `${type}: ${message}`
-  return new CniError(code, `plugins[${index}] ${text}`, { details, cause, complete: true })
+/** Does something for a member: its error is named with its place in the chain. */
+export function named<T>({ index, type }: Member, body: () => T): T {
+  try {
+    return body()
+  } catch (thrown) {
+    const { code, message, details, cause } = asCniError(thrown)
+    const text = message.startsWith(`${type}: `) ? message : `${type}: ${message}`
+    throw new CniError(code, `plugins[${index}] ${text}`, { details, cause, complete: true })
+  }
 }
 
 /** Refuses a member that is not installed. @throws code 107 */
@@ -74,7 +74,10 @@ export function requireInstalled(call: ChainCall, { type, path }: Member): void 
   })
 }
 
-/** Refuses a member of another file that does not know the version of the configuration, as the official library does. @throws code 1 */
+/**
+ * Refuses a member of another file that does not know the version of the configuration, as the official library does.
+ * @throws code 1
+ */
 export function requireVersion(call: ChainCall, member: Member): void {
   const { path, plugin, type } = member
   if (plugin || path === undefined) return
@@ -112,7 +115,9 @@ function runInside(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION
   })
 }
 
-/** Another program: the journal takes an ADD back by its DEL, with the result that it has made or, if it failed, found. */
+/**
+ * Another program: the journal takes an ADD back by its DEL, with the result that it has made or, if it failed, found.
+ */
 function execute(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>, given: Given): Result | undefined {
   const { host } = call
   requireInstalled(call, member)
@@ -125,10 +130,10 @@ function execute(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>
   let made = given
   host.journal.note(() => {
     try {
-      executed(call, member, 'DEL', stdinOf(call, member, 'DEL', made))
+      named(member, () => executed(call, member, 'DEL', stdinOf(call, member, 'DEL', made)))
       return []
     } catch (thrown) {
-      return [named(member, asCniError(thrown))]
+      return [asCniError(thrown)]
     }
   })
   const result = parseDelegateResult(executed(call, member, verb, stdin), call.version, `the plugin ${member.path}`)

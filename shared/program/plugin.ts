@@ -41,7 +41,10 @@ export interface Plugin<Config> {
   readonly argsKeys?: readonly string[]
   /** Verbs for which prevResult is read; a required one that is missing is refused. */
   readonly prevResult?: Partial<Record<Verb, 'required' | 'optional'>>
-  /** The types of other plugins that a configuration, as it came, may make it run; those of this suite are loaded ahead. */
+  /**
+   * The types of other plugins that a configuration, as it came, may make it run; those of this suite are loaded
+   * ahead.
+   */
   readonly loads?: (json: Readonly<Record<string, unknown>>) => readonly string[]
   /** Mistakes that single keys do not show, for ADD and CHECK; called before anything is touched. */
   readonly refuse?: (call: Call<Config>) => readonly Problem[]
@@ -64,7 +67,10 @@ export function definePlugin<Config>(plugin: Plugin<Config>): Plugin<Config> {
   return plugin
 }
 
-/** The host for another plugin in the same process: it notes exactly what it did in our journal, and a failure inside is ours to take back. */
+/**
+ * The host for another plugin in the same process: it notes exactly what it did in our journal, and a failure inside is
+ * ours to take back.
+ */
 export function inSameJournal({ host }: Pick<Call, 'host'>): Host {
   return { ...host, journal: { ...host.journal, reserve: () => undefined, rollback: () => [] } }
 }
