@@ -1,4 +1,5 @@
-import { delegateEnvironment, lookForDelegate, runDelegate } from '../../shared/exec/delegate.js'
+import { lookForDelegate } from '../../shared/exec/delegate.js'
+import { execute } from '../../shared/program/execute.js'
 import { invoke, memberOf, readRequest } from '../../shared/program/invoke.js'
 import { type AnyPlugin, type Call, inSameJournal } from '../../shared/program/plugin.js'
 import type { Verb } from '../../shared/values/environment.js'
@@ -51,7 +52,7 @@ export function membersOf(call: ChainCall): readonly Member[] {
 
 /** Runs a verb of a member: in this process, or as the specification says. @returns the result of an ADD */
 export function run(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>, given: Given): Result | undefined {
-  return named(member, () => (member.plugin ? runInside : execute)(call, member, verb, given))
+  return named(member, () => (member.plugin ? runInside : runOutside)(call, member, verb, given))
 }
 
 /** Does something for a member: its error is named with its place in the chain. */
@@ -118,7 +119,7 @@ function runInside(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION
 /**
  * Another program: the journal takes an ADD back by its DEL, with the result that it has made or, if it failed, found.
  */
-function execute(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>, given: Given): Result | undefined {
+function runOutside(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>, given: Given): Result | undefined {
   const { host } = call
   requireInstalled(call, member)
   if (host.dryRun && (verb === 'ADD' || verb === 'DEL')) {
@@ -141,10 +142,8 @@ function execute(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>
   return result
 }
 
-/** Like a delegate it does not wait for what holds the attachment: this call does. */
 function executed({ host }: ChainCall, { path, type }: Member, verb: Verb, stdin: string): string {
-  const env = delegateEnvironment(host.env, type)
-  return runDelegate(host.run, { path: path as string, verb, stdin, env, warn: host.warn })
+  return execute(host, { path: path as string, type, verb, stdin })
 }
 
 function stdinOf(call: ChainCall, { config }: Member, verb: Verb, { prevResult }: Given): string {
