@@ -3,8 +3,8 @@ import type { Host } from '../plan/host.js'
 import type { Verb } from '../values/environment.js'
 
 /**
- * Executes a plugin of another file as the specification says ("Plugin delegation"). It does not wait for what holds the
- * attachment, if it is one of ours: this call does.
+ * Executes a plugin of another file as the specification says ("Plugin delegation"). If it is one of ours, it does not
+ * wait for what holds the attachment: this call does.
  * @returns its stdout
  * @throws its own error, or code 107 where it printed none
  */
