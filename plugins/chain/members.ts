@@ -107,12 +107,15 @@ function withoutKeys(value: Readonly<Record<string, unknown>>, keys: ReadonlySet
 }
 
 function runInside(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>, given: Given): Result | undefined {
-  const { environment, members } = call
+  const { environment, members, hostLocal } = call
   const request = readRequest({ ...environment, command: verb }, stdinOf(call, member, verb, given))
+  const { plugin } = member
   const ipam = (member.config['ipam'] as { type?: unknown } | undefined)?.type
-  return invoke(member.plugin as AnyPlugin, request, inSameJournal(call), {
-    ownDelegate: typeof ipam === 'string' ? members?.get(ipam) : undefined,
-    leaseLater: given.leaseLater,
+  const ownDelegate = typeof ipam === 'string' ? members?.get(ipam) : undefined
+  return invoke(plugin as AnyPlugin, request, inSameJournal(call), {
+    ...(ownDelegate ? { ownDelegate } : {}),
+    ...(plugin?.delegates && hostLocal ? { hostLocal } : {}),
+    ...(given.leaseLater ? { leaseLater: given.leaseLater } : {}),
   })
 }
 
