@@ -23,7 +23,7 @@ FAULTS := conformance/faults conformance/main/killed conformance/devices/faults 
   conformance/outlive conformance/unclear conformance/state conformance/surroundings conformance/protocol/standard \
   conformance/limits conformance/swapped conformance/changed
 
-.PHONY: all setup build demo install dist check unit mutants test-setup lint test test-vm test-roots faults kills bench profile clean
+.PHONY: all setup build demo install dist check unit mutants test-setup lint test test-vm test-roots test-oracles faults kills bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -143,6 +143,11 @@ test-vm: test-setup build dist/plain/.built
 # only what depends on them. It takes about ten minutes; dist/reports/debian-13.log shows how far it is.
 test-roots: test-setup build dist/plain/.built $(AMD64_ARCHIVE)
 	PODWIRE_ALL_IN_ROOT=1 $(VITEST) run conformance/roots
+
+# Every configuration of the differential against v1.9.1 of the official suite, too; `make test` compares with that what
+# the newer one does otherwise.
+test-oracles: test-setup build
+	PODWIRE_ALL_ORACLES=1 $(VITEST) run --project conformance conformance/oracle
 
 # The fault matrix: what was left after each kind of hostile moment, plugin by plugin (0), or why it cannot be hit. A
 # quarter of an hour.

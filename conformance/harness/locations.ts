@@ -10,12 +10,16 @@ const tools = resolve(process.env['PODWIRE_OFFICIAL'] ?? join(repository, 'dist/
 /** The suites that can be put under test: the directory that goes into CNI_PATH. */
 export const suites = {
   podwire: resolve(process.env['PODWIRE_BIN'] ?? join(repository, 'dist/bin')),
+  /** The official suite of the version that podwire is compared with first, v1.10.0. */
   official: join(tools, 'official'),
+  /** The one that Debian and kind still ship. */
+  'official-1.9.1': join(tools, 'official-1.9.1'),
   /** What `make build PLAIN=1` makes. */
   plain: join(repository, 'dist/plain/bin'),
 } as const
 
-export type Suite = 'podwire' | 'official'
+export type OfficialSuite = 'official' | 'official-1.9.1'
+export type Suite = 'podwire' | OfficialSuite
 
 /** The official command line client of libcni. */
 export const cnitool = join(tools, 'cnitool')

@@ -25,6 +25,16 @@ const caseSchema = z.strictObject({
   needs: z.enum(features).optional(),
   /** Why CHECK of the official plugin fails on its own result. */
   officialCheckFails: z.string().optional(),
+  /** What v1.9.1 of the official suite does otherwise than the newer one: such a case is compared with it, too. */
+  formerly: z
+    .strictObject({
+      what: z.string(),
+      /** Its ADD fails, with this in its answer. */
+      refusal: z.string().optional(),
+      /** Why its CHECK fails on its own result. */
+      checkFails: z.string().optional(),
+    })
+    .optional(),
   list: z.strictObject({
     cniVersion: z.string(),
     name: z.string(),

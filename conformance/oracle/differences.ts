@@ -1,3 +1,5 @@
+import type { OfficialSuite } from '../harness/locations.js'
+
 /** A deliberate difference of podwire from the official suite, seen as lines of a snapshot. */
 export interface Difference {
   /** What differs; the compatibility table of the README has the same rows. */
@@ -7,6 +9,8 @@ export interface Difference {
   test?: string
   /** The cases it may appear in; all, unless given. */
   cases?: RegExp
+  /** The one version of the official suite that differs; both, unless given. */
+  of?: OfficialSuite
   /** Lines that only the official suite leaves. */
   official?: RegExp
   /** Lines that only podwire leaves. */
@@ -96,7 +100,7 @@ export const differences: Difference[] = [
   {
     what: 'published ports have tables of their own, "ip podwire" and "ip6 podwire", with one map element a port or range',
     reason: 'a map keeps ADD and packets at one cost however many ports there are',
-    cases: /^portmap-nftables$/,
+    cases: /^portmap-nftables/,
     official: /^host: nft table ip6? cni_hostport( |:|$)/,
     podwire: /^host: nft table ip6? podwire( |:|$)/,
   },
@@ -144,8 +148,23 @@ export const differences: Difference[] = [
   {
     what: 'the tables of sbr hold the routes of their own family',
     reason: 'the official plugin copies routes without source and gateway into the tables of both',
-    cases: /^sbr$/,
+    cases: /^sbr/,
     official: /^container\d: route family inet6 type unicast dst fd00:80::\/64 dev eth0 table 100 /,
+  },
+  {
+    what: 'the gateways of sbr win over default routes that IPAM gave',
+    reason: 'the key is there to name another gateway; the official plugin then replaces its route by the one it copies',
+    cases: /^sbr-gateways-routes$/,
+    official: /^container\d: route .*dst default gateway (10\.80\.0\.|fd00:80::)1 dev eth0 table 10[01] /,
+    podwire: /^container\d: route .*dst default gateway (10\.80\.0\.|fd00:80::)77 dev eth0 table 10[01] /,
+  },
+  {
+    what: 'gateways and addSourceHints of sbr work',
+    reason: 'v1.9.1 does not know the keys',
+    cases: /^sbr-(gateways|source-hints)/,
+    of: 'official-1.9.1',
+    official: /^container\d: route .*dst default gateway (10\.80\.0\.|fd00:80::)1 dev eth0 table 10[01] /,
+    podwire: /^container\d: route .*( gateway (10\.80\.0\.|fd00:80::)77 dev eth0 table 10[01] | table main .*prefsrc )/,
   },
   {
     what: 'IPv6 addresses are usable at once in a VRF (no second duplicate address detection)',
