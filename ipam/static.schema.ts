@@ -10,10 +10,8 @@ export const schema = networkConfiguration.loose().extend({
     .object({
       type: z.string().optional(),
       name: z.string().optional(),
-      /** `address` stays text here: it counts only where nothing replaces it. */
-      addresses: z
-        .array(z.object({ address: z.string().default(''), gateway: checked('addressOrEmpty').optional() }))
-        .default([]),
+      /** `address` is read where it counts: where nothing replaces it. */
+      addresses: z.array(z.object({ address: z.unknown(), gateway: checked('addressOrEmpty').optional() })).default([]),
       routes: z.array(route).default([]),
       dns: dns.optional(),
     })

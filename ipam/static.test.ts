@@ -19,6 +19,40 @@ describe('ADD', () => {
       {},
       [{ address: 'fd00::9/64' }, { address: '10.1.1.1/24' }],
     ],
+    [
+      'as Go has it in memory',
+      {
+        addresses: [
+          { Address: { IP: '10.1.2.3', Mask: '////AA==' } },
+          { address: { IP: 'fd00::9', Mask: '//////////8AAAAAAAAAAA==' } },
+        ],
+      },
+      '',
+      {},
+      [{ address: '10.1.2.3/24' }, { address: 'fd00::9/64' }],
+    ],
+    [
+      'the last of two spellings at every depth',
+      {
+        addresses: [own],
+        Addresses: [{ address: 'exact', Address: '10.1.2.4/24', Gateway: 'x', gateway: '10.1.2.9' }],
+      },
+      '',
+      {},
+      [{ address: '10.1.2.4/24', gateway: '10.1.2.9' }],
+    ],
+    [
+      'of an address written twice the last, in either form',
+      {
+        addresses: [
+          { address: '10.1.2.3/24', Address: { IP: '10.1.2.4', Mask: '////AA==' } },
+          { Address: { IP: '10.1.2.5', Mask: '////AA==' }, address: '10.1.2.6/24' },
+        ],
+      },
+      '',
+      {},
+      [{ address: '10.1.2.4/24' }, { address: '10.1.2.6/24' }],
+    ],
     ['keys in any case', { Addresses: [{ ADDRESS: '10.1.2.3/24' }] }, '', {}, [{ address: '10.1.2.3/24' }]],
     [
       'CNI_ARGS behind it',
@@ -35,9 +69,9 @@ describe('ADD', () => {
       [own, { address: '10.1.2.4/24', gateway: '10.1.2.254' }, { address: 'fd00::9/64', gateway: 'fd00::1' }],
     ],
     [
-      'args.cni.ips alone',
+      'args.cni.ips alone, without a GATEWAY of CNI_ARGS',
       { addresses: [own, { address: 'not used, so not read' }] },
-      'IP=10.10.0.9/24',
+      'IP=10.10.0.9/24;GATEWAY=10.10.0.1,10.3.0.1',
       { args: { cni: { ips: ['10.3.0.9/16'] } } },
       [{ address: '10.3.0.9/16' }],
     ],
@@ -46,7 +80,7 @@ describe('ADD', () => {
       { addresses: [own] },
       'IP=10.10.0.9/24;GATEWAY=10.4.0.1',
       { args: { cni: { ips: ['10.3.0.9/16'] } }, RuntimeConfig: { ips: ['10.4.0.9/16', 'fd04::9/64'] } },
-      [{ address: '10.4.0.9/16', gateway: '10.4.0.1' }, { address: 'fd04::9/64' }],
+      [{ address: '10.4.0.9/16' }, { address: 'fd04::9/64' }],
     ],
     ['empty lists replace nothing', { addresses: [own] }, '', { runtimeConfig: { ips: [] }, args: { cni: {} } }, [own]],
   ]
@@ -94,6 +128,19 @@ describe('what is refused', () => {
       { config: { args: { cni: { ips: ['10.3.0.9'] } }, runtimeConfig: { ips: ['10.4.0.9/16', 'x'] } } },
       ['args.cni.ips[0]: found "10.3.0.9"', 'runtimeConfig.ips[1]: found "x"'],
     ],
+    ...[
+      5,
+      {},
+      { IP: '10.1.2.3' },
+      { IP: '10.1.2.3', Mask: '/wD/AA==' },
+      { IP: 'x', Mask: '////AA==' },
+      ['10.1.2.3/24'],
+    ].map((address): [string, object, object, string[]] => [
+      `an address that is ${JSON.stringify(address)}`,
+      { addresses: [{ address }] },
+      {},
+      [`ipam.addresses[0].address: found ${JSON.stringify(address)}`],
+    ]),
     ['a gateway that is none', { addresses: [{ ...own, gateway: 'x' }] }, {}, ['ipam.addresses[0].gateway: found "x"']],
     [
       'an address twice',

@@ -53,13 +53,17 @@ export default definePlugin<StaticConfiguration>({
 interface Written {
   readonly path: string
   readonly address: string
+  /** Where it is no text. */
+  readonly found?: unknown
   readonly gateway?: string | undefined
+  /** It stands instead of those of the configuration and of CNI_ARGS. */
+  readonly isReplacement?: boolean
 }
 
 /**
  * The addresses of an attachment: `runtimeConfig.ips` alone, else `args.cni.ips` alone, else those of the configuration
- * followed by CNI_ARGS' IP. A gateway of CNI_ARGS serves each address in whose subnet it is and that has none of its
- * own, wherever that address comes from; the official plugin looks only at those of CNI_ARGS.
+ * followed by CNI_ARGS' IP. A gateway of CNI_ARGS serves each of these last in whose subnet it is and that has none of its
+ * own (the official plugin looks only at those of CNI_ARGS), and none that replaces them.
  */
 function readAddresses(call: StaticCall): { ips: readonly IpConfiguration[]; problems: readonly Problem[] } {
   if (call.config.ipam === undefined) {
@@ -74,9 +78,9 @@ function readAddresses(call: StaticCall): { ips: readonly IpConfiguration[]; pro
       .map((value) => mistake('CNI_ARGS GATEWAY', value, 'address')),
     ...written
       .filter(({ address }) => !checks.cidr.test(address))
-      .map(({ path, address }) => mistake(path, address, 'cidr')),
+      .map(({ path, address, found = address }) => mistake(path, found, 'cidr')),
   ]
-  const ips = written.flatMap((one) => configured(one, gateways) ?? [])
+  const ips = written.flatMap((one) => configured(one, one.isReplacement ? [] : gateways) ?? [])
   return { ips, problems: [...problems, ...repeated(ips), ...inexpressible(call, ips)] }
 }
 
@@ -86,10 +90,17 @@ function addressesOf({ config, args }: StaticCall): readonly Written[] {
     { path: 'args.cni.ips', ips: config.args?.cni?.ips ?? [] },
   ]
   const replacement = replacements.find(({ ips }) => ips.length > 0)
-  if (replacement) return replacement.ips.map((address, index) => ({ path: `${replacement.path}[${index}]`, address }))
+  if (replacement) {
+    const { path, ips } = replacement
+    return ips.map((address, index) => ({ path: `${path}[${index}]`, address, isReplacement: true }))
+  }
   const own = config.ipam?.addresses ?? []
   return [
-    ...own.map((one, index) => ({ path: `ipam.addresses[${index}].address`, ...one })),
+    ...own.map(({ address, gateway }, index) => ({
+      path: `ipam.addresses[${index}].address`,
+      gateway,
+      ...read(address),
+    })),
     ...listOf(args.get('IP')).map((address) => ({ path: 'CNI_ARGS IP', address })),
   ]
 }
@@ -99,7 +110,22 @@ function listOf(text = ''): readonly string[] {
   return text === '' ? [] : text.split(',').map((part) => part.trim())
 }
 
-function mistake(path: string, value: string, check: 'address' | 'cidr'): Problem {
+/** Callers in Go may write an address as they have it in memory, under "Address": {"IP": "10.1.2.3", "Mask": "////AA=="}. */
+function read(written: unknown): Pick<Written, 'address' | 'found'> {
+  if (typeof written === 'string' || written === undefined) return { address: written ?? '' }
+  const { IP: ip, Mask: mask } = written as { IP?: unknown; Mask?: unknown }
+  const prefix = typeof mask === 'string' ? prefixOf(mask) : undefined
+  return { address: prefix === undefined ? '' : `${ip}/${prefix}`, found: written }
+}
+
+/** The length of a netmask whose bytes are in base64; undefined where its ones are not all in front. */
+function prefixOf(mask: string): number | undefined {
+  const bits = [...Buffer.from(mask, 'base64')].map((byte) => byte.toString(2).padStart(8, '0')).join('')
+  const ones = bits.lastIndexOf('1') + 1
+  return bits.indexOf('0') >= 0 && bits.indexOf('0') < ones ? undefined : ones
+}
+
+function mistake(path: string, value: unknown, check: 'address' | 'cidr'): Problem {
   return { path, value, expected: checks[check].expected }
 }
 

@@ -53,16 +53,120 @@ const requests: Record<string, Request> = {
     ipam: {},
     args: 'IgnoreUnknown=true;K8S_POD_NAME=x;IP=10.10.0.9/24;GATEWAY=10.10.0.254',
   },
-  args: { ipam: { addresses: [own] }, config: { args: { cni: { ips: ['10.3.0.9/16'] } } }, args: 'IP=10.10.0.9/24' },
+  args: {
+    ipam: { addresses: [own] },
+    config: { args: { cni: { ips: ['10.3.0.9/16'] } } },
+    args: 'IP=10.10.0.9/24;GATEWAY=10.3.0.1,10.10.0.1',
+  },
   runtimeConfig: {
     ipam: { addresses: [own] },
     config: { args: { cni: { ips: ['10.3.0.9/16'] } }, runtimeConfig: { ips: ['10.4.0.9/16', 'fd04::9/64'] } },
+    args: 'IP=10.10.0.9/24;GATEWAY=10.4.0.1,fd04::1,10.10.0.1',
   },
   'a configured address that is replaced, and wrong': {
     ipam: { addresses: [{ address: 'x' }] },
     config: { runtimeConfig: { ips: ['10.4.0.9/16'] } },
   },
 }
+
+/** Keys that differ only in case, of which the last in the document counts: each pair in both orders, at every depth. */
+function spelled(
+  where: string,
+  of: (...pair: [string, unknown][]) => Request,
+  key: string,
+  values: [unknown, unknown],
+) {
+  const other = key.replace(/^./, (letter) => letter.toUpperCase())
+  const [first, last] = values
+  const orders: [string, unknown][][] = [
+    [
+      [key, first],
+      [other, last],
+    ],
+    [
+      [other, first],
+      [key, last],
+    ],
+    [
+      [key.toUpperCase(), first],
+      [other, last],
+    ],
+  ]
+  return orders.map((pair): [string, Request] => [
+    `${where}: ${pair.map(([name]) => name).join(' before ')}`,
+    of(...pair),
+  ])
+}
+
+const object = (pair: [string, unknown][]) => Object.fromEntries(pair)
+const two: [unknown, unknown] = [['10.3.0.9/16'], ['10.4.0.9/16']]
+const spellings = [
+  ...spelled('ipam', (...pair) => ({ config: object(pair) }), 'ipam', [
+    { type: 'static', addresses: [own], dns },
+    { routes, dns: { domain: 'other' } },
+  ]),
+  ...spelled('addresses', (...pair) => ({ ipam: object(pair) }), 'addresses', [[own], [six]]),
+  ...spelled(
+    'gateway',
+    (...pair) => ({ ipam: { addresses: [{ address: '10.1.2.3/24', ...object(pair) }] } }),
+    'gateway',
+    ['10.1.2.1', '10.1.2.9'],
+  ),
+  ...spelled('routes', (...pair) => ({ ipam: { addresses: [own], ...object(pair) } }), 'routes', [routes, []]),
+  ...spelled('dst', (...pair) => ({ ipam: { addresses: [own], routes: [object(pair)] } }), 'dst', [
+    '10.8.0.0/16',
+    '10.9.0.0/16',
+  ]),
+  ...spelled(
+    'gw',
+    (...pair) => ({ ipam: { addresses: [own], routes: [{ dst: '10.8.0.0/16', ...object(pair) }] } }),
+    'gw',
+    ['10.1.2.1', '10.1.2.9'],
+  ),
+  ...spelled('dns', (...pair) => ({ ipam: { addresses: [own], ...object(pair) } }), 'dns', [dns, { domain: 'other' }]),
+  ...spelled('nameservers', (...pair) => ({ ipam: { addresses: [own], dns: object(pair) } }), 'nameservers', [
+    ['10.0.0.1'],
+    ['10.0.0.2'],
+  ]),
+  ...spelled('args', (...pair) => ({ ipam: {}, config: object(pair) }), 'args', [
+    { cni: { ips: two[0] } },
+    { cni: { ips: two[1] } },
+  ]),
+  ...spelled('cni', (...pair) => ({ ipam: {}, config: { args: object(pair) } }), 'cni', [
+    { ips: two[0] },
+    { ips: two[1] },
+  ]),
+  ...spelled('ips', (...pair) => ({ ipam: {}, config: { args: { cni: object(pair) } } }), 'ips', two),
+  ...spelled('runtimeConfig', (...pair) => ({ ipam: {}, config: object(pair) }), 'runtimeConfig', [
+    { ips: two[0] },
+    { ips: two[1] },
+  ]),
+  ...spelled('runtimeConfig.ips', (...pair) => ({ ipam: {}, config: { runtimeConfig: object(pair) } }), 'ips', two),
+]
+
+test('of keys that differ only in case the last in the document counts, as in the official plugin', async ({
+  host,
+}) => {
+  for (const [name, request] of spellings) {
+    const [ours, theirs] = await Promise.all([run(host, 'ADD', request), run(host, 'ADD', request, 'official')])
+    expect(theirs.status, `${name}: ${theirs.stdout}`).toBe(0)
+    expect(ours, name).toMatchObject({ status: 0, stdout: theirs.stdout })
+  }
+})
+
+test.for([
+  ['address before Address', { address: '10.1.2.3/24', Address: { IP: '10.1.2.3', Mask: '////AA==' } }],
+  ['Address before address', { Address: { IP: '10.1.2.3', Mask: '////AA==' }, address: '10.1.2.3/24' }],
+  ['Address alone', { Address: { IP: '10.1.2.3', Mask: '////AA==' } }],
+] as const)('what Go has in memory is an address, too, at each verb: %s', async ([, address], { host }) => {
+  const ipam = { addresses: [{ ...address, gateway: '10.1.2.1' }] }
+  for (const suite of ['podwire', 'official'] as const) {
+    const prevResult = resultOf(await run(host, 'ADD', { ipam }, suite))
+    expect(prevResult.ips).toEqual([own])
+    succeedSilently(await run(host, 'CHECK', { ipam, config: { prevResult } }, suite))
+    succeedSilently(await run(host, 'DEL', { ipam, config: { prevResult } }, suite))
+  }
+})
 
 /** Requests whose result versions before 0.3.0 cannot express. */
 const inexpressible = ['no address', 'addresses written in other ways', 'CNI_ARGS']

@@ -95,6 +95,7 @@ function exerciseBuffer(): void {
   const parts = [
     Buffer.from([1, 2]),
     Buffer.from('00ff', 'hex'),
+    Buffer.from('AP8=', 'base64'),
     Buffer.from('text'),
     Buffer.from(shared.buffer),
     words,
