@@ -1,6 +1,7 @@
 import { withLock } from '../../shared/exec/lock.js'
 import { leaseRoot } from '../../shared/exec/state.js'
 import { requireForAdd } from '../../shared/net/needs.js'
+import { memberOf } from '../../shared/program/invoke.js'
 import { definePlugin, type Call as PluginCall } from '../../shared/program/plugin.js'
 import { compareAddress, formatAddress, parseCidr } from '../../shared/values/address.js'
 import { checks } from '../../shared/values/checks.js'
@@ -111,10 +112,8 @@ function storeOf({ host, config, stdin }: Call): Store {
 
 /** The directory as a DEL finds it in a configuration whose `ipam` is wrong elsewhere and was dropped. */
 function dataDirIn(stdin: string): string | undefined {
-  const member = (value: object, name: string): unknown =>
-    Object.entries(value).find(([key]) => key.toLowerCase() === name.toLowerCase())?.[1]
-  const ipam = member(JSON.parse(stdin), 'ipam')
-  const dataDir = typeof ipam === 'object' && ipam !== null ? member(ipam, 'dataDir') : undefined
+  const ipam = memberOf(JSON.parse(stdin), 'ipam')
+  const dataDir = typeof ipam === 'object' && ipam !== null ? memberOf({ ...ipam }, 'dataDir') : undefined
   return typeof dataDir === 'string' && checks.path.test(dataDir) ? dataDir : undefined
 }
 

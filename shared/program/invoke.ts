@@ -1,7 +1,7 @@
 import { shapes } from 'podwire:shapes'
 import { ownNetnsFault } from '../net/netns.js'
 import type { Host } from '../plan/host.js'
-import { accept, unknownKeyWarning } from '../values/accept.js'
+import { accept, laterOf, unknownKeyWarning } from '../values/accept.js'
 import { parseArgs } from '../values/args.js'
 import { isLinkName } from '../values/checks.js'
 import type { NetworkConfiguration } from '../values/config.schema.js'
@@ -95,7 +95,7 @@ export function memberOf(json: Readonly<Record<string, unknown>>, name: string):
   const lower = name.toLowerCase()
   let found: unknown
   for (const [key, value] of Object.entries(json)) {
-    if (value !== null && key.toLowerCase() === lower) found = value
+    if (key.toLowerCase() === lower) found = laterOf(found, value)
   }
   return found
 }

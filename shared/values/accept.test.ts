@@ -27,6 +27,32 @@ describe('accepting', () => {
     ['keys of any case', { NAME: 'br', ISGATEWAY: true, Mtu: 5 }, { name: 'br', isGateway: true, mtu: 5 }],
     ['the last of two spellings', { mtu: 5, MTU: 6 }, { name: 'cni0', isGateway: false, mtu: 6 }],
     ['a null spelling does not unset', { mtu: 5, MTU: null }, { name: 'cni0', isGateway: false, mtu: 5 }],
+    ['the last of two spellings, the exact one', { MTU: 6, mtu: 5 }, { name: 'cni0', isGateway: false, mtu: 5 }],
+    [
+      'the last of two lists',
+      { list: [{ id: 1 }], List: [{ id: 2 }] },
+      { name: 'cni0', isGateway: false, list: [{ id: 2 }] },
+    ],
+    [
+      'at every depth',
+      {
+        list: [
+          { id: 1, ID: 2 },
+          { Id: 3, id: 4 },
+        ],
+      },
+      { name: 'cni0', isGateway: false, list: [{ id: 2 }, { id: 4 }] },
+    ],
+    [
+      'the members of two objects, and the last of those',
+      { open: { mac: 'x', a: { b: 1, c: 1 } }, OPEN: { MAC: 'y', a: { c: 2 } } },
+      { name: 'cni0', isGateway: false, open: { mac: 'y', a: { b: 1, c: 2 } } },
+    ],
+    [
+      'what is later in the document of two objects, too',
+      { open: { mac: 'x', MAC: 'y' }, OPEN: { mac: 'z' } },
+      { name: 'cni0', isGateway: false, open: { mac: 'z' } },
+    ],
     ['whole numbers written as fractions', { mtu: 5.0 }, { name: 'cni0', isGateway: false, mtu: 5 }],
     [
       'open objects whole',

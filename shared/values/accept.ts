@@ -18,12 +18,28 @@ export interface Accepted {
 
 /**
  * Checks a decoded JSON value against a shape, with the semantics of Go's decoder: keys match without regard to case,
- * the last of several spellings wins, `null` means "not given". All mistakes are collected.
+ * the last of several spellings wins (see `laterOf`), `null` means "not given". All mistakes are collected.
  */
 export function accept(value: unknown, shape: Shape, path = ''): Accepted {
   const context: Context = { problems: [], unknown: [] }
   const walked = walk(value, shape, path, context)
   return { value: walked === broken ? undefined : walked, ...context }
+}
+
+/**
+ * What two spellings of one key come to, as in Go: the later one in the document, `null` being none, and of two objects the members of
+ * both. What stands later is later in the result, too.
+ */
+export function laterOf(earlier: unknown, later: unknown): unknown {
+  if (later === null) return earlier
+  if (!isObject(earlier) || !isObject(later)) return later
+  const merged: Record<string, unknown> = { ...earlier }
+  for (const [key, value] of Object.entries(later)) {
+    const before = merged[key]
+    delete merged[key]
+    merged[key] = laterOf(before, value)
+  }
+  return merged
 }
 
 /** The warning for an unknown key, with the known key that was probably meant. */
@@ -98,7 +114,7 @@ function members(value: object, shape: Shape & { is: 'object' }, path: string, c
   for (const [key, one] of Object.entries(value)) {
     const name = nameOf(key, shape)
     if (name !== undefined) {
-      if (one !== null || !(name in given)) given[name] = one
+      given[name] = name in given ? laterOf(given[name], one) : one
     } else if (!shape.open) context.unknown.push({ path: path || '(top level)', key, known: Object.keys(shape.keys) })
     else given[key] = one
   }
