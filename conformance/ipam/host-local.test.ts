@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { describe, expect } from 'vitest'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
@@ -6,9 +6,9 @@ import { Killer } from '../harness/killer.js'
 import type { Suite } from '../harness/locations.js'
 import { runPlugin, type Verb } from '../harness/plugin.js'
 
-const suites: readonly Suite[] = ['podwire', 'official']
+const suites = ['podwire', 'official'] as const
 const dual = [[{ subnet: '10.1.2.0/24' }], [{ subnet: 'fd00::/64' }]]
-const other: Record<Suite, Suite> = { podwire: 'official', official: 'podwire' }
+const other = { podwire: 'official', official: 'podwire' } as const
 
 interface Request {
   suite: Suite
@@ -96,6 +96,56 @@ describe('one directory, two suites', () => {
     }
   })
 
+  const orders = ([...suites, 'official-1.9.1'] as const).flatMap((first) =>
+    suites.flatMap((between) => suites.map((last) => [first, between, last] as const)),
+  )
+  test.for(orders)(
+    'a lease of %s, rewritten in the old format before and after an ADD of %s, is released by %s',
+    async ([first, between, last], { host }) => {
+      const rewrite = (id: string) => {
+        for (const name of leasesOf(host)) {
+          const path = host.path(`/var/lib/leases/net/${name}`)
+          if (readFileSync(path, 'latin1').startsWith(`${id}\r\n`)) writeFileSync(path, id)
+        }
+      }
+      for (const id of ['early', 'late', 'living']) await succeed(host, 'ADD', { suite: first, id })
+      rewrite('early')
+      await succeed(host, 'ADD', { suite: between, id: 'c4' })
+      rewrite('late')
+      for (const id of ['late', 'early']) await succeed(host, 'DEL', { suite: last, id })
+      await succeed(host, 'CHECK', { suite: last, id: 'living' })
+      expect(leasesOf(host)).toEqual(['10.1.2.4', '10.1.2.5', 'fd00::4', 'fd00::5'])
+      for (const id of ['living', 'c4']) await succeed(host, 'DEL', { suite: last, id })
+      expect(leasesOf(host)).toEqual([])
+    },
+  )
+
+  test('the same ranges are refused, and the same accepted', async ({ host }) => {
+    const subnet = '10.1.2.0/24'
+    const rows: [range: object, isAccepted: boolean][] = [
+      [{ subnet, gateway: '10.1.2.255' }, true],
+      [{ subnet, gateway: '::ffff:10.1.2.9' }, true],
+      [{ subnet, gateway: '10.1.3.1' }, false],
+      [{ subnet, gateway: '0.0.0.0' }, false],
+      [{ subnet, gateway: 'fd00::1' }, false],
+      [{ subnet: 'fd00::/64', gateway: '::' }, false],
+      [{ subnet: 'fd00::/64', gateway: '10.1.2.1' }, false],
+      [{ subnet, rangeStart: '10.1.2.254' }, true],
+      [{ subnet, rangeStart: '10.1.2.255' }, false],
+      [{ subnet, rangeStart: '10.1.2.9', rangeEnd: '10.1.2.8' }, false],
+      [{ subnet, rangeEnd: '10.1.2.0' }, false],
+      [{ subnet, rangeStart: '10.1.2.0', rangeEnd: '10.1.2.0' }, true],
+    ]
+    for (const [range, isAccepted] of rows) {
+      for (const suite of suites) {
+        const call = callOf('ADD', { suite, id: 'c1', ranges: [[range]], dataDir: `/var/lib/${suite}` })
+        const { status, stdout } = await runPlugin(host, call)
+        expect(status, `${suite} ${JSON.stringify(range)}: ${stdout}`).toBe(isAccepted ? 0 : 1)
+        await succeed(host, 'DEL', { suite, id: 'c1', dataDir: `/var/lib/${suite}` })
+      }
+    }
+  })
+
   test('refusals are told in the official words', async ({ host }) => {
     const rows: [string, string][] = [
       ['10.1.2.0/30', ''],
@@ -129,7 +179,7 @@ describe('many at once', () => {
     '50 ADDs get 50 addresses of each family, 50 DELs leave none: %s',
     async ([, mix], { host }) => {
       const requests = Array.from({ length: 50 }, (_, number) => ({
-        suite: mix[number % 2] as Suite,
+        suite: mix[number % 2] as (typeof suites)[number],
         id: `c${number}`,
       }))
       const given = (await Promise.all(requests.map((request) => succeed(host, 'ADD', request)))).flat()
@@ -147,7 +197,7 @@ describe('many at once', () => {
   test('ADDs and DELs in a range with just enough room', async ({ host }) => {
     const ranges = [[{ subnet: '10.1.2.0/28' }]]
     const workers = Array.from({ length: 13 }, async (_, worker) => {
-      const suite = suites[worker % 2] as Suite
+      const suite = suites[worker % 2] as (typeof suites)[number]
       for (let round = 0; round < 3; round++) {
         const request = { suite, id: `w${worker}-${round}`, ranges }
         expect(await succeed(host, 'ADD', request)).toHaveLength(1)

@@ -21,8 +21,8 @@ describe('defaults', () => {
     [{ subnet: '10.1.2.0/24', rangeStart: '10.1.2.9', rangeEnd: '10.1.2.20' }, '10.1.2.9-10.1.2.20', '10.1.2.1'],
     [{ subnet: '10.1.2.0/24', rangeStart: '10.1.2.0', rangeEnd: '10.1.2.255' }, '10.1.2.0-10.1.2.255', '10.1.2.1'],
     [{ subnet: '10.1.2.0/24', rangeStart: '', rangeEnd: '', gateway: '' }, '10.1.2.1-10.1.2.254', '10.1.2.1'],
-    [{ subnet: '10.1.2.0/24', gateway: '192.168.7.1' }, '10.1.2.1-10.1.2.254', '192.168.7.1'],
-    [{ subnet: '10.1.2.0/24', gateway: 'fd00::1' }, '10.1.2.1-10.1.2.254', 'fd00::1'],
+    [{ subnet: '10.1.2.0/24', gateway: '10.1.2.255' }, '10.1.2.1-10.1.2.254', '10.1.2.255'],
+    [{ subnet: '10.1.2.0/24', gateway: '::ffff:10.1.2.9' }, '10.1.2.1-10.1.2.254', '10.1.2.9'],
   ])('%j', (text, addresses, gateway) => {
     const { sets, problems } = read([text])
     expect(problems).toEqual([])
@@ -49,6 +49,15 @@ describe('refusals', () => {
     [{ subnet: '::ffff:10.1.2.0/120' }, [`${at}.subnet "::ffff:10.1.2.0/120": an IPv4 network written as IPv4`]],
     [{ subnet: '10.1.2.7/24' }, [`${at}.subnet "10.1.2.7/24": a network address without host bits`]],
     [{ subnet: '10.1.2.0/24', gateway: 'nope' }, [`${at}.gateway "nope": an IP address`]],
+    [{ subnet: '10.1.2.0/24', gateway: '192.168.7.1' }, [`${at}.gateway "192.168.7.1": an address in 10.1.2.0/24`]],
+    [{ subnet: '10.1.2.0/24', gateway: '0.0.0.0' }, [`${at}.gateway "0.0.0.0": an address in 10.1.2.0/24`]],
+    [{ subnet: '10.1.2.0/24', gateway: 'fd00::1' }, [`${at}.gateway "fd00::1": an address in 10.1.2.0/24`]],
+    [{ subnet: 'fd00::/64', gateway: '10.1.2.1' }, [`${at}.gateway "10.1.2.1": an address in fd00::/64`]],
+    [
+      { subnet: '10.1.2.0/24', rangeStart: '10.1.2.255' },
+      [`${at}.rangeStart "10.1.2.255": at most rangeEnd (10.1.2.254)`],
+    ],
+    [{ subnet: '10.1.2.0/24', rangeEnd: '10.1.2.0' }, [`${at}.rangeStart "10.1.2.1": at most rangeEnd (10.1.2.0)`]],
     [{ subnet: '10.1.2.0/24', rangeStart: '10.1.3.1' }, [`${at}.rangeStart "10.1.3.1": an address in 10.1.2.0/24`]],
     [{ subnet: '10.1.2.0/24', rangeEnd: 'fd00::1' }, [`${at}.rangeEnd "fd00::1": an address in 10.1.2.0/24`]],
     [

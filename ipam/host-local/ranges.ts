@@ -120,6 +120,7 @@ function readRange(text: RangeText, path: string, problems: Problem[]): Range | 
   for (const [key, address] of [
     ['rangeStart', given.start],
     ['rangeEnd', given.end],
+    ['gateway', given.gateway],
   ] as const) {
     if (address === undefined || contains(subnet, address)) continue
     const expected = `an address in ${formatCidr(subnet)}`

@@ -232,6 +232,44 @@ describe('others at work on the same directory', () => {
     expect(onDisk()).toEqual({ '10.1.2.2': 'c2\r\neth0' })
   })
 
+  /** Writes into a file that is there, which leaves the directory as it was sealed. */
+  function rewrite(file: string, text: string): void {
+    const before = statSync(directory).mtimeMs
+    writeFileSync(join(directory, file), text)
+    expect(statSync(directory).mtimeMs).toBe(before)
+  }
+
+  test.each(['c1', 'c1\n', ' c1 \r\n'])("a lease rewritten in place as %j is the whole container's", (text) => {
+    add('c1 eth0', dual)
+    add('c2 eth0', dual)
+    rewrite('10.0.0.2', text)
+    rewrite('fd00::2', text)
+    expect(held('c1 eth0')).toEqual(['10.0.0.2', 'fd00::2'])
+    expect(() => add('c1 eth0', dual)).toThrow('has been allocated to c1, duplicate allocation is not allowed')
+    del('c1 eth0')
+    expect(Object.keys(onDisk()).sort()).toEqual(['10.0.0.3', 'fd00::3'])
+    expect(held('c2 eth0')).toEqual(['10.0.0.3', 'fd00::3'])
+    expect(readdirSync(join(dataDir, '.podwire/net')).some((name) => name.startsWith('c1'))).toBe(false)
+  })
+
+  test('a lease rewritten in place, there and back and to another container, is what its file says at each moment', () => {
+    add('c1 eth0')
+    foreign('10.1.2.3', 'theirs\r\neth0')
+    add('c2 eth0')
+    rewrite('10.1.2.3', 'theirs')
+    expect(held('theirs eth0')).toEqual(['10.1.2.3'])
+    rewrite('10.1.2.3', 'theirs\r\neth1')
+    expect(held('theirs eth0')).toEqual([])
+    del('theirs eth0')
+    expect(held('theirs eth1')).toEqual(['10.1.2.3'])
+    rewrite('10.1.2.2', 'c9')
+    del('c1 eth0')
+    expect(held('c9 eth0')).toEqual(['10.1.2.2'])
+    del('c9 eth0')
+    del('theirs eth1')
+    expect(Object.keys(onDisk())).toEqual(['10.1.2.4'])
+  })
+
   test.each([
     ['the index', () => rmSync(join(dataDir, '.podwire'), { recursive: true })],
     ['its records', () => rmSync(join(dataDir, '.podwire/net/=seal'))],

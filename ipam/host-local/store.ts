@@ -59,8 +59,14 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
     const found = index.isCurrent() ? undefined : readAll(place, { heal: true })
     const isIndexed = found === undefined || tend(() => index.rebuild(found))
     const updates: Updates = { index: [], moved: false }
-    const result = body(changesOf(place, viewOf(place, found), updates))
-    if (isIndexed && updates.index.length > 0) {
+    let isRefuted = false
+    const view = viewOf(place, found, () => {
+      isRefuted = true
+    })
+    const result = body(changesOf(place, view, updates))
+    if (isRefuted) {
+      tend(() => index.rebuild(readAll(place)))
+    } else if (isIndexed && updates.index.length > 0) {
       tend(() => {
         for (const update of updates.index) update()
         if (updates.moved) index.seal()

@@ -31,14 +31,25 @@ export interface Place {
 /** Names looked at one by one before the directory is listed instead: about 2 ms. */
 const PROBES = 1024
 
-/** @param found all leases, where they had to be read already because the index is not current */
-export function viewOf(place: Place, found: readonly Lease[] | undefined): LeaseView {
+/**
+ * @param found all leases, where they had to be read already because the index is not current
+ * @param refuted is told when a lease file says something else than the index, whatever that is sealed with
+ */
+export function viewOf(
+  place: Place,
+  found: readonly Lease[] | undefined,
+  refuted: () => void = () => undefined,
+): LeaseView {
   const { directory, files, index, epoch, warn } = place
   const all = () => found ?? readAll(place)
   return {
     all,
     of: (owner) => {
-      if (!found && index.isCurrent()) return indexed(place, owner)
+      if (!found && index.isCurrent()) {
+        const quick = indexed(place, owner)
+        if (quick) return quick
+        refuted()
+      }
       const leases = all()
       const own = leases.filter((lease) => sameOwner(lease.owner, owner))
       return own.length > 0 ? own : leases.filter((lease) => sameOwner(lease.owner, withoutInterface(owner)))
@@ -95,8 +106,11 @@ function withoutInterface({ containerID }: Owner): Owner {
   return { containerID, ifName: '' }
 }
 
-/** The leases the index names for the owner, each believed only if its file says the same. */
-function indexed(place: Place, owner: Owner): readonly Lease[] {
+/**
+ * The leases the index names for the owner; undefined where a file it names says something else, because somebody wrote into it: that
+ * does not change the directory, and only the files tell then.
+ */
+function indexed(place: Place, owner: Owner): readonly Lease[] | undefined {
   const { directory, files, index, warn } = place
   for (const key of [owner, withoutInterface(owner)]) {
     const leases: Lease[] = []
@@ -105,7 +119,9 @@ function indexed(place: Place, owner: Owner): readonly Lease[] {
     for (const file of record?.stamps.keys() ?? []) {
       const address = parseAddress(file)
       const text = address && readBeside(files, `${directory}/${file}`, warn)
-      if (address && text !== undefined && sameOwner(ownerOf(text), key)) leases.push({ file, address, owner: key })
+      if (!address || text === undefined) continue
+      if (!sameOwner(ownerOf(text), key)) return undefined
+      leases.push({ file, address, owner: key })
     }
     if (leases.length > 0) return leases
   }
