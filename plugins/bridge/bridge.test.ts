@@ -28,7 +28,7 @@ function row(config: object, more: Partial<Row> = {}): Row {
 }
 
 describe('ADD without addresses', () => {
-  const wholePlan = `${note}${pair}\nip link set dev cni0 up\nsysctl -w net/ipv6/conf/cni0/accept_ra=0\n${openPort}container# sysctl -w net/ipv6/conf/eth0/accept_ra=0\ncontainer# ip link set dev eth0 up\n`
+  const wholePlan = `${note}ip link set dev cni0 up\n${pair}\nsysctl -w net/ipv6/conf/cni0/accept_ra=0\n${openPort}container# sysctl -w net/ipv6/conf/eth0/accept_ra=0\ncontainer# ip link set dev eth0 up\n`
 
   test('on a bridge that is there', async () => {
     const { plan, json } = await show(row({}, { files: fixed(7) }))
@@ -54,8 +54,8 @@ describe('ADD without addresses', () => {
     for (const isGateway of [false, true]) {
       const { plan, json } = await show(row({ isGateway }, { files, answers: { [look]: bridge({ address }) } }))
       const line = `ip link set dev cni0 address ${fixedAs}\n`
-      expect(plan.includes(`${note}${line}${pair}\n`)).toBe(fixedAs !== undefined)
-      expect(plan.includes(`${note}${pair}\n`)).toBe(fixedAs === undefined)
+      expect(plan.includes(`${note}${line}ip link set dev cni0 up\n${pair}\n`)).toBe(fixedAs !== undefined)
+      expect(plan.includes(`${note}ip link set dev cni0 up\n${pair}\n`)).toBe(fixedAs === undefined)
       expect(json.interfaces[0]).toEqual({ name: 'cni0', mac: fixedAs ?? address })
     }
   })

@@ -9,6 +9,7 @@ import {
   throwDifferences,
 } from '../../shared/net/interface.js'
 import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLink, setUp } from '../../shared/net/ip.js'
+import { ensureLinkLocal } from '../../shared/net/link-local.js'
 import {
   type Masquerade,
   masquerade,
@@ -112,6 +113,9 @@ export default definePlugin<BridgeConfiguration>({
     ])
     // An address that may be another container's, too, has been refused by now: its rule is not touched before.
     if (!reserved) host.apply(masquerading)
+    if (bridge && !hasIpam(call)) {
+      ensureLinkLocal(host, bridge, { isNew: !before, willCarry: !config.disableContainerInterface })
+    }
 
     const made = [
       { name: config.bridge, mac: bridgeMac(bridge ?? {}, found.ownMac) },
@@ -260,6 +264,8 @@ function connect(call: BridgeCall, netns: string, macs: Macs, found: Found): rea
     ...(before
       ? fixAddress(before, found)
       : [createBridge(config, found.ownMac), refuseRouterAdvertisements({ link })]),
+    // Before a port joins: a bridge of somebody else that had none has a carrier, and so gets its link-local address at once.
+    setUp({ link }),
     pair,
     ...(flags.length > 0
       ? [setLink({ link: port }, ['type', 'bridge_slave', ...flags], `set ${flags.join(' ')} on ${port}`)]
@@ -268,7 +274,6 @@ function connect(call: BridgeCall, netns: string, macs: Macs, found: Found): rea
       ? [setLink({ link }, ['type', 'bridge', ...filtering(config)], `make ${link} look at VLAN tags`)]
       : []),
     ...(config.promiscMode ? [setLink({ link }, ['promisc', 'on'], `make ${link} promiscuous`)] : []),
-    setUp({ link }),
   ]
 }
 

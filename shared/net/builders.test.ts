@@ -4,6 +4,7 @@ import { render, renderOne } from '../plan/render.js'
 import { officialComment, officialName, ownerComment } from '../values/names.js'
 import * as ip from './ip.js'
 import * as iptables from './iptables.js'
+import { linkLocalOf } from './link-local.js'
 import * as nft from './nft.js'
 import * as tc from './tc.js'
 
@@ -175,3 +176,9 @@ describe('names', () => {
     expect(long('a')).not.toBe(long('b'))
   })
 })
+
+test.each([
+  ['02:2f:1d:32:9e:e0', 'fe80::2f:1dff:fe32:9ee0'],
+  ['00:00:5e:00:53:01', 'fe80::200:5eff:fe00:5301'],
+  ['fe:ff:ff:ff:ff:ff', 'fe80::fcff:ffff:feff:ffff'],
+])('the link-local address of %s', (mac, address) => expect(linkLocalOf(mac)).toBe(address))
