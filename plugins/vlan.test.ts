@@ -17,6 +17,40 @@ function call(verb: Row['verb'], config: object, more: Partial<Row> = {}) {
   return show({ ...row, env: { CNI_PATH, ...more.env } })
 }
 
+const without: [what: string, ipam: object | null | undefined][] = [
+  ['absent', undefined],
+  ['null', null],
+  ['empty', {}],
+  ['without type', { type: '' }],
+]
+
+describe.each(without)('with ipam %s it is a link of layer 2', (_, none) => {
+  const prevResult = { cniVersion: '1.1.0', interfaces: [{ name: 'eth0', sandbox: '/proc/self/ns/net' }] }
+  const child = link('eth0', { link_index: 7, linkinfo: { info_kind: 'vlan', info_data: { id: 5 } } })
+  const inside = { ...answers, 'container# ip -j -d addr show dev eth0': child }
+
+  test.each(['0.3.0', '0.3.1', '0.4.0', '1.0.0', '1.1.0'])('that ADD sets up, in version %s', async (cniVersion) => {
+    const { plan, json, status } = await call('ADD', { ipam: none, cniVersion, dns: { nameservers: ['10.0.0.1'] } })
+    expect(status).toBe(0)
+    const lines = plan.split('\n')
+    expect(lines).toContain('ip link add name eth0 link lan0 netns /proc/self/ns/net type vlan id 5')
+    expect(lines).toContain('container# ip link set dev eth0 up')
+    expect(plan).not.toContain('addr add')
+    expect(json).toMatchObject({ interfaces: [{ name: 'eth0' }], dns: { nameservers: ['10.0.0.1'] } })
+    expect(json.ips).toBeUndefined()
+  })
+
+  test('with which CHECK is content, without any IPAM plugin', async () => {
+    expect(await call('CHECK', { ipam: none, prevResult }, { answers: inside })).toMatchObject({ status: 0 })
+  })
+
+  test('that DEL removes, and STATUS and GC ask nobody for', async () => {
+    const { plan, status } = await call('DEL', { ipam: none })
+    expect([status, plan.includes('container# ip link del dev eth0\n')]).toEqual([0, true])
+    expect(await call('GC', { ipam: none, 'cni.dev/valid-attachments': [] })).toMatchObject({ status: 0, plan: '' })
+  })
+})
+
 describe('ADD', () => {
   test('the VLAN with the MAC address of its master', async () => {
     const { plan, json } = await call('ADD', {})
@@ -33,8 +67,9 @@ describe('ADD', () => {
 
   test.each<[string, object, number, string]>([
     ['no master', { master: '' }, 7, 'master: found "", expected the link that carries the VLAN'],
-    ['no IPAM', { ipam: {} }, 7, 'ipam.type: found nothing'],
-    ['both at once', { master: null, ipam: {} }, 7, '2 mistakes'],
+    ['no master, nor IPAM', { master: null, ipam: {} }, 7, 'master: found nothing'],
+    ['no IPAM in 0.2.0', { ipam: {}, cniVersion: '0.2.0' }, 7, 'cannot convert: no valid IP addresses'],
+    ['no IPAM to ask for another address', { ipam: {}, addressConflictDetection: true }, 7, 'without an IPAM plugin'],
     ['a VLAN out of range', { vlanId: 4095 }, 7, 'vlanId: found 4095, expected an integer from 0 to 4094'],
     ["an MTU above the master's", { mtu: 1201 }, 7, 'invalid MTU 1201, must be [0, master MTU(1200)]'],
   ])('%s is refused before anything is touched', async (_, config, code, text) => {

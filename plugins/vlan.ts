@@ -1,4 +1,4 @@
-import { collectLeases, hasIpam } from '../shared/program/ipam.js'
+import { collectLeases } from '../shared/program/ipam.js'
 import { type Call, definePlugin } from '../shared/program/plugin.js'
 import { invalidConfiguration, type Problem } from '../shared/values/errors.js'
 import type { ChildLink } from './lan/child.js'
@@ -8,7 +8,7 @@ import type { VlanConfiguration } from './vlan.schema.js'
 
 type VlanCall = Call<VlanConfiguration>
 
-/** One VLAN of the master's cable, for one container alone. */
+/** One VLAN of the master's cable, for one container alone; without IPAM a link of layer 2. */
 export default definePlugin<VlanConfiguration>({
   name: 'vlan',
   delegates: true,
@@ -46,12 +46,6 @@ function child({ config }: VlanCall): ChildLink {
 }
 
 function missing({ config }: VlanCall): readonly Problem[] {
-  const problems: Problem[] = []
-  if (!namesMaster(config)) {
-    problems.push({ path: 'master', value: config.master, expected: 'the link that carries the VLAN' })
-  }
-  if (!hasIpam({ config })) {
-    problems.push({ path: 'ipam.type', value: config.ipam?.type, expected: 'the name of an IPAM plugin' })
-  }
-  return problems
+  if (namesMaster(config)) return []
+  return [{ path: 'master', value: config.master, expected: 'the link that carries the VLAN' }]
 }

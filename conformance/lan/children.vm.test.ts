@@ -170,6 +170,37 @@ describe('vlan', () => {
     expect(await linkNames(container)).toEqual(['lo'])
   })
 
+  test('without IPAM it is a link whose container gives itself an address', async ({ host }) => {
+    const { container: outside } = await host.outside()
+    await outside.batch([
+      'link add link eth0 name same type vlan id 100',
+      'addr add 10.80.0.1/24 dev same',
+      'link set same up',
+    ])
+    const before = await state(host)
+    for (const ipam of [{}, undefined]) {
+      const container = await host.container()
+      const plugin = { type: 'vlan', master: 'uplink', vlanId: 100, ...(ipam && { ipam }) }
+      const network: Conflist = { cniVersion: '1.1.0', name: 'network', plugins: [plugin] }
+      const chain = await join(host, container, network)
+      expect(chain.result).toMatchObject({ interfaces: [{ name: 'eth0', sandbox: container.netns }] })
+      expect(chain.result).not.toHaveProperty('ips')
+      await chain.check()
+      await chain.status()
+      await container.batch(['addr add 10.80.0.11/24 dev eth0'])
+      expect(await unanswered(container, outside, ['10.80.0.1'])).toEqual([])
+      await chain.del()
+      await chain.del(true)
+      expect(await linkNames(container)).toEqual(['lo'])
+    }
+    expect(
+      difference(
+        before,
+        (await state(host)).filter((line) => !/^container/.test(line)),
+      ),
+    ).toBe('')
+  })
+
   test('containers of two nodes talk', async () => {
     await talkAcrossNodes({ type: 'vlan', vlanId: 100 }, 'switched')
   })
