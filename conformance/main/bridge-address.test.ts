@@ -152,8 +152,8 @@ describe.each(Object.entries(ways))('by %s: a bridge that', (_, way) => {
   })
 })
 
-describe('the official plugin', () => {
-  const suite: Suite = 'official'
+describe('the official plugin in v1.9.1', () => {
+  const suite: Suite = 'official-1.9.1'
 
   test.for(['never had a port', 'is up', 'has a port', 'has an address that was set'])(
     'loses nothing either on a bridge that %s',

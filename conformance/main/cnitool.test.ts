@@ -80,7 +80,7 @@ describe('cnitool gc', () => {
     const before = await takeSnapshot(host, { directories: ['/var/lib/cni/networks'] })
     const again = await cni('add')
     expect(again).toMatchObject({ status: 1, stdout: '' })
-    expect(again.stderr).toMatch(/^plugin type="bridge" failed \(add\): bridge: network "network": .*eth0/)
+    expect(again.stderr).toMatch(/^Error: plugin type="bridge" failed \(add\): bridge: network "network": .*eth0/)
     expect(difference(before, await takeSnapshot(host, { directories: ['/var/lib/cni/networks'] }))).toBe('')
     expect(await cni('check')).toEqual(silent)
   })

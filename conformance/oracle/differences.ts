@@ -153,7 +153,8 @@ export const differences: Difference[] = [
   },
   {
     what: 'the gateways of sbr win over default routes that IPAM gave',
-    reason: 'the key is there to name another gateway; the official plugin then replaces its route by the one it copies',
+    reason:
+      'the key is there to name another gateway; the official plugin then replaces its route by the one it copies',
     cases: /^sbr-gateways-routes$/,
     official: /^container\d: route .*dst default gateway (10\.80\.0\.|fd00:80::)1 dev eth0 table 10[01] /,
     podwire: /^container\d: route .*dst default gateway (10\.80\.0\.|fd00:80::)77 dev eth0 table 10[01] /,

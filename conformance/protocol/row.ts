@@ -1,6 +1,5 @@
 import { expect } from 'vitest'
 import { errorOf, resultOf } from '../harness/answer.js'
-import type { Suite } from '../harness/locations.js'
 import type { Call } from '../harness/plugin.js'
 import type { Finished } from '../harness/process.js'
 
@@ -55,7 +54,12 @@ export function own(name: string, call: Partial<Call>, official: string, codes: 
 }
 
 /** A row where podwire answers otherwise on purpose. */
-export function differing(name: string, call: Partial<Call>, differs: string, answers: Record<Suite, Answer>): Row {
+export function differing(
+  name: string,
+  call: Partial<Call>,
+  differs: string,
+  answers: Record<'official' | 'podwire', Answer>,
+): Row {
   return { name, call, differs, ...answers }
 }
 

@@ -56,7 +56,7 @@ export const delegateRows: Row[] = [
     'plain text',
   ),
   death('mute', 'netplugin failed with no error message: exit status 2', 'exit status 2'),
-  death('stderr', 'netplugin failed: "serr\\n"', 'serr'),
+  death('stderr', 'netplugin failed: "serr\\n": exit status 1', 'serr'),
   death('killed', 'netplugin failed with no error message: signal: killed', 'SIGKILL'),
   death(
     'notExecutable',
