@@ -105,7 +105,10 @@ const spellings = [
     { type: 'static', addresses: [own], dns },
     { routes, dns: { domain: 'other' } },
   ]),
-  ...spelled('addresses', (...pair) => ({ ipam: object(pair) }), 'addresses', [[own], [six]]),
+  ...spelled('addresses', (...pair) => ({ ipam: object(pair) }), 'addresses', [
+    [own],
+    [{ address: '10.1.2.4/24', gateway: '10.1.2.9' }],
+  ]),
   ...spelled(
     'gateway',
     (...pair) => ({ ipam: { addresses: [{ address: '10.1.2.3/24', ...object(pair) }] } }),

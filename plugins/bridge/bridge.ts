@@ -114,7 +114,8 @@ export default definePlugin<BridgeConfiguration>({
     // An address that may be another container's, too, has been refused by now: its rule is not touched before.
     if (!reserved) host.apply(masquerading)
     if (bridge && !hasIpam(call)) {
-      ensureLinkLocal(host, bridge, { isNew: !before, willCarry: !config.disableContainerInterface })
+      const isOurs = bridge.address === bridgeMac(call, undefined)
+      ensureLinkLocal(host, bridge, { isOurs, willCarry: !config.disableContainerInterface })
     }
 
     const made = [

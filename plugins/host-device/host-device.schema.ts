@@ -15,6 +15,8 @@ export const schema = networkConfiguration.extend({
    * There is no link to move: a program in the container drives the device itself. Known by its driver where that is.
    */
   dpdkMode: flag,
+  /** The addresses, routes and rules that the device has on the host go with it, and come back with it. */
+  useInterfaceNetwork: flag,
   runtimeConfig: z
     .looseObject({
       /** What a device plugin allocated: a device on the PCI or the auxiliary bus. */

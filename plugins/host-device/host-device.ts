@@ -1,4 +1,5 @@
 import {
+  readRecord,
   recordsOfAllNetworks,
   recordWritings,
   removeRecord,
@@ -22,14 +23,15 @@ import {
   requireIpam,
 } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
-import { CniError, codes } from '../../shared/values/errors.js'
+import { CniError, codes, invalidConfiguration } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
-import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
+import { emptyResult, printResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { configureLan } from '../lan/interface.js'
 import { deviceProblems, findDevice } from './find.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
 import { type Moved, makeOf, placeOf } from './identity.js'
 import { moveIn, recordKind, returnDevice } from './move.js'
+import { type Captured, captureNetwork, type DeviceNetwork, moveRouting, nothingCaptured } from './network.js'
 
 type HostDeviceCall = Call<HostDeviceConfiguration>
 
@@ -42,27 +44,32 @@ export default definePlugin<HostDeviceConfiguration>({
 
   add(call) {
     const { config, host, environment, version } = call
-    refuseInexpressible(version, hasIpam(call))
+    if (!config.useInterfaceNetwork) refuseInexpressible(version, hasIpam(call))
     const isForeign = requireIpam(call)
     const netns = requireNetns(environment.netns)
     const device = findDevice(host, config)
+    if (device.dpdk && config.useInterfaceNetwork) throw withoutNetwork()
     const link = device.dpdk ? undefined : device.find()
-    if (link) moveToContainer(call, link, netns)
+    const captured = link && config.useInterfaceNetwork ? captureNetwork(host, link) : nothingCaptured
+    refuseInexpressible(version, hasIpam(call) || captured.result.ips.length > 0)
+    if (link) moveToContainer(call, link, { netns, ...(config.useInterfaceNetwork ? { network: captured.network } : {}) })
     if (link && isForeign) setUpForIpam(call, link, netns)
     const mac = link?.address
-    const leased = hasIpam(call) ? lease(call) : emptyResult
-    if (link) configure(call, leased, netns)
+    const leased = hasIpam(call) ? lease(call, { mayBeEmpty: config.useInterfaceNetwork }) : emptyResult
+    const { ips, routes } = withCaptured(leased, captured.result)
+    if (captured.result.ips.length > 0 && leased.ips.length > 0) noteLeased(call, leased.ips.length)
+    if (link) configure(call, { ips, routes: leased.routes }, { netns, device: link.ifname, network: captured.network })
     return {
       interfaces: [{ name: environment.ifName, sandbox: netns, ...(mac === undefined ? {} : { mac }) }],
-      ips: leased.ips.map((one) => ({ ...one, interface: 0 })),
-      routes: leased.routes,
+      ips,
+      routes,
       dns: hasIpam(call) ? (config.dns ?? {}) : {},
     }
   },
 
   check(call) {
     const { config, host, environment, prevResult = emptyResult } = call
-    checkLease(call)
+    checkLease(asLeased(call))
     const netns = requireNetns(environment.netns)
     if (findDevice(host, config).dpdk) return
     throwDifferences(interfaceDifferences(host, { netns, ifName: environment.ifName, prevResult }).problems)
@@ -128,14 +135,18 @@ function requireDevice({ config, host }: HostDeviceCall): void {
  * Moves the device, with what it was on record; of one that is no hardware, also its number inside, which a move may
  * change.
  */
-function moveToContainer({ host, environment, attachment }: HostDeviceCall, link: ObservedLink, netns: string): void {
+function moveToContainer(
+  { host, environment, attachment }: HostDeviceCall,
+  link: ObservedLink,
+  { netns, network }: { netns: string; network?: DeviceNetwork },
+): void {
   const { ifName } = environment
   if (host.observer.link(ifName, netns)) {
     throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
       fix: 'remove or rename the interface that is there; a DEL of the attachment does',
     })
   }
-  let moved = describe(link)
+  let moved: Moved = { ...describe(link), ...(network ? { network } : {}) }
   writeRecord<Moved>(host, recordKind, attachment, moved, { netns: netnsAt(host, netns) })
   if (!host.dryRun) {
     host.journal.note(() => {
@@ -148,6 +159,12 @@ function moveToContainer({ host, environment, attachment }: HostDeviceCall, link
   if (!inside) return
   moved = { ...moved, inside: placeOf(inside) }
   writeRecord<Moved>(host, recordKind, attachment, moved)
+}
+
+/** How many addresses of the result, from the first on, IPAM gave: the device may have brought along some of them itself. */
+function noteLeased({ host, attachment }: HostDeviceCall, leased: number): void {
+  const moved = readRecord<Moved>(host, recordKind, attachment)?.data
+  if (moved) writeRecord<Moved>(host, recordKind, attachment, { ...moved, leased })
 }
 
 /** Another IPAM plugin is asked when the device can send. One that was up without a carrier has none here either. */
@@ -174,11 +191,53 @@ function isPlain(text: string): boolean {
   return true
 }
 
-/** Without IPAM the device only comes up: it may be all the container's business. */
-function configure({ config, host, environment }: HostDeviceCall, leased: Result, netns: string): void {
+/** What IPAM gave, and behind it what the device brought along and is not there yet. */
+function withCaptured(leased: Result, captured: Captured['result']): Captured['result'] {
+  const given = new Set(leased.ips.map(({ address }) => address))
+  const brought = captured.ips.filter(({ address }) => !given.has(address))
+  return {
+    ips: [...leased.ips.map((one) => ({ ...one, interface: 0 })), ...brought],
+    routes: [...leased.routes, ...captured.routes],
+  }
+}
+
+/** For CHECK of the IPAM plugin: without the addresses in prevResult that the device brought along, which no lease is for. */
+function asLeased(call: HostDeviceCall): HostDeviceCall {
+  const { config, host, attachment, prevResult = emptyResult } = call
+  const record = config.useInterfaceNetwork ? readRecord<Moved>(host, recordKind, attachment)?.data : undefined
+  const brought = new Set(record?.network?.addresses.map(({ address }) => address))
+  const ips = prevResult.ips.filter(({ address }, index) => index < (record?.leased ?? 0) || !brought.has(address))
+  if (ips.length === prevResult.ips.length) return call
+  const others = Object.entries(JSON.parse(call.stdin)).filter(([key]) => key.toLowerCase() !== 'prevresult')
+  const json = {
+    ...Object.fromEntries(others),
+    prevResult: JSON.parse(printResult({ ...prevResult, ips }, call.version)),
+  }
+  return { ...call, stdin: JSON.stringify(json) }
+}
+
+function withoutNetwork(): CniError {
+  return invalidConfiguration(
+    [{ path: 'useInterfaceNetwork', value: true, expected: 'false: no interface of the host has the device' }],
+    'useInterfaceNetwork is not supported for dpdk-bound devices',
+  )
+}
+
+/** Without addresses the device only comes up: it may be all the container's business. */
+function configure(
+  { config, host, environment }: HostDeviceCall,
+  { ips, routes }: Captured['result'],
+  { netns, device, network }: { netns: string; device: string; network: DeviceNetwork },
+): void {
   const { ifName } = environment
   const at = { link: ifName, netns }
-  const isBare = leased.ips.length === 0
-  host.apply(isBare ? [setUp(at)] : configureLan({ ...config, ifName, netns }, leased, announcing(ifName)))
-  if (leased.ips.some(({ address }) => address.includes(':'))) settle(host, at)
+  const isBare = ips.length === 0
+  const keepIPv6 = config.keepIPv6 || network.routes.some(({ words: [destination = ''] }) => destination.includes(':'))
+  host.apply([
+    ...(isBare
+      ? [setUp(at)]
+      : configureLan({ ...config, keepIPv6, ifName, netns }, { ips, routes }, announcing(ifName))),
+    ...moveRouting(network, { device, ifName, netns }),
+  ])
+  if (ips.some(({ address }) => address.includes(':'))) settle(host, at)
 }

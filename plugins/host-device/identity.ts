@@ -1,5 +1,6 @@
 import type { Host } from '../../shared/plan/host.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
+import type { DeviceNetwork } from './network.js'
 
 // Which link in a container is the device that was lent. The container's root can give any link the device's name,
 // alias and MAC address, and make one of its kind under its number once the device is elsewhere. What it cannot make:
@@ -11,6 +12,10 @@ export interface Moved extends Make {
   readonly mac?: string
   readonly alias?: string
   readonly up: boolean
+  /** What it had of the host's network, where that went with it. */
+  readonly network?: DeviceNetwork
+  /** How many addresses of the result, from the first on, are leases beside that. */
+  readonly leased?: number
   /** Where it was put in the container, of one that is no hardware. */
   readonly inside?: Place
 }

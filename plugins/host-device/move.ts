@@ -10,6 +10,7 @@ import { attachmentHash } from '../../shared/values/names.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { quoted } from '../../shared/values/token.js'
 import { isDevice, isMarked, isOfHost, isOfMake, type Moved, makeOf } from './identity.js'
+import { type DeviceNetwork, forgetRules, restoreNetwork } from './network.js'
 
 export const recordKind = 'host-device'
 
@@ -80,6 +81,13 @@ interface Target {
   readonly attachment: Attachment
   readonly netns: string
   readonly ifName: string
+}
+
+interface AsBefore {
+  readonly device: string
+  readonly up: boolean
+  readonly alias?: string | undefined
+  readonly network?: DeviceNetwork | undefined
 }
 
 interface Leaving {
@@ -154,13 +162,14 @@ function moveOut(host: Host, { link, device, passing, netns, record }: Leaving):
   const at = { link: link.ifname, netns }
   const rename = setLink(at, ['name', passing], `rename ${link.ifname}`)
   host.apply([
+    ...(record?.network ? forgetRules(record.network, { device, ifName: link.ifname }, netns) : []),
     setLink(at, ['down'], `set ${link.ifname} down`),
     ...(link.ifname === passing ? [] : [rename]),
     setLink({ link: passing, netns }, ['netns', ownNetns(host), 'name', device], `give ${device} back to the host`),
   ])
   const arrived = host.dryRun ? undefined : host.observer.link(device)
   if (arrived && !isOfMake(record ?? makeOf(link), arrived)) sendBack(host, { device, passing, netns })
-  host.apply(asBefore({ device, up: record?.up ?? false, alias: record?.alias }))
+  host.apply(asBefore({ up: false, ...record, device, alias: record?.alias }))
 }
 
 function sendBack(host: Host, { device, passing, netns }: Pick<Leaving, 'device' | 'passing' | 'netns'>): never {
@@ -189,8 +198,12 @@ function restoreOnHost(host: Host, record: Moved, attachment: Attachment): void 
 }
 
 /** The alias last: until then it tells a next DEL that something is left to do. */
-function asBefore({ device, up, alias = '' }: { device: string; up: boolean; alias?: string | undefined }) {
-  return [...(up ? [setUp({ link: device })] : []), setAlias(device, alias)]
+function asBefore({ device, up, alias = '', network }: AsBefore): readonly Operation[] {
+  return [
+    ...(up ? [setUp({ link: device })] : []),
+    ...(network ? restoreNetwork(device, network) : []),
+    setAlias(device, alias),
+  ]
 }
 
 function occupied(device: string, ifName: string): CniError {

@@ -89,6 +89,20 @@ export const schemas = {
     kind: z.string().optional(),
     permanent: z.string().optional(),
     parent: z.string().optional(),
+    network: z
+      .object({
+        addresses: z.array(
+          z.object({
+            address: checked('cidr'),
+            broadcast: checked('address').optional(),
+            nodad: z.boolean().optional(),
+          }),
+        ),
+        routes: z.array(put),
+        rules: z.array(words),
+      })
+      .optional(),
+    leased: z.int().optional(),
     inside: z.object({ index: z.int(), link: z.int().optional(), netnsID: z.int().optional() }).optional(),
   }),
   'host-access': z.object({ shim: checked('linkName'), addresses: z.array(checked('address')) }),

@@ -63,15 +63,28 @@ export function deleteLink({ link, netns }: At): Operation {
   return { ...operation, tolerate: ['absent'], shownBy: { link, netns, exists: false } }
 }
 
-/** An address with its prefix length; `extra` as `nodad`, `noprefixroute`. It goes when its link goes. */
-export function addAddress({ link, netns }: At, address: string, extra: readonly string[] = []): Operation {
-  const broadcast = address.includes(':') || Number(address.split('/')[1]) > 30 ? [] : ['brd', '+']
-  return ip(netns, ['addr', 'add', address, ...broadcast, 'dev', link, ...extra], `give ${link} the address ${address}`)
+/**
+ * An address with its prefix length; `extra` as `nodad`, `noprefixroute`. It goes when its link goes. `broadcast` is the subnet's last
+ * address unless given; an empty one is none.
+ */
+export function addAddress(
+  { link, netns }: At,
+  address: string,
+  extra: readonly string[] = [],
+  broadcast?: string,
+): Operation {
+  const usual = address.includes(':') || Number(address.split('/')[1]) > 30 ? '' : '+'
+  const last = broadcast ?? usual
+  return ip(
+    netns,
+    ['addr', 'add', address, ...(last === '' ? [] : ['brd', last]), 'dev', link, ...extra],
+    `give ${link} the address ${address}`,
+  )
 }
 
 /** An address on a shared link. */
-export function ensureAddress(at: At, address: string, extra: readonly string[] = []): Operation {
-  return { ...addAddress(at, address, extra), tolerate: ['exists'] }
+export function ensureAddress(at: At, address: string, extra: readonly string[] = [], broadcast?: string): Operation {
+  return { ...addAddress(at, address, extra, broadcast), tolerate: ['exists'] }
 }
 
 export function deleteAddress({ link, netns }: At, address: string): Operation {

@@ -7,18 +7,18 @@ import { ensureAddress } from './ip.js'
 
 /**
  * Sees to it that a bridge that is up has its IPv6 link-local address. The kernel gives it with the first carrier, so a moment after a port
- * forwards, and never while no port does. One that `isNew` gets the very address at once; another one is waited for, if it `willCarry`.
+ * forwards, and never while no port does. One that `isOurs` gets the very address at once; another one is waited for, if it `willCarry`.
  * Where IPv6 is off, or the address is left to somebody, there is none.
  */
 export function ensureLinkLocal(
   host: Host,
   bridge: ObservedLink,
-  { isNew, willCarry }: { isNew: boolean; willCarry: boolean },
+  { isOurs, willCarry }: { isOurs: boolean; willCarry: boolean },
 ): void {
   const { ifname: link, address = '' } = bridge
   if (host.dryRun || hasLinkLocal(bridge)) return
   const generation = generationOn(host, link)
-  if (isNew && generation === fromHardware) {
+  if (isOurs && generation === fromHardware) {
     host.apply([ensureAddress({ link }, `${linkLocalOf(address)}/64`, ['nodad'])])
   } else if (willCarry && generation !== undefined && generation !== byHand) awaitLinkLocal(host, link)
 }

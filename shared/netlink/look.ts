@@ -140,10 +140,11 @@ function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unkno
 const familyNames: Record<number, string> = { 2: 'inet', 10: 'inet6' }
 
 function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
-  const [IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS] = [1, 2, 8]
+  const [IFA_ADDRESS, IFA_LOCAL, IFA_BROADCAST, IFA_FLAGS] = [1, 2, 4, 8]
   const attributes = attributesOf(part, addressHeaderBytes)
   const [family = 0, prefixlen = 0, , scope = 0] = part
   const flags = attributes.get(IFA_FLAGS)?.readUInt32LE() ?? 0
+  const broadcast = attributes.get(IFA_BROADCAST)
   const bytes = attributes.get(IFA_LOCAL) ?? attributes.get(IFA_ADDRESS) ?? Buffer.alloc(0)
   return {
     family: familyNames[family] ?? '',
@@ -153,9 +154,12 @@ function addressOf(part: Buffer): ObservedLink['addr_info'][number] {
     ...(flags & IFA_F_TENTATIVE ? { tentative: true } : {}),
     ...(flags & IFA_F_DADFAILED ? { dadfailed: true } : {}),
     ...(flags & IFA_F_PERMANENT ? {} : { dynamic: true }),
+    ...(broadcast === undefined ? {} : { broadcast: formatAddress(addressFrom(broadcast)) }),
+    ...(flags & IFA_F_NODAD ? { nodad: true } : {}),
   }
 }
 
+const IFA_F_NODAD = 0x02
 const IFA_F_DADFAILED = 0x08
 const IFA_F_TENTATIVE = 0x40
 const IFA_F_PERMANENT = 0x80

@@ -34,7 +34,7 @@ export interface Observer {
   /**
    * The rules and the routes of every table, both families, with numbers for the names of tables, protocols and scopes.
    */
-  readonly routing: (netns: string) => Routing
+  readonly routing: (netns?: string) => Routing
   /**
    * The queueing disciplines of a link of the host, or undefined when there is none of that name; sizes in bytes, rates
    * in bytes a second.

@@ -32,11 +32,11 @@ export function requireIpam(call: Call): boolean {
  * is asked to clean up too (SPEC.md, "Delegated plugin execution procedure").
  * @throws the delegate's error, or code 107 when it gave no address
  */
-export function lease(call: Call): Result {
+export function lease(call: Call, { mayBeEmpty = false }: { mayBeEmpty?: boolean } = {}): Result {
   const found = findIpam(call)
   note(call, sourceOf(call, found.own))
   const result = delegate(call, 'ADD', found) ?? emptyResult
-  if (result.ips.length > 0) return result
+  if (mayBeEmpty || result.ips.length > 0) return result
   throw new CniError(codes.delegateFailed, 'IPAM plugin returned missing IP config', {
     problems: [{ path: 'ipam.type', value: call.config.ipam?.type, expected: 'a plugin that hands out an address' }],
   })

@@ -1,5 +1,5 @@
 import { shapes } from 'podwire:shapes'
-import type { Outcome, Run } from '../exec/command.js'
+import type { Command, Outcome, Run } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
 import { excerpt, firstLine, reasonOf } from '../exec/stderr.js'
 import type { Netlink } from '../plan/netlink.js'
@@ -142,11 +142,13 @@ function shownRoutes(run: Run, netns: string | undefined): readonly (ObservedRou
   })
 }
 
-function shownRouting({ run, files }: Tools, netns: string): Routing {
+function shownRouting({ run, files }: Tools, netns: string | undefined): Routing {
   const families = hasIPv6(files) ? ([4, 6] as const) : ([4] as const)
   const found = families.map((family) => {
-    const words = ['nsenter', `--net=${netns}`, 'ip', '-N', '-j', '-d', `-${family}`, '-batch', '-'] as const
-    const outcome = run({ argv: [...words], stdin: 'rule show\nroute show table all\n' })
+    const inside = netns === undefined ? [] : ['nsenter', `--net=${netns}`]
+    const [first = 'ip', ...rest] = [...inside, 'ip', '-N', '-j', '-d', `-${family}`, '-batch', '-']
+    const words: Command['argv'] = [first, ...rest]
+    const outcome = run({ argv: words, stdin: 'rule show\nroute show table all\n' })
     if (outcome.status !== 0) throw lookError(words, outcome)
     const [rules = '', routes = ''] = outcome.stdout.split('\n')
     const unmarked = readAnswer<Omit<NumberedRoute, 'family'>[]>(routes, 'numberedRoutes')

@@ -9,6 +9,8 @@ const address = z.looseObject({
   tentative: z.boolean().optional(),
   dadfailed: z.boolean().optional(),
   dynamic: z.boolean().optional(),
+  broadcast: z.string().optional(),
+  nodad: z.boolean().optional(),
 })
 
 const link = z.looseObject({
