@@ -47,7 +47,7 @@ function machine(): string {
   return [
     '# Results',
     '',
-    `podwire ${version} against the official suite v1.9.1, side by side in one run of \`make bench\`: calls in turn, medians of wall milliseconds`,
+    `podwire ${version} against the official suite v1.10.0, side by side in one run of \`make bench\`: calls in turn, medians of wall milliseconds`,
     'as the caller sees them, and the median of the ratios pair by pair (below 1: podwire is faster). The machine is small and shared: trust the ratios.',
     '',
     `${cpus().length} cores, Linux ${execFileSync('uname', ['-r'], { encoding: 'utf8' }).trim()}; ${tools.join('; ')}.`,
