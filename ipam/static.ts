@@ -62,8 +62,8 @@ interface Written {
 
 /**
  * The addresses of an attachment: `runtimeConfig.ips` alone, else `args.cni.ips` alone, else those of the configuration
- * followed by CNI_ARGS' IP. A gateway of CNI_ARGS serves each of these last in whose subnet it is and that has none of its
- * own (the official plugin looks only at those of CNI_ARGS), and none that replaces them.
+ * followed by CNI_ARGS' IP. A gateway of CNI_ARGS serves each of these last in whose subnet it is and that has none of
+ * its own (the official plugin looks only at those of CNI_ARGS), and none that replaces them.
  */
 function readAddresses(call: StaticCall): { ips: readonly IpConfiguration[]; problems: readonly Problem[] } {
   if (call.config.ipam === undefined) {
@@ -110,7 +110,10 @@ function listOf(text = ''): readonly string[] {
   return text === '' ? [] : text.split(',').map((part) => part.trim())
 }
 
-/** Callers in Go may write an address as they have it in memory, under "Address": {"IP": "10.1.2.3", "Mask": "////AA=="}. */
+/**
+ * Callers in Go may write an address as they have it in memory, under "Address": {"IP": "10.1.2.3", "Mask":
+ * "////AA=="}.
+ */
 function read(written: unknown): Pick<Written, 'address' | 'found'> {
   if (typeof written === 'string' || written === undefined) return { address: written ?? '' }
   const { IP: ip, Mask: mask } = written as { IP?: unknown; Mask?: unknown }

@@ -69,7 +69,9 @@ const requests: Record<string, Request> = {
   },
 }
 
-/** Keys that differ only in case, of which the last in the document counts: each pair in both orders, at every depth. */
+/**
+ * Keys that differ only in case, of which the last in the document counts: each pair in both orders, at every depth.
+ */
 function spelled(
   where: string,
   of: (...pair: [string, unknown][]) => Request,

@@ -107,8 +107,8 @@ function withoutInterface({ containerID }: Owner): Owner {
 }
 
 /**
- * The leases the index names for the owner; undefined where a file it names says something else, because somebody wrote into it: that
- * does not change the directory, and only the files tell then.
+ * The leases the index names for the owner; undefined where a file it names says something else, because somebody wrote
+ * into it: that does not change the directory, and only the files tell then.
  */
 function indexed(place: Place, owner: Owner): readonly Lease[] | undefined {
   const { directory, files, index, warn } = place

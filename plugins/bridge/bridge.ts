@@ -265,7 +265,8 @@ function connect(call: BridgeCall, netns: string, macs: Macs, found: Found): rea
     ...(before
       ? fixAddress(before, found)
       : [createBridge(config, found.ownMac), refuseRouterAdvertisements({ link })]),
-    // Before a port joins: a bridge of somebody else that had none has a carrier, and so gets its link-local address at once.
+    // Before a port joins: a bridge of somebody else that had none has a carrier, and so gets its link-local address at
+    // once.
     setUp({ link }),
     pair,
     ...(flags.length > 0

@@ -161,7 +161,10 @@ function moveToContainer(
   writeRecord<Moved>(host, recordKind, attachment, moved)
 }
 
-/** How many addresses of the result, from the first on, IPAM gave: the device may have brought along some of them itself. */
+/**
+ * How many addresses of the result, from the first on, IPAM gave: the device may have brought along some of them
+ * itself.
+ */
 function noteLeased({ host, attachment }: HostDeviceCall, leased: number): void {
   const moved = readRecord<Moved>(host, recordKind, attachment)?.data
   if (moved) writeRecord<Moved>(host, recordKind, attachment, { ...moved, leased })
@@ -201,7 +204,10 @@ function withCaptured(leased: Result, captured: Captured['result']): Captured['r
   }
 }
 
-/** For CHECK of the IPAM plugin: without the addresses in prevResult that the device brought along, which no lease is for. */
+/**
+ * For CHECK of the IPAM plugin: without the addresses in prevResult that the device brought along, which no lease is
+ * for.
+ */
 function asLeased(call: HostDeviceCall): HostDeviceCall {
   const { config, host, attachment, prevResult = emptyResult } = call
   const record = config.useInterfaceNetwork ? readRecord<Moved>(host, recordKind, attachment)?.data : undefined

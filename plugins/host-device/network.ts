@@ -15,9 +15,13 @@ import { contains, networkOf, parseAddress, parseCidr } from '../../shared/value
 import type { NumberedRoute, ObservedLink, ObservedRule } from '../../shared/values/observe.schema.js'
 import { emptyResult, type Result, type Route } from '../../shared/values/result.js'
 
-// What a device has of the host's network, which goes with it into the container and comes back with it (useInterfaceNetwork).
+// What a device has of the host's network, which goes with it into the container and comes back with it
+// (useInterfaceNetwork).
 
-/** The addresses of a device, its routes by the tables they are in, narrow scopes first, and the rules that lead to those. */
+/**
+ * The addresses of a device, its routes by the tables they are in, narrow scopes first, and the rules that lead to
+ * those.
+ */
 export interface DeviceNetwork {
   readonly addresses: readonly DeviceAddress[]
   readonly routes: readonly { readonly words: RouteWords; readonly table: number }[]
@@ -43,8 +47,9 @@ export const nothingCaptured: Captured = {
 }
 
 /**
- * The network of a device of the host, as the official plugin takes it: addresses of global scope, of IPv6 those that do not run out; routes
- * over the device but for the kernel's own, routers' and link-local ones; rules from one of its addresses to a table of one of its routes.
+ * The network of a device of the host, as the official plugin takes it: addresses of global scope, of IPv6 those that
+ * do not run out; routes over the device but for the kernel's own, routers' and link-local ones; rules from one of its
+ * addresses to a table of one of its routes.
  */
 export function captureNetwork(host: Host, { ifname, addr_info }: ObservedLink): Captured {
   const addresses = addr_info.flatMap((one): DeviceAddress[] => {

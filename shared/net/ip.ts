@@ -64,8 +64,8 @@ export function deleteLink({ link, netns }: At): Operation {
 }
 
 /**
- * An address with its prefix length; `extra` as `nodad`, `noprefixroute`. It goes when its link goes. `broadcast` is the subnet's last
- * address unless given; an empty one is none.
+ * An address with its prefix length; `extra` as `nodad`, `noprefixroute`. It goes when its link goes. `broadcast` is
+ * the subnet's last address unless given; an empty one is none.
  */
 export function addAddress(
   { link, netns }: At,

@@ -6,9 +6,9 @@ import { pause } from './carrier.js'
 import { ensureAddress } from './ip.js'
 
 /**
- * Sees to it that a bridge that is up has its IPv6 link-local address. The kernel gives it with the first carrier, so a moment after a port
- * forwards, and never while no port does. One that `isOurs` gets the very address at once; another one is waited for, if it `willCarry`.
- * Where IPv6 is off, or the address is left to somebody, there is none.
+ * Sees to it that a bridge that is up has its IPv6 link-local address. The kernel gives it with the first carrier, so a
+ * moment after a port forwards, and never while no port does. One that `isOurs` gets the very address at once; another
+ * one is waited for, if it `willCarry`. Where IPv6 is off, or the address is left to somebody, there is none.
  */
 export function ensureLinkLocal(
   host: Host,

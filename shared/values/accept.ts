@@ -27,8 +27,8 @@ export function accept(value: unknown, shape: Shape, path = ''): Accepted {
 }
 
 /**
- * What two spellings of one key come to, as in Go: the later one in the document, `null` being none, and of two objects the members of
- * both. What stands later is later in the result, too.
+ * What two spellings of one key come to, as in Go: the later one in the document, `null` being none, and of two objects
+ * the members of both. What stands later is later in the result, too.
  */
 export function laterOf(earlier: unknown, later: unknown): unknown {
   if (later === null) return earlier
