@@ -26,8 +26,18 @@ function read({ linkinfo, addr_info, flags, txqlen = 0, ...link }: ObservedLink)
     kind: linkinfo?.info_kind,
     details: details.map((key) => linkinfo?.info_data?.[key] ?? false),
     addresses: addr_info.map(
-      ({ family, local, prefixlen, scope, tentative = false, dadfailed = false, dynamic = false }) => {
-        return { family, local, prefixlen, scope, tentative, dadfailed, dynamic }
+      ({
+        family,
+        local,
+        prefixlen,
+        scope,
+        broadcast,
+        tentative = false,
+        dadfailed = false,
+        dynamic = false,
+        nodad = false,
+      }) => {
+        return { family, local, prefixlen, scope, broadcast, tentative, dadfailed, dynamic, nodad }
       },
     ),
   }

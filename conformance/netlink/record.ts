@@ -52,7 +52,10 @@ function record<T>(what: string, call: (netlink: Netlink) => T, shown?: unknown)
 const keys = ['ifindex', 'ifname', 'flags', 'mtu', 'operstate', 'address', 'txqlen', 'promiscuity', 'master', 'link']
 const moreKeys = ['ifalias', 'link_index', 'link_netnsid', 'permaddr', 'parentbus', 'parentdev']
 const details = ['vlan_default_pvid', 'mode', 'bcqueuelen', 'id', 'type', 'multi_queue']
-const addressKeys = ['family', 'local', 'prefixlen', 'scope', 'tentative', 'dadfailed', 'dynamic']
+const addressKeys = [
+  ...['family', 'local', 'prefixlen', 'scope', 'broadcast'],
+  ...['tentative', 'dadfailed', 'dynamic', 'nodad'],
+]
 
 function only(object: Record<string, unknown>, wanted: string[]): Record<string, unknown> {
   return Object.fromEntries(wanted.flatMap((key) => (key in object ? [[key, object[key]]] : [])))
