@@ -114,7 +114,7 @@ export default definePlugin<BridgeConfiguration>({
     // An address that may be another container's, too, has been refused by now: its rule is not touched before.
     if (!reserved) host.apply(masquerading)
     if (bridge && !hasIpam(call)) {
-      const isOurs = bridge.address === bridgeMac(call, undefined)
+      const isOurs = () => bridge.address === ownMacOf(call)
       ensureLinkLocal(host, bridge, { isOurs, willCarry: !config.disableContainerInterface })
     }
 
@@ -192,7 +192,11 @@ interface Found {
 function lookAtBridge({ config, host }: BridgeCall): Found {
   const bridge = requireBridge(host.observer.linkIfThere(config.bridge), config.bridge)
   const isFixed = bridge !== undefined && bridge.address !== noAddress && host.observer.hasFixedAddress(bridge)
-  return { bridge, isFixed, ownMac: isFixed ? noAddress : macFrom(`${host.observer.bootID()}/${config.bridge}`) }
+  return { bridge, isFixed, ownMac: isFixed ? noAddress : ownMacOf({ config, host }) }
+}
+
+function ownMacOf({ config, host }: Pick<BridgeCall, 'config' | 'host'>): string {
+  return macFrom(`${host.observer.bootID()}/${config.bridge}`)
 }
 
 /**

@@ -52,7 +52,8 @@ export default definePlugin<HostDeviceConfiguration>({
     const link = device.dpdk ? undefined : device.find()
     const captured = link && config.useInterfaceNetwork ? captureNetwork(host, link) : nothingCaptured
     refuseInexpressible(version, hasIpam(call) || captured.result.ips.length > 0)
-    if (link) moveToContainer(call, link, { netns, ...(config.useInterfaceNetwork ? { network: captured.network } : {}) })
+    if (link)
+      moveToContainer(call, link, { netns, ...(config.useInterfaceNetwork ? { network: captured.network } : {}) })
     if (link && isForeign) setUpForIpam(call, link, netns)
     const mac = link?.address
     const leased = hasIpam(call) ? lease(call, { mayBeEmpty: config.useInterfaceNetwork }) : emptyResult

@@ -13,12 +13,12 @@ import { ensureAddress } from './ip.js'
 export function ensureLinkLocal(
   host: Host,
   bridge: ObservedLink,
-  { isOurs, willCarry }: { isOurs: boolean; willCarry: boolean },
+  { isOurs, willCarry }: { isOurs: () => boolean; willCarry: boolean },
 ): void {
   const { ifname: link, address = '' } = bridge
   if (host.dryRun || hasLinkLocal(bridge)) return
   const generation = generationOn(host, link)
-  if (isOurs && generation === fromHardware) {
+  if (generation === fromHardware && isOurs()) {
     host.apply([ensureAddress({ link }, `${linkLocalOf(address)}/64`, ['nodad'])])
   } else if (willCarry && generation !== undefined && generation !== byHand) awaitLinkLocal(host, link)
 }
