@@ -18,6 +18,7 @@ export const places = [
 
 const tags = { end: 0, strings: 5, stringsSize: 10, rpath: 15, runpath: 29 } as const
 const entrySize = 16
+const page = 4096
 
 interface Entry {
   offset: number
@@ -36,7 +37,8 @@ export function setRunpath(file: string, path: string): void {
     const [strings, size, last] = [find(tags.strings), find(tags.stringsSize), entries.at(-1)]
     if (find(tags.rpath) ?? find(tags.runpath)) throw new Error(`${file} has a search path already`)
     if (!(strings && size && last)) throw new Error(`${file}: its dynamic section is not complete`)
-    const address = append(fd, segmentAt(fd, strings.value), Buffer.from(`${path}\0`))
+    const bytes = Buffer.from(`${path}\0`)
+    const address = append(fd, segmentWithRoom(fd, strings.value, bytes.length), bytes)
     const newSize = address + path.length + 1 - strings.value
     writeNumber(fd, size.offset + 8, newSize)
     // readelf and objdump go by the section: it, too, reaches over what lies between.
@@ -65,12 +67,27 @@ function entriesOf(fd: number, { offset, fileSize }: Segment): Entry[] {
   return entries
 }
 
-/** Puts bytes behind a segment, in the page that is loaded anyway; their address. */
+/**
+ * The segment of the strings, or one behind it (a tool that came before may have filled its last page), whose last page
+ * has room.
+ */
+function segmentWithRoom(fd: number, strings: number, length: number): Segment {
+  const first = segmentAt(fd, strings).address
+  const found = segmentsOf(fd).find(
+    ({ type, address, fileSize, memorySize }) =>
+      type === types.load &&
+      address >= first &&
+      fileSize === memorySize &&
+      page - ((address + fileSize) % page || page) >= length,
+  )
+  if (!found) throw new Error(`no segment from ${first} on has room for ${length} bytes`)
+  return found
+}
+
+/** Puts bytes behind a segment that has room, in the page that is loaded anyway; their address. */
 function append(fd: number, segment: Segment, bytes: Buffer): number {
-  const { offset, address, fileSize, memorySize } = segment
+  const { offset, address, fileSize } = segment
   const end = address + fileSize
-  const pageEnd = Math.ceil(end / 4096) * 4096
-  if (fileSize !== memorySize || end + bytes.length > pageEnd) throw new Error(`no room at ${end} for ${bytes.length}`)
   expectZeros(bytesAt(fd, offset + fileSize, bytes.length), 'the end of a segment')
   writeSync(fd, bytes, 0, bytes.length, offset + fileSize)
   resize(fd, segment, fileSize + bytes.length)
