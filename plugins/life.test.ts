@@ -1,7 +1,8 @@
-import { mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { stateRoot } from '../shared/exec/state.js'
 import { link, netns, type Row, show } from '../shared/testing/golden.js'
 import { nothing, openStage, type Stage } from '../shared/testing/live.js'
 
@@ -268,6 +269,20 @@ describe.each(Object.entries(lives))('%s', (_, { later, hasRecord = true, ...lif
     for (let time = 0; time < 2; time++) {
       const { status, json } = await stage.perform(row('DEL'))
       expect([status, json]).toEqual([0, undefined])
+      expect(kept()).toEqual([])
+    }
+  })
+
+  test('a record that says nothing, or not what it should, does not stop DEL', async () => {
+    for (const data of [{}, null, { mac: 7, addresses: 'x', guarded: 'yes' }]) {
+      await stage.perform(row('ADD'))
+      for (const file of stage.state().filter((one) => !one.endsWith('lock'))) {
+        const path = join(stateRoot, file)
+        const text = readFileSync(path, 'utf8')
+        if (text.startsWith('{')) writeFileSync(path, JSON.stringify({ ...JSON.parse(text), data }))
+      }
+      const { status, json } = await stage.perform(row('DEL'))
+      expect([status, json], JSON.stringify(data)).toEqual([0, undefined])
       expect(kept()).toEqual([])
     }
   })

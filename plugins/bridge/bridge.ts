@@ -163,7 +163,7 @@ export default definePlugin<BridgeConfiguration>({
 
 /** What DEL cannot know otherwise. */
 interface Made {
-  readonly mac: string
+  readonly mac?: string
   /** Whether macspoofchk was true: it may be no more. Of podwire 0.1.0 not known. */
   readonly guarded?: boolean
 }
@@ -361,7 +361,7 @@ function macsToRelease({ config, host }: BridgeCall, attachment: Attachment): re
   const record = readRecord<Made>(host, 'bridge', attachment)?.data
   const mayBeGuarded = config.macspoofchk || (record ? record.guarded !== false : isGuarded(host, attachment))
   if (!mayBeGuarded) return []
-  return record ? [record.mac] : guardedMacs(host, attachment)
+  return record?.mac === undefined ? guardedMacs(host, attachment) : [record.mac]
 }
 
 function differences(call: BridgeCall): readonly Problem[] {
