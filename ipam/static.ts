@@ -12,6 +12,31 @@ type StaticCall = Call<StaticConfiguration>
 /** Hands out the addresses that the configuration or the caller names; it keeps no state. */
 export default definePlugin<StaticConfiguration>({
   name: 'static',
+  official: () => ({
+    load: '',
+    structs: {
+      '': 'Net',
+      ipam: 'IPAMConfig',
+      'ipam.addresses': 'Address',
+      'ipam.routes': 'IPAMConfig',
+      args: '',
+      'args.cni': 'IPAMArgs',
+      runtimeConfig: '',
+    },
+    types: {
+      ipam: 'main.IPAMConfig',
+      'ipam.addresses': '[]main.Address',
+      'ipam.addresses.gateway': 'net.IP',
+      'ipam.routes.gw': 'net.IP',
+      args: 'struct { A *main.IPAMArgs "json:\\"cni\\"" }',
+      'args.cni': 'main.IPAMArgs',
+      runtimeConfig: 'struct { IPs []string "json:\\"ips,omitempty\\"" }',
+    },
+    fields: { 'ipam.name': 'ipam.Name' },
+    says: ({ path, value }) =>
+      path.includes('.ips[') ? `an entry in the 'ips' field is NOT in CIDR notation, got: '${value}'` : undefined,
+  }),
+
   argsKeys: ['IP', 'GATEWAY'],
   prevResult: { CHECK: 'required' },
   refuse: (call) => readAddresses(call).problems,
@@ -35,6 +60,7 @@ export default definePlugin<StaticConfiguration>({
         path: 'prevResult.ips',
         value: listed,
         expected: gateway === undefined ? address : `${address} with the gateway ${gateway}`,
+        official: `static: Failed to match addr ${address.split('/')[0]} on interface ${call.environment.ifName}`,
       })),
     )
   },
@@ -48,6 +74,8 @@ export default definePlugin<StaticConfiguration>({
 })
 
 // --- internal
+
+const fromArgs = 'CNI_ARGS IP'
 
 /** An address as it was written, and where. */
 interface Written {
@@ -68,17 +96,24 @@ interface Written {
 function readAddresses(call: StaticCall): { ips: readonly IpConfiguration[]; problems: readonly Problem[] } {
   if (call.config.ipam === undefined) {
     const fix = '"ipam": {"type": "static", "addresses": [{"address": "10.1.2.3/24"}]}'
-    return { ips: [], problems: [{ path: 'ipam', expected: "an object: IPAM config missing 'ipam' key", fix }] }
+    const official = "IPAM config missing 'ipam' key"
+    return { ips: [], problems: [{ path: 'ipam', expected: `an object: ${official}`, fix, official }] }
   }
   const gateways = listOf(call.args.get('GATEWAY'))
   const written = addressesOf(call)
   const problems: Problem[] = [
     ...gateways
       .filter((text) => !checks.address.test(text))
-      .map((value) => mistake('CNI_ARGS GATEWAY', value, 'address')),
+      .map((value) => ({
+        ...mistake('CNI_ARGS GATEWAY', value, 'address'),
+        official: `invalid gateway address: ${value}`,
+      })),
     ...written
       .filter(({ address }) => !checks.cidr.test(address))
-      .map(({ path, address, found = address }) => mistake(path, found, 'cidr')),
+      .map(({ path, address, found = address }) => ({
+        ...mistake(path, found, 'cidr'),
+        official: `the '${path === fromArgs ? 'ip' : 'address'}' field is expected to be in CIDR notation, got: '${found}'`,
+      })),
   ]
   const ips = written.flatMap((one) => configured(one, one.isReplacement ? [] : gateways) ?? [])
   return { ips, problems: [...problems, ...repeated(ips), ...inexpressible(call, ips)] }
@@ -101,7 +136,7 @@ function addressesOf({ config, args }: StaticCall): readonly Written[] {
       gateway,
       ...read(address),
     })),
-    ...listOf(args.get('IP')).map((address) => ({ path: 'CNI_ARGS IP', address })),
+    ...listOf(args.get('IP')).map((address) => ({ path: fromArgs, address })),
   ]
 }
 
@@ -156,5 +191,7 @@ function inexpressible({ version }: StaticCall, ips: readonly IpConfiguration[])
   if (familyOf(version) !== 'A') return []
   const six = ips.filter(({ address }) => address.includes(':')).length
   if (six < 2 && ips.length - six < 2) return []
-  return [{ path: 'cniVersion', value: version, expected: '0.3.0 or later for more than 1 address per family' }]
+  const official = `CNI version ${version} does not support more than 1 address per family`
+  const expected = '0.3.0 or later for more than 1 address per family'
+  return [{ path: 'cniVersion', value: version, expected, official }]
 }

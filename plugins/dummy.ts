@@ -18,6 +18,12 @@ type DummyCall = Call<DummyConfiguration>
 export default definePlugin<DummyConfiguration>({
   name: 'dummy',
   delegates: true,
+  official: () => ({
+    load: 'failed to parse network config: ',
+    structs: { '': 'PluginConf' },
+    unchained: { CHECK: 'dummy: Required prevResult missing' },
+  }),
+
   prevResult: { CHECK: 'required' },
   refuse: ipamProblems,
 
@@ -58,8 +64,10 @@ export default definePlugin<DummyConfiguration>({
 
 function ipamProblems(call: DummyCall): readonly Problem[] {
   if (hasIpam(call)) return []
-  const expected = 'the name of an IPAM plugin: dummy interface requires an IPAM configuration'
-  return [{ path: 'ipam.type', value: call.config.ipam?.type, expected }]
+  const official = 'dummy interface requires an IPAM configuration'
+  return [
+    { path: 'ipam.type', value: call.config.ipam?.type, expected: `the name of an IPAM plugin: ${official}`, official },
+  ]
 }
 
 function differences({ host, environment, prevResult = emptyResult }: DummyCall): readonly Problem[] {

@@ -9,6 +9,12 @@ import { emptyResult, type Result } from '../shared/values/result.js'
 /** Brings the container's `lo` up. The interface is always `lo`, whatever CNI_IFNAME says. */
 export default definePlugin({
   name: 'loopback',
+  official: () => ({
+    load: 'failed to parse network config: ',
+    structs: { '': 'PluginConf' },
+    prevResult: 'failed to parse prevResult: could not parse prevResult: ',
+  }),
+
   prevResult: { ADD: 'optional' },
 
   add({ environment, prevResult, host }) {

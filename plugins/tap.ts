@@ -6,9 +6,10 @@ import { features } from '../shared/net/probe.js'
 import type { Operation } from '../shared/plan/operation.js'
 import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/program/ipam.js'
 import { type Call, definePlugin } from '../shared/program/plugin.js'
-import { macOf } from '../shared/values/checks.js'
+import { checks, macOf, unicastMac } from '../shared/values/checks.js'
 import { CniError, codes, type Problem } from '../shared/values/errors.js'
 import { attachmentHash, macFrom } from '../shared/values/names.js'
+import { macFault } from '../shared/values/official.js'
 import { emptyResult, refuseInexpressible } from '../shared/values/result.js'
 import { detachChild } from './lan/child-link.js'
 import { configureLan } from './lan/interface.js'
@@ -20,6 +21,19 @@ type TapCall = Call<TapConfiguration>
 export default definePlugin<TapConfiguration>({
   name: 'tap',
   delegates: true,
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'NetConf', runtimeConfig: '' },
+    types: {
+      args: 'struct {}',
+      owner: 'uint32',
+      group: 'uint32',
+      runtimeConfig: 'struct { Mac string "json:\\"mac,omitempty\\"" }',
+    },
+    says: sayMac,
+  }),
+
   argsKeys: ['MAC'],
   prevResult: { CHECK: 'required' },
 
@@ -27,8 +41,9 @@ export default definePlugin<TapConfiguration>({
     const { selinuxContext = '' } = config
     const mac = args.get('MAC') ?? ''
     const problems: Problem[] = []
-    if (mac !== '' && macOf(mac) === undefined) {
-      problems.push({ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address such as "02:00:5e:10:00:01"' })
+    if (mac !== '' && unicastMac(mac) === undefined) {
+      const { expected } = checks.macOrEmpty
+      problems.push({ path: fromArgs, value: mac, expected, official: sayMac({ path: fromArgs, value: mac }) })
     }
     if (!isContext(selinuxContext)) {
       const expected = 'an SELinux context such as "system_u:system_r:container_t:s0"'
@@ -87,6 +102,14 @@ export default definePlugin<TapConfiguration>({
 
 // --- internal
 
+const fromArgs = 'CNI_ARGS MAC'
+
+function sayMac({ path, value }: Pick<Problem, 'path' | 'value'>): string | undefined {
+  if (!path.toLowerCase().endsWith('mac')) return undefined
+  const fault = macFault(value)
+  return fault.endsWith('invalid MAC address') ? `failed to run command "${value}" is invalid lladdr.` : fault
+}
+
 /**
  * The device, under its final name at once: the kernel refuses one that is there. Without the header of tun; with that
  * of virtio where the official plugin has it. Whoever attaches to the device decides on both anew.
@@ -132,6 +155,7 @@ function requireBridge({ config, host }: TapCall, netns: string): void {
   const kind = bridge === '' ? 'bridge' : host.observer.link(bridge, netns)?.linkinfo?.info_kind
   if (kind === 'bridge') return
   throw new CniError(codes.operationFailed, `failed to get bridge ${bridge}: the container has no such bridge`, {
+    official: `failed to get bridge ${bridge}: Link not found`,
     problems: [{ path: 'bridge', value: bridge, expected: 'the name of a bridge inside the container' }],
     fix: 'create it first, or leave "bridge" out: it is not a bridge of the host',
   })

@@ -12,6 +12,15 @@ type VlanCall = Call<VlanConfiguration>
 export default definePlugin<VlanConfiguration>({
   name: 'vlan',
   delegates: true,
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'NetConf' },
+    says: ({ path, value }) =>
+      path === 'vlanId' ? `invalid VLAN ID ${value} (must be between 0 and 4095 inclusive)` : undefined,
+    unchained: { CHECK: 'vlan: Required prevResult missing' },
+  }),
+
   prevResult: { CHECK: 'required' },
 
   refuse(call) {
@@ -47,5 +56,6 @@ function child({ config }: VlanCall): ChildLink {
 
 function missing({ config }: VlanCall): readonly Problem[] {
   if (namesMaster(config)) return []
-  return [{ path: 'master', value: config.master, expected: 'the link that carries the VLAN' }]
+  const official = '"master" field is required. It specifies the host interface name to create the VLAN for'
+  return [{ path: 'master', value: config.master, expected: 'the link that carries the VLAN', official }]
 }

@@ -1,6 +1,6 @@
 import { compareAddress, formatCidr } from '../../shared/values/address.js'
 import { asCniError, CniError, codes } from '../../shared/values/errors.js'
-import { type Choice, choose, Exhausted } from './allocate.js'
+import { allocating, type Choice, choose, Exhausted } from './allocate.js'
 import type { Leases } from './change.js'
 import { leasesIn } from './exhaustion.js'
 import type { Owner } from './lease.js'
@@ -13,7 +13,7 @@ export function preview(view: LeaseView, owner: Owner, { sets, requested }: Addr
   const own = view.of(owner)
   const legacy = own.find(({ owner: { ifName } }) => ifName === '')
   if (legacy) {
-    const message = `${legacy.file} has been allocated to ${owner.containerID}, duplicate allocation is not allowed`
+    const message = `${allocating(0)}${legacy.file} has been allocated to ${owner.containerID}, duplicate allocation is not allowed`
     throw new CniError(codes.addressUnavailable, message, {
       details: 'its file, by an old plugin, does not tell for which interface',
       fix: 'detach the container (DEL) first',

@@ -23,8 +23,8 @@ export interface Choice {
 export class Exhausted extends Error {
   readonly set: RangeSet
 
-  constructor(set: RangeSet) {
-    super(`no IP addresses available in range set: ${describeSet(set)}`)
+  constructor(set: RangeSet, index: number) {
+    super(`${allocating(index)}no IP addresses available in range set: ${describeSet(set)}`)
     this.set = set
   }
 }
@@ -62,9 +62,9 @@ export function choose(sets: readonly RangeSet[], requested: readonly Address[],
     const held = own.find(
       (address) => rangeHolding(set, address) && (!request || compareAddress(address, request) === 0),
     )
-    const address = held ?? (request ? available(request, set, occupancy) : nextFree(set, index, occupancy))
+    const address = held ?? (request ? available(request, index, set, occupancy) : nextFree(set, index, occupancy))
     const range = rangeHolding(set, address)
-    if (range === undefined) throw new Exhausted(set)
+    if (range === undefined) throw new Exhausted(set, index)
     return { set: index, range, address, fresh: held === undefined }
   })
 }
@@ -79,9 +79,13 @@ export function assign(sets: readonly RangeSet[], requested: readonly Address[])
     return index < 0
   })
   if (left.length === 0) return wanted
+  const outside = left.filter((address) => !sets.some((set) => rangeHolding(set, address)))
   throw unavailable(`failed to allocate all requested IPs: ${left.map(formatAddress).join(' ')}`, {
     details: `range sets: ${sets.map(describeSet).join(' | ')}`,
-    fix: 'ask for at most one address in each range set',
+    fix:
+      outside.length === 0
+        ? 'ask for at most one address in each range set'
+        : `ask for an address of a range set: ${outside.map(formatAddress).join(', ')} is in none of them; or widen one, or add one that has it`,
   })
 }
 
@@ -89,17 +93,27 @@ export function assign(sets: readonly RangeSet[], requested: readonly Address[])
 
 function nextFree(set: RangeSet, index: number, { isTaken, lastReserved }: Occupancy): Address {
   for (const address of candidates(set, lastReserved(index))) if (!isTaken(address)) return address
-  throw new Exhausted(set)
+  throw new Exhausted(set, index)
 }
 
-function available(request: Address, set: RangeSet, { isTaken }: Occupancy): Address {
+function available(request: Address, index: number, set: RangeSet, { isTaken }: Occupancy): Address {
   const text = formatAddress(request)
   const gateway = rangeHolding(set, request)?.gateway
   if (gateway !== undefined && compareAddress(gateway, request) === 0) {
-    throw unavailable(`requested ip ${text} is subnet's gateway`)
+    throw unavailable(`${allocating(index)}requested ip ${text} is subnet's gateway`, {
+      fix: 'ask for another address: the gateway is nobody else\'s; "gateway" in the range can name another one',
+    })
   }
   if (!isTaken(request)) return request
-  throw unavailable(`requested IP address ${text} is not available in range set ${describeSet(set)}`)
+  throw unavailable(
+    `${allocating(index)}requested IP address ${text} is not available in range set ${describeSet(set)}`,
+    { fix: 'ask for another address, or detach (DEL) the container that has it' },
+  )
+}
+
+/** What the official plugin begins with, where a set yields no address. */
+export function allocating(index: number): string {
+  return `failed to allocate for range ${index}: `
 }
 
 function unavailable(message: string, explanation: { details?: string; fix?: string } = {}): CniError {

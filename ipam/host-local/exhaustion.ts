@@ -1,6 +1,6 @@
 import { formatAddress } from '../../shared/values/address.js'
 import { CniError, codes } from '../../shared/values/errors.js'
-import type { Exhausted } from './allocate.js'
+import { candidates, type Exhausted } from './allocate.js'
 import type { Lease } from './lease.js'
 import { type RangeSet, rangeHolding } from './ranges.js'
 import type { LeaseView } from './view.js'
@@ -22,6 +22,7 @@ export interface Origin {
 /** What to tell whoever asked for an address of a full set: how many hold one, since when, who, and what helps. */
 export function exhaustionError({ message, set }: Exhausted, view: LeaseView, from: Origin): CniError {
   const { directory, bootedAt } = from
+  if (candidates(set, undefined).next().done) return nothingToGive(message)
   const held = leasesIn(set, view.all())
     .map((lease) => ({ ...lease, since: view.since(lease) ?? Number.POSITIVE_INFINITY }))
     .sort((a, b) => a.since - b.since)
@@ -39,6 +40,14 @@ export function exhaustionError({ message, set }: Exhausted, view: LeaseView, fr
 }
 
 // --- internal
+
+/** No DEL ever makes room in a range that holds its gateway alone. */
+function nothingToGive(message: string): CniError {
+  return new CniError(codes.addressUnavailable, message, {
+    details: 'the range has no address but its gateway, which nobody else gets',
+    fix: 'set rangeStart and rangeEnd farther apart, or name another gateway',
+  })
+}
 
 /** Milliseconds since 1970 of the last moment that a Date can tell; a file's time may lie behind it. */
 const latest = 8.64e15

@@ -154,7 +154,10 @@ describe('the result', () => {
     const resolvConf = join(dataDir, 'resolv.conf')
     const ask = { ipam: { subnet: '10.1.2.0/24', resolvConf } }
     const error = await refused(ask)
-    expect([error.code, error.msg]).toEqual([5, `host-local: network "net": cannot read ipam.resolvConf ${resolvConf}`])
+    expect([error.code, error.msg]).toEqual([
+      5,
+      `host-local: network "net": cannot read ipam.resolvConf ${resolvConf}: open ${resolvConf}: no such file or directory`,
+    ])
     expect(leases()).toEqual([])
     writeFileSync(resolvConf, 'nameserver 192.0.2.1\nsearch a.b c.d\n')
     expect((await call(ask)).json.dns).toEqual({ nameservers: ['192.0.2.1'], search: ['a.b', 'c.d'] })
@@ -246,7 +249,9 @@ describe('refusals touch nothing', () => {
     for (const id of ['c1', 'c2', 'c3', 'c4', 'c5']) await added({ ipam, id })
     const error = await refused({ ipam, id: 'c6' })
     expect(error.code).toBe(11)
-    expect(error.msg).toBe('host-local: network "net": no IP addresses available in range set: 10.1.2.1-10.1.2.6')
+    expect(error.msg).toBe(
+      'host-local: network "net": failed to allocate for range 0: no IP addresses available in range set: 10.1.2.1-10.1.2.6',
+    )
     expect(error.details).toContain(`5 leases in ${dataDir}/net, 0 of them older than this boot`)
     expect(error.details).toMatch(/10\.1\.2\.2 held by c1 eth0 since 20\d\d-\d\d-\d\dT/)
     expect(error.details).toContain(`rm ${dataDir}/net/ADDRESS`)
@@ -328,7 +333,7 @@ describe('CHECK', () => {
     const none = await refused({ verb: 'CHECK' })
     expect([none.code, none.msg]).toEqual([
       105,
-      'host-local: network "net": Failed to find address added by container c1',
+      'host-local: network "net": host-local: Failed to find address added by container c1',
     ])
     expect(readdirSync(dataDir)).toEqual([])
     await added()

@@ -8,6 +8,7 @@ import { checks } from '../../shared/values/checks.js'
 import { isIdentifier } from '../../shared/values/environment.js'
 import { messageOf } from '../../shared/values/errno.js'
 import { CniError, codes, invalidConfiguration } from '../../shared/values/errors.js'
+import { pathFault } from '../../shared/values/official.js'
 import { canonicalResult, type Dns, emptyResult } from '../../shared/values/result.js'
 import { acquire, cidrOf, preview, undoAcquire } from './acquire.js'
 import { type Choice, Exhausted } from './allocate.js'
@@ -26,6 +27,41 @@ import type { LeaseView } from './view.js'
 /** Hands out addresses from ranges of this host alone, and remembers them in files. */
 export default definePlugin<HostLocalConfiguration>({
   name: 'host-local',
+  official: () => ({
+    load: '',
+    structs: {
+      '': 'Net',
+      ipam: 'IPAMConfig',
+      'ipam.ranges': 'Range',
+      'ipam.routes': 'IPAMConfig',
+      args: '',
+      'args.cni': 'IPAMArgs',
+      runtimeConfig: '',
+      'runtimeConfig.ipRanges': 'Range',
+    },
+    types: {
+      ipam: 'allocator.IPAMConfig',
+      'ipam.ranges': '[]allocator.RangeSet',
+      'ipam.routes.gw': 'net.IP',
+      ...Object.fromEntries(addressKeys().map((key) => [key, 'net.IP'])),
+      args: 'struct { A *allocator.IPAMArgs "json:\\"cni\\"" }',
+      'args.cni': 'allocator.IPAMArgs',
+      'args.cni.ips': '[]*ip.IP',
+      runtimeConfig:
+        'struct { IPRanges []allocator.RangeSet "json:\\"ipRanges,omitempty\\""; IPs []*ip.IP "json:\\"ips,omitempty\\"" }',
+      'runtimeConfig.ipRanges': '[]allocator.RangeSet',
+      'runtimeConfig.ips': '[]*ip.IP',
+    },
+    fields: {
+      'ipam.name': 'ipam.Name',
+      'ipam.subnet': 'ipam.Range.subnet',
+      'ipam.rangeStart': 'ipam.Range.rangeStart',
+      'ipam.rangeEnd': 'ipam.Range.rangeEnd',
+      'ipam.gateway': 'ipam.Range.gateway',
+    },
+    says: ({ path, value }) => (path.includes('.ips[') ? `invalid IP address ${value}` : undefined),
+  }),
+
   argsKeys: ['IP'],
   prevResult: { CHECK: 'optional' },
   refuse: (call) => readRequest(call).problems,
@@ -95,6 +131,12 @@ export default definePlugin<HostLocalConfiguration>({
 
 type Call = PluginCall<HostLocalConfiguration>
 
+/** The keys of ranges whose values are addresses, wherever ranges stand. */
+function addressKeys(): readonly string[] {
+  const places = ['ipam', 'ipam.ranges', 'runtimeConfig.ipRanges']
+  return places.flatMap((place) => ['rangeStart', 'rangeEnd', 'gateway'].map((key) => `${place}.${key}`))
+}
+
 function ownerOf({ attachment: { containerID, ifName } }: Call): Owner {
   return { containerID, ifName }
 }
@@ -151,7 +193,8 @@ function readDns({ config, host }: Call): Dns {
     return parseResolvConf(host.files.read(path))
   } catch (thrown) {
     const details = messageOf(thrown)
-    throw new CniError(codes.ioFailure, `cannot read ipam.resolvConf ${path}`, { details, cause: thrown })
+    const official = pathFault(thrown, path)
+    throw new CniError(codes.ioFailure, `cannot read ipam.resolvConf ${path}`, { details, cause: thrown, official })
   }
 }
 
@@ -163,8 +206,9 @@ function sayFull({ config, host }: Call, full: CniError | undefined): void {
 }
 
 function notFound({ attachment }: Call, details: string): CniError {
-  const message = `Failed to find address added by container ${attachment.containerID}`
-  return new CniError(codes.checkFailed, message, { details, fix: 'detach the container and attach it again' })
+  const message = `host-local: Failed to find address added by container ${attachment.containerID}`
+  const fix = 'detach the container and attach it again'
+  return new CniError(codes.checkFailed, message, { details, fix })
 }
 
 /** What GC frees; nothing where the runtime did not say who is alive. */

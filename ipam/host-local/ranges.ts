@@ -13,6 +13,7 @@ import {
   widthOf,
 } from '../../shared/values/address.js'
 import type { Problem } from '../../shared/values/errors.js'
+import { notParsed } from '../../shared/values/official.js'
 
 /** A range as the configuration writes it; an empty text counts as absent, except for the subnet. */
 export interface RangeText {
@@ -61,22 +62,33 @@ export function collectRangeSets({ runtime = [], single, configured = [] }: Rang
 export function readRangeSets(texts: readonly RangeSetText[]): { sets: RangeSet[]; problems: Problem[] } {
   const problems: Problem[] = []
   if (texts.length === 0) {
-    problems.push({ path: 'ipam.ranges', expected: 'at least one range set', fix: '[[{"subnet": "10.1.2.0/24"}]]' })
+    problems.push({
+      path: 'ipam.ranges',
+      expected: 'at least one range set',
+      fix: '[[{"subnet": "10.1.2.0/24"}]]',
+      official: 'no IP ranges specified',
+    })
   }
-  const sets = texts.map(({ path, ranges }) => {
-    if (ranges.length === 0) problems.push({ path, value: [], expected: 'at least one range with a "subnet"' })
-    const read = ranges.map((range) => ({ path: range.path, range: readRange(range.text, range.path, problems) }))
+  const sets = texts.map(({ path, ranges }, index) => {
+    const own: Problem[] = []
+    if (ranges.length === 0) {
+      own.push({ path, value: [], expected: 'at least one range with a "subnet"', official: 'empty range set' })
+    }
+    const read = ranges.map((range) => ({ path: range.path, range: readRange(range.text, range.path, own) }))
     const complete = read.filter((one): one is Located => one.range !== undefined)
-    checkWithinSet(complete, problems)
+    checkWithinSet(complete, own)
+    problems.push(...own.map((problem) => inSet(problem, index)))
     return { path, ranges: complete.map(({ range }) => range) }
   })
   sets.forEach(({ path, ranges }, index) => {
-    const other = sets.slice(0, index).find((earlier) => overlap(earlier.ranges, ranges))
+    const earlier = sets.slice(0, index).findIndex((one) => overlap(one.ranges, ranges))
+    const other = sets[earlier]
     if (other === undefined) return
     problems.push({
       path,
       value: describeSet(ranges),
       expected: `no address of ${other.path} (${describeSet(other.ranges)})`,
+      official: `range set ${earlier} overlaps with ${index}`,
     })
   })
   return { sets: sets.map(({ ranges }) => ranges), problems }
@@ -99,6 +111,13 @@ interface Located {
   readonly range: Range
 }
 
+/** The official plugin says in which set; what its decoder refuses, it refuses before it looks at sets. */
+function inSet(problem: Problem, index: number): Problem {
+  const { official } = problem
+  if (official === undefined || official.startsWith('invalid ')) return problem
+  return { ...problem, official: `invalid range set ${index}: ${official}` }
+}
+
 function describe({ start, end }: Range): string {
   return `${formatAddress(start)}-${formatAddress(end)}`
 }
@@ -117,20 +136,25 @@ function readRange(text: RangeText, path: string, problems: Problem[]): Range | 
     gateway: readOptional(text.gateway, `${path}.gateway`, problems),
   }
   if (subnet === undefined) return undefined
+  const network = formatCidr(subnet)
   for (const [key, address] of [
     ['rangeStart', given.start],
     ['rangeEnd', given.end],
     ['gateway', given.gateway],
   ] as const) {
     if (address === undefined || contains(subnet, address)) continue
-    const expected = `an address in ${formatCidr(subnet)}`
-    problems.push({ path: `${path}.${key}`, value: formatAddress(address), expected })
+    const value = formatAddress(address)
+    const official = `R${key.slice(1)} ${value} not in network ${network}`
+    problems.push({ path: `${path}.${key}`, value, expected: `an address in ${network}`, official })
   }
   const { start, end } = withDefaults(subnet, given)
   if (problems.length > before) return undefined
   if (compareAddress(start, end) > 0) {
-    const expected = `at most rangeEnd (${formatAddress(end)})`
-    problems.push({ path: `${path}.rangeStart`, value: formatAddress(start), expected })
+    const [value, last] = [formatAddress(start), formatAddress(end)]
+    const official = given.end
+      ? `RangeStart ${value} not in network ${network}`
+      : `RangeStart ${value} is after RangeEnd ${last} in network ${network}`
+    problems.push({ path: `${path}.rangeStart`, value, expected: `at most rangeEnd (${last})`, official })
     return undefined
   }
   return { subnet, start, end, gateway: given.gateway ?? firstHost(subnet) }
@@ -149,23 +173,37 @@ function firstHost(subnet: Cidr): Address {
 
 function readSubnet(text: string | undefined, path: string, problems: Problem[]): Cidr | undefined {
   const subnet = text === undefined ? undefined : parseCidr(text)
-  const wrong = (expected: string, fix?: string): undefined => {
-    problems.push({ path, value: text, expected, ...(fix === undefined ? {} : { fix }) })
+  const wrong = (expected: string, official: string, fix?: string): undefined => {
+    problems.push({ path, value: text, expected, official, ...(fix === undefined ? {} : { fix }) })
     return undefined
   }
-  if (text === undefined || subnet === undefined) return wrong('a network such as "10.1.2.0/24" or "fd00:1::/64"')
+  if (text === undefined || subnet === undefined) {
+    const official = text === undefined ? 'IP <nil> not v4 nor v6' : notParsed('CIDR', text)
+    return wrong('a network such as "10.1.2.0/24" or "fd00:1::/64"', official)
+  }
   const network = formatCidr(networkOf(subnet))
-  if (subnet.address.family === 4 && text.includes(':')) return wrong('an IPv4 network written as IPv4', network)
+  if (subnet.address.family === 4 && text.includes(':')) {
+    return wrong('an IPv4 network written as IPv4', 'IPNet IP and Mask version mismatch', network)
+  }
   const widest = widthOf(subnet.address.family) - 2
-  if (subnet.prefix > widest) return wrong(`a prefix length of at most ${widest}: smaller networks have no room`)
-  if (formatCidr(subnet) !== network) return wrong('a network address without host bits', network)
+  if (subnet.prefix > widest) {
+    const official = `Network ${formatCidr(subnet)} too small to allocate from`
+    return wrong(`a prefix length of at most ${widest}: smaller networks have no room`, official)
+  }
+  if (formatCidr(subnet) !== network) {
+    const [address] = network.split('/')
+    const official = `Network has host bits set. For a subnet mask of length ${subnet.prefix} the network address is ${address}`
+    return wrong('a network address without host bits', official, network)
+  }
   return subnet
 }
 
 function readOptional(text: string | undefined, path: string, problems: Problem[]): Address | undefined {
   if (text === undefined || text === '') return undefined
   const address = parseAddress(text)
-  if (address === undefined) problems.push({ path, value: text, expected: 'an IP address' })
+  if (address === undefined) {
+    problems.push({ path, value: text, expected: 'an IP address', official: notParsed('IP', text) })
+  }
   return address
 }
 
@@ -174,11 +212,16 @@ function checkWithinSet(ranges: readonly Located[], problems: Problem[]): void {
     const first = ranges[0]
     if (first !== undefined && first.range.start.family !== range.start.family) {
       const expected = `an IPv${first.range.start.family} range like the set's first; put the other family in a set of its own`
-      problems.push({ path, value: describe(range), expected })
+      problems.push({ path, value: describe(range), expected, official: 'mixed address families' })
     }
     const other = ranges.slice(0, index).find((earlier) => overlap([earlier.range], [range]))
     if (other === undefined) return
-    problems.push({ path, value: describe(range), expected: `no address of ${other.path} (${describe(other.range)})` })
+    problems.push({
+      path,
+      value: describe(range),
+      expected: `no address of ${other.path} (${describe(other.range)})`,
+      official: `subnets ${describe(other.range)} and ${describe(range)} overlap`,
+    })
   })
 }
 

@@ -27,6 +27,7 @@ export function readRequest({ config, args, version }: Source): {
       path: 'ipam',
       expected: 'an object: IPAM config missing',
       fix: '"ipam": {"type": "host-local", ...}',
+      official: "IPAM config missing 'ipam' key",
     }
     return { request: { sets: [], requested: [] }, problems: [problem] }
   }
@@ -37,12 +38,19 @@ export function readRequest({ config, args, version }: Source): {
   for (const [index, text] of wanted.entries()) {
     const address = parseAddress(text) ?? parseCidr(text)?.address
     if (address) requested.push(address)
-    else if (text !== '' || index > 0) problems.push({ path: 'CNI_ARGS IP', value: text, expected: 'an IP address' })
+    else if (text !== '' || index > 0) problems.push(notRequested(text, index))
   }
   return { request: { sets, requested }, problems: [...problems, ...inexpressible(sets, version)] }
 }
 
 // --- internal
+
+/** A requested address that is none; the first one is that of CNI_ARGS. */
+function notRequested(text: string, index: number): Problem {
+  const why = `invalid IP address ${text}`
+  const ofArgs = `ARGS: error parsing value of pair ${JSON.stringify(`IP=${text}`)}: ${why}`
+  return { path: 'CNI_ARGS IP', value: text, expected: 'an IP address', official: index === 0 ? ofArgs : why }
+}
 
 /** Results of 0.1.0 and 0.2.0 hold one address of each family. */
 function inexpressible(sets: readonly RangeSet[], version: Version): Problem[] {
@@ -51,6 +59,7 @@ function inexpressible(sets: readonly RangeSet[], version: Version): Problem[] {
     const same = sets.filter((set) => set[0]?.start.family === family)
     if (same.length < 2) return []
     const expected = `0.3.0 or later for ${same.length} IPv${family} range sets (${same.map(describeSet).join(' | ')})`
-    return [{ path: 'cniVersion', value: version, expected }]
+    const official = `CNI version ${version} does not support more than 1 address per family`
+    return [{ path: 'cniVersion', value: version, expected, official }]
   })
 }

@@ -6,9 +6,10 @@ import type { LeaseView } from './view.js'
 
 /** Code 50 when a set has neither a free address nor a lease that an earlier boot left. */
 export function fullness(sets: readonly RangeSet[], view: LeaseView, origin: Origin): CniError | undefined {
-  const full = sets.find((set, index) => !hasRoom(view, set, index))
+  const index = sets.findIndex((set, number) => !hasRoom(view, set, number))
+  const full = sets[index]
   if (full === undefined) return undefined
-  const { message, details } = exhaustionError(new Exhausted(full), view, origin)
+  const { message, details } = exhaustionError(new Exhausted(full, index), view, origin)
   return new CniError(codes.notAvailable, message, { details })
 }
 

@@ -25,6 +25,25 @@ type BandwidthCall = Call<BandwidthConfiguration>
  */
 export default definePlugin<BandwidthConfiguration>({
   name: 'bandwidth',
+  official: () => ({
+    load: 'failed to parse network configuration: ',
+    library: 'NetConf.',
+    structs: { '': 'PluginConf', runtimeConfig: '', 'runtimeConfig.bandwidth': 'BandwidthEntry' },
+    types: {
+      ...Object.fromEntries(
+        rateKeys.flatMap((key) => [
+          [key, 'uint64'],
+          [`runtimeConfig.bandwidth.${key}`, 'uint64'],
+        ]),
+      ),
+      runtimeConfig: 'struct { Bandwidth *main.BandwidthEntry "json:\\"bandwidth,omitempty\\"" }',
+      'runtimeConfig.bandwidth': 'main.BandwidthEntry',
+    },
+    fields: Object.fromEntries(rateKeys.map((key) => [key, `BandwidthEntry.${key}`])),
+    prevResult: 'could not parse prevResult: could not parse prevResult: ',
+    unchained: { ADD: 'must be called as chained plugin', CHECK: 'must be called as a chained plugin' },
+  }),
+
   since: '0.3.0',
   prevResult: { ADD: 'required', CHECK: 'required' },
   refuse: ({ config }) => readLimits(config).problems,
@@ -76,6 +95,8 @@ export default definePlugin<BandwidthConfiguration>({
 })
 
 // --- internal
+
+const rateKeys = ['ingressRate', 'ingressBurst', 'egressRate', 'egressBurst']
 
 function hostEnd({ host, environment, prevResult = emptyResult }: BandwidthCall): ObservedLink {
   return findHostEnd(host, { ifName: environment.ifName, netns: requireNetns(environment.netns), prevResult })
@@ -132,6 +153,7 @@ function limitDifferences({ host }: BandwidthCall, link: string, expected: Token
     {
       path: `qdisc on ${link}`,
       value: root?.kind ?? 'none',
+      official: 'Failed to find qdisc',
       expected: `tbf with a rate of ${expected.rate} bytes a second`,
     },
   ]

@@ -56,16 +56,20 @@ const tooMuch = (2 ** 32 - 1) * 8
 function mistakes(rate: Given, burst: Given): readonly Problem[] {
   const problems: Problem[] = []
   if (rate.value > 0 && burst.value === 0) {
-    problems.push({ ...burst, expected: `a burst in bits, because ${rate.path} is set` })
+    const official = 'if rate is set, burst must also be set'
+    problems.push({ ...burst, expected: `a burst in bits, because ${rate.path} is set`, official })
   }
   if (burst.value > 0 && rate.value === 0) {
-    problems.push({ ...rate, expected: `a rate in bits a second, because ${burst.path} is set` })
+    const official = 'if burst is set, rate must also be set'
+    problems.push({ ...rate, expected: `a rate in bits a second, because ${burst.path} is set`, official })
   }
   for (const one of [rate, burst]) {
     if (one.value > 0 && one.value < 8) problems.push({ ...one, expected: 'at least 8 bits, which is one byte' })
   }
-  if (burst.value >= tooMuch)
-    problems.push({ ...burst, expected: `less than ${tooMuch} bits: no burst can be 4 GB or more` })
+  if (burst.value >= tooMuch) {
+    const expected = `less than ${tooMuch} bits: no burst can be 4 GB or more`
+    problems.push({ ...burst, expected, official: 'burst cannot be more than 4GB' })
+  }
   return problems
 }
 
@@ -80,5 +84,8 @@ function bucketOf(rateBits: number, burstBits: number): TokenBucket | undefined 
 }
 
 function different(path: string, value: number, expected: number): Problem {
-  return { path, value, expected: `${expected} ${path.endsWith('rate') ? 'bytes a second' : 'bytes'}` }
+  const key = path.slice(path.lastIndexOf(' ') + 1)
+  const official = { rate: 'Rate', limit: 'Limit' }[key] ?? 'Buffer'
+  const unit = key === 'rate' ? 'bytes a second' : 'bytes'
+  return { path, value, expected: `${expected} ${unit}`, official: `${official} doesn't match` }
 }

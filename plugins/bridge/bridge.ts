@@ -16,6 +16,7 @@ import {
   masqueradeDifferences,
   masqueradeNeeds,
   noteMasquerade,
+  sayMasquerade,
   seenForMasquerade,
 } from '../../shared/net/masquerade.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net/needs.js'
@@ -26,10 +27,11 @@ import type { Operation } from '../../shared/plan/operation.js'
 import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
-import { macOf } from '../../shared/values/checks.js'
+import { checks, macOf, unicastMac } from '../../shared/values/checks.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { hostVethName, macFrom } from '../../shared/values/names.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
+import { macFault } from '../../shared/values/official.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { collectVeths, detachVeth } from '../veth/detach.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
@@ -51,6 +53,19 @@ type BridgeCall = Call<BridgeConfiguration>
 export default definePlugin<BridgeConfiguration>({
   name: 'bridge',
   delegates: true,
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'NetConf', args: '', 'args.cni': 'BridgeArgs', runtimeConfig: '', vlanTrunk: 'VlanTrunk' },
+    types: {
+      args: 'struct { Cni main.BridgeArgs "json:\\"cni,omitempty\\"" }',
+      'args.cni': 'main.BridgeArgs',
+      runtimeConfig: 'struct { Mac string "json:\\"mac,omitempty\\"" }',
+      vlanTrunk: '[]*main.VlanTrunk',
+    },
+    says,
+  }),
+
   argsKeys: ['MAC'],
   prevResult: { CHECK: 'required' },
 
@@ -61,14 +76,21 @@ export default definePlugin<BridgeConfiguration>({
         path: 'promiscMode',
         value: true,
         expected: 'false where hairpinMode is true: they exclude each other',
+        official: 'cannot set hairpin mode and promiscuous mode at the same time',
       })
     }
     if (config.disableContainerInterface && hasIpam({ config })) {
-      problems.push({ path: 'ipam', value: config.ipam, expected: 'nothing where disableContainerInterface is true' })
+      problems.push({
+        path: 'ipam',
+        value: config.ipam,
+        expected: 'nothing where disableContainerInterface is true',
+        official: 'cannot use IPAM when DisableContainerInterface flag is set',
+      })
     }
     const mac = args.get('MAC') ?? ''
-    if (mac !== '' && macOf(mac) === undefined) {
-      problems.push({ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address such as "02:00:5e:10:00:01"' })
+    if (mac !== '' && unicastMac(mac) === undefined) {
+      const problem = { path: 'CNI_ARGS MAC', value: mac, expected: checks.macOrEmpty.expected }
+      problems.push({ ...problem, official: says(problem) })
     }
     return problems
   },
@@ -160,6 +182,14 @@ export default definePlugin<BridgeConfiguration>({
 })
 
 // --- internal
+
+function says(problem: Problem): string | undefined {
+  const { path, value } = problem
+  if (path === 'vlan') return `invalid VLAN ID ${value} (must be between 0 and 4094)`
+  if (path.startsWith('vlanTrunk[')) return `incorrect trunk ${path.slice(path.lastIndexOf('.') + 1)} parameter`
+  if (path.toLowerCase().endsWith('mac')) return `failed to make veth pair: ${macFault(value)}`
+  return sayMasquerade(problem)
+}
 
 /** What DEL cannot know otherwise. */
 interface Made {

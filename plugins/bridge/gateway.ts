@@ -1,6 +1,6 @@
 import { deleteAddress, ensureAddress } from '../../shared/net/ip.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { contains, firstOf, parseCidr } from '../../shared/values/address.js'
+import { contains, firstOf, isUnspecified, parseCidr, serves } from '../../shared/values/address.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { IpConfiguration, Result, Route } from '../../shared/values/result.js'
@@ -22,9 +22,10 @@ export function withGateways(config: GatewayKeys, leased: Result, index: number)
     return { address, ...(own === undefined ? {} : { gateway: own }), interface: index }
   })
   const routes: Route[] = [...leased.routes]
-  for (const { gateway } of config.isDefaultGateway ? ips : []) {
-    const dst = gateway?.includes(':') ? '::/0' : '0.0.0.0/0'
-    if (gateway !== undefined && !routes.some((route) => route.dst === dst)) routes.push({ dst, gw: gateway })
+  for (const { address, gateway } of config.isDefaultGateway ? ips : []) {
+    const dst = address.includes(':') ? '::/0' : '0.0.0.0/0'
+    if (gateway === undefined || routes.some((route) => route.dst === dst)) continue
+    routes.push({ dst, ...(serves(gateway, address) || isUnspecified(gateway) ? { gw: gateway } : {}) })
   }
   return { ips, routes }
 }
@@ -38,7 +39,9 @@ export function gatewayOperations(
   config: GatewayKeys,
   { link, observed, ips }: { link: string; observed: ObservedLink | undefined; ips: readonly IpConfiguration[] },
 ): readonly Operation[] {
-  const wanted = ips.flatMap(({ address, gateway }) => (gateway ? [`${gateway}/${address.split('/')[1]}`] : []))
+  const wanted = ips.flatMap(({ address, gateway }) =>
+    serves(gateway, address) ? [`${gateway}/${address.split('/')[1]}`] : [],
+  )
   const present = (observed?.addr_info ?? []).map(({ local, prefixlen }) => `${local}/${prefixlen}`)
   const missing = wanted.filter((address) => !present.includes(address))
   const inTheWay = present.filter((one) => !wanted.includes(one) && missing.some((address) => conflict(one, address)))

@@ -21,9 +21,13 @@ export function vlanProblems({ vlanTrunk = [] }: VlanKeys): readonly Problem[] {
     const { minID, maxID } = entry
     const at = { path: `vlanTrunk[${index}]`, value: entry }
     if (minID === undefined && maxID === undefined) return []
-    if (minID === undefined) return [{ ...at, expected: 'minID and maxID together: minID is missing' }]
-    if (maxID === undefined) return [{ ...at, expected: 'minID and maxID together: maxID is missing' }]
-    return minID > maxID ? [{ ...at, expected: 'a minID that is not greater than maxID' }] : []
+    if (minID === undefined || maxID === undefined) {
+      const what = `${minID === undefined ? 'minID' : 'maxID'} is missing`
+      const official = `minID and maxID should be configured simultaneously, ${what}`
+      return [{ ...at, expected: `minID and maxID together: ${what}`, official }]
+    }
+    const official = 'minID is greater than maxID in trunk parameter'
+    return minID > maxID ? [{ ...at, expected: 'a minID that is not greater than maxID', official }] : []
   })
 }
 

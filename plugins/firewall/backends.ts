@@ -13,7 +13,7 @@ import { installRules, removeRules, ruleDifferences } from './iptables.js'
 import { type Isolation, isolate, isolationDifferences, unisolate } from './isolation.js'
 
 export type FirewallCall = Call<FirewallConfiguration>
-export type Backend = Exclude<FirewallConfiguration['backend'], ''>
+export type Backend = Exclude<FirewallConfiguration['backend'], '' | 'ip6tables'>
 
 /** What DEL needs to know: everything an ADD decided. `addresses` are without prefix lengths. */
 export interface Made {

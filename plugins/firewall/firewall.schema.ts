@@ -2,8 +2,11 @@ import { z } from 'zod'
 import { checked, networkConfiguration } from '../../shared/values/config.schema.js'
 
 export const schema = networkConfiguration.extend({
-  /** Absent or empty: firewalld where it runs, nftables elsewhere. */
-  backend: z.enum(['', 'nftables', 'iptables', 'firewalld']).default(''),
+  /**
+   * Absent or empty: firewalld where it runs, nftables elsewhere. "ip6tables" means iptables, which does both
+   * families.
+   */
+  backend: z.enum(['', 'nftables', 'iptables', 'ip6tables', 'firewalld']).default(''),
   /** The chain whose rules come before ours in an iptables FORWARD chain. */
   iptablesAdminChainName: checked('chainNameOrEmpty').default('CNI-ADMIN'),
   firewalldZone: checked('identifierOrEmpty').default('trusted'),

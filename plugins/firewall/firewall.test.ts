@@ -194,7 +194,7 @@ describe('refused', () => {
     {
       what: 'another backend',
       config: { backend: 'ipset' },
-      says: 'backend: found "ipset", expected one of "", "nftables", "iptables", "firewalld"',
+      says: 'backend: found "ipset", expected one of "", "nftables", "iptables", "ip6tables", "firewalld"',
     },
     {
       what: 'another policy',

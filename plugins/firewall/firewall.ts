@@ -16,6 +16,15 @@ import { type Isolation, isolatedPorts, portRemovals } from './isolation.js'
 /** Lets a container's traffic through the host's firewall, and keeps bridges or containers apart where asked to. */
 export default definePlugin<FirewallConfiguration>({
   name: 'firewall',
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'FirewallNetConf' },
+    prevResult: 'could not parse prevResult: could not parse prevResult: ',
+    unchained: { ADD: 'missing prevResult from earlier plugin', CHECK: 'missing prevResult from earlier plugin' },
+    says: ({ path, value }) => (path === 'ingressPolicy' ? `unknown ingress policy: "${value}"` : undefined),
+  }),
+
   since: '0.4.0',
   prevResult: { ADD: 'required', CHECK: 'required', DEL: 'optional' },
 
@@ -27,6 +36,7 @@ export default definePlugin<FirewallConfiguration>({
         value: prevResult.interfaces,
         expected: `the bridge first, for ingressPolicy "${config.ingressPolicy}"`,
         fix: 'chain firewall behind bridge',
+        official: `interface needs to be set for ingress policy "${config.ingressPolicy}", make sure to chain "firewall" plugin with "bridge"`,
       },
     ]
   },
@@ -81,6 +91,7 @@ export default definePlugin<FirewallConfiguration>({
 // --- internal
 
 function backendOf({ backend }: FirewallConfiguration, host: Call['host']): Backend {
+  if (backend === 'ip6tables') return 'iptables'
   return backend || (runsFirewalld(host) ? 'firewalld' : 'nftables')
 }
 

@@ -20,20 +20,27 @@ export function deviceProblems(config: Config): readonly Problem[] {
     problems.push({
       path: 'device',
       value: device,
-      expected: 'a link; specify either "device", "hwaddr", "kernelpath" or "pciBusID"',
+      expected: 'a link',
+      official: 'specify either "device", "hwaddr", "kernelpath" or "pciBusID"',
     })
   }
   if (device?.includes('*') || device?.includes('?')) {
     problems.push({ path: 'device', value: device, expected: 'the name of one link' })
   }
   if (hwaddr && octetsOf(hwaddr) === undefined) {
-    problems.push({ path: 'hwaddr', value: hwaddr, expected: 'a hardware address such as "02:00:5e:10:00:01"' })
+    problems.push({
+      path: 'hwaddr',
+      value: hwaddr,
+      expected: 'a hardware address such as "02:00:5e:10:00:01"',
+      official: `${finding}failed to parse MAC address "${hwaddr}": address ${hwaddr}: invalid MAC address`,
+    })
   }
   if (kernelpath && !(kernelpath.startsWith('/sys/devices/') && !kernelpath.split('/').includes('..'))) {
     problems.push({
       path: 'kernelpath',
       value: kernelpath,
       expected: 'an absolute path that begins with /sys/devices/',
+      official: `${finding}kernel device path "${kernelpath}" must be absolute and begin with /sys/devices/`,
     })
   }
   for (const [path, value] of Object.entries({ pciBusID, 'runtimeConfig.deviceID': deviceID })) {
@@ -54,6 +61,8 @@ export function findDevice(host: Host, config: Config): Device {
 }
 
 // --- internal
+
+const finding = 'failed to find host device: '
 
 interface BusDevice {
   readonly bus: 'pci' | 'auxiliary'
@@ -104,9 +113,17 @@ function firstLink(host: Host, path: string, isPci: boolean): string | undefined
   return places.flatMap((place) => namesIn(host, place) ?? [])[0]
 }
 
+const notFoundWords: Readonly<Record<string, (value: string) => string>> = {
+  hwaddr: () => 'failed to find physical interface',
+  kernelpath: (path) => `failed to find network device in path ${path}/net`,
+  pci: (path) => `no net directory under pci device ${path.slice(path.lastIndexOf('/') + 1)}`,
+}
+
 function notFound(path: string, value: string): never {
   const problems = [{ path, value, expected: 'what leads to a link of the host' }]
-  throw new CniError(codes.operationFailed, 'failed to find host device: Link not found', {
+  const official = notFoundWords[path]?.(value)
+  throw new CniError(codes.operationFailed, `${finding}Link not found`, {
+    official: official && finding + official,
     problems,
     fix: 'see the links there are: ip -d link; another container may have it',
   })

@@ -39,6 +39,14 @@ type HostDeviceCall = Call<HostDeviceConfiguration>
 export default definePlugin<HostDeviceConfiguration>({
   name: 'host-device',
   delegates: true,
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'NetConf', runtimeConfig: '' },
+    types: { runtimeConfig: 'struct { DeviceID string "json:\\"deviceID,omitempty\\"" }' },
+    fields: { dpdkMode: 'DPDKMode' },
+  }),
+
   prevResult: { CHECK: 'required' },
   refuse: ({ config }) => deviceProblems(config),
 

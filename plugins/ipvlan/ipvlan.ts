@@ -14,6 +14,14 @@ type IpvlanCall = Call<IpvlanConfiguration>
 export default definePlugin<IpvlanConfiguration>({
   name: 'ipvlan',
   delegates: true,
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'NetConf' },
+    prevResult: 'could not parse prevResult: could not parse prevResult: ',
+    says: ({ path, value }) => (path === 'mode' ? `unknown ipvlan mode: "${value}"` : undefined),
+  }),
+
   prevResult: { ADD: 'optional', CHECK: 'required' },
 
   refuse(call) {

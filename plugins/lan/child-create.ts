@@ -47,9 +47,10 @@ export function temporaryName(attachment: Attachment): string {
 }
 
 /** A child cannot be larger than its master; only an ipvlan the kernel takes of any size. @throws code 7 */
-export function refuseLargeMtu(mtu: number, master: ObservedLink, { kind }: ChildLink): void {
-  if (kind === 'ipvlan' || mtu <= master.mtu) return
-  const problem = { path: 'mtu', value: mtu, expected: `at most ${master.mtu}, the MTU of ${master.ifname}` }
+export function refuseMtu(mtu: number, master: ObservedLink, { kind }: ChildLink): void {
+  if (mtu >= 0 && (kind === 'ipvlan' || mtu <= master.mtu)) return
+  const most = kind === 'ipvlan' ? '' : `, at most ${master.mtu}, the MTU of ${master.ifname}`
+  const problem = { path: 'mtu', value: mtu, expected: `0 for the kernel's choice, or a size in bytes${most}` }
   throw invalidConfiguration([problem], `invalid MTU ${mtu}, must be [0, master MTU(${master.mtu})]`)
 }
 

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { checked, flag, mtu } from '../../shared/values/config.schema.js'
+import { checked, flag } from '../../shared/values/config.schema.js'
 
 /** What an interface on a shared network may learn from that network. */
 export const lanKeys = {
@@ -17,7 +17,8 @@ export const childLinkKeys = {
   masterMAC: checked('macOrEmpty').optional(),
   /** The link above by a subnet that it has an address in. */
   masterSubnet: checked('cidrOrEmpty').optional(),
-  mtu,
+  /** In bytes; 0 or absent leaves the kernel's choice. Held against the master's. */
+  mtu: z.int().max(2147483647).default(0),
   /** The link above is in the container's namespace, not in the host's. */
   linkInContainer: flag,
   /** Probes for each address before it is used, and takes another where somebody answers. */

@@ -13,7 +13,7 @@ import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { leaseFree } from './address-probe.js'
 import type { ChildCall, ChildLink } from './child.js'
-import { createLink, refuseLargeMtu, refuseTakenName, temporaryName, wordsOf } from './child-create.js'
+import { createLink, refuseMtu, refuseTakenName, temporaryName, wordsOf } from './child-create.js'
 import { configureLan, withDirectRoutes } from './interface.js'
 import { findMaster, masterProblems, namesMaster } from './master.js'
 
@@ -34,7 +34,7 @@ export function attachChild(call: ChildCall, child: ChildLink): Result {
   const netns = requireNetns(environment.netns)
   const above = config.linkInContainer ? netns : undefined
   const master = findMaster(host, child.choice ?? config, above)
-  refuseLargeMtu(config.mtu, master, child)
+  refuseMtu(config.mtu, master, child)
   child.admit?.(master, above)
   const isNameOfHost = !config.linkInContainer && host.observer.hasLink(ifName)
   if (isNameOfHost) refuseTakenName(host.observer.link(ifName, netns), ifName)
@@ -94,7 +94,7 @@ export function childStatus(call: ChildCall, child: ChildLink, more: Needs = {})
 // --- internal
 
 function requireMaster({ host, config }: ChildCall, child: ChildLink): void {
-  refuseLargeMtu(config.mtu, findMaster(host, config), child)
+  refuseMtu(config.mtu, findMaster(host, config), child)
 }
 
 /** The master counts where the configuration names it. */

@@ -1,6 +1,7 @@
 import { configureInterface, containerSettings } from '../../shared/net/interface.js'
 import { setUp } from '../../shared/net/ip.js'
 import type { Operation } from '../../shared/plan/operation.js'
+import { isUnspecified, serves } from '../../shared/values/address.js'
 import type { Result, Route } from '../../shared/values/result.js'
 
 /** An interface of a container, and what of its network it may learn by itself. */
@@ -22,7 +23,8 @@ export function configureLan(
 ): readonly Operation[] {
   const conf = `net/ipv6/conf/${ifName}`
   const isIPv4 = ips.length > 0 && !ips.some(({ address }) => isIPv6(address))
-  const isWanted = acceptRA || (isIPv4 && routes.some(({ dst, gw = '' }) => isIPv6(dst) || isIPv6(gw)))
+  const isWanted =
+    acceptRA || (isIPv4 && routes.some(({ dst, gw = '' }) => isIPv6(dst) || (isIPv6(gw) && !isUnspecified(gw))))
   const settings = {
     [`${conf}/accept_ra`]: acceptRA ? '2' : '0',
     [`${conf}/autoconf`]: acceptRA ? '1' : '0',
@@ -44,7 +46,11 @@ export function withDirectRoutes({ ips, routes }: Pick<Result, 'ips' | 'routes'>
   const direct = (['0.0.0.0/0', '::/0'] as const).filter((dst) => {
     const isOfFamily = (text: string) => text.includes(':') === dst.includes(':')
     const own = ips.filter(({ address }) => isOfFamily(address))
-    return own.length > 0 && !own.some(({ gateway }) => gateway) && !routes.some((route) => isOfFamily(route.dst))
+    return (
+      own.length > 0 &&
+      !own.some(({ address, gateway }) => serves(gateway, address)) &&
+      !routes.some((route) => isOfFamily(route.dst))
+    )
   })
   return [...routes, ...direct.map((dst) => ({ dst, priority: lastMetric }))]
 }

@@ -69,7 +69,8 @@ function only(
     meant.length > 0
       ? `what fits one link, not several: ${listed}`
       : `a link that is there: ${listed || 'there is none'}`
-  throw invalidConfiguration([{ ...asked, expected }], 'there is no such master')
+  const official = meant.length > 0 ? undefined : `failed to lookup master "${asked.value}": Link not found`
+  throw invalidConfiguration([{ ...asked, expected, official }], 'there is no such master')
 }
 
 /** Ports and children share the MAC address of the link they belong to, which is the one that is meant. */

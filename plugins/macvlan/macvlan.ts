@@ -1,9 +1,10 @@
 import { attemptAll } from '../../shared/plan/host.js'
 import { collectLeases, hasIpam } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
-import { macOf } from '../../shared/values/checks.js'
+import { checks, macOf, unicastMac } from '../../shared/values/checks.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { attachmentHash, macFrom } from '../../shared/values/names.js'
+import { macFault } from '../../shared/values/official.js'
 import type { ChildLink } from '../lan/child.js'
 import { attachChild, checkChild, childProblems, childStatus, detachChild } from '../lan/child-link.js'
 import { findMaster } from '../lan/master.js'
@@ -22,16 +23,25 @@ type MacvlanCall = Call<MacvlanConfiguration>
 export default definePlugin<MacvlanConfiguration>({
   name: 'macvlan',
   delegates: true,
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'NetConf', runtimeConfig: '' },
+    types: { bcqueuelen: 'uint32', runtimeConfig: 'struct { Mac string "json:\\"mac,omitempty\\"" }' },
+    says,
+  }),
+
   argsKeys: ['MAC'],
   prevResult: { CHECK: 'required' },
 
   refuse(call) {
     const mac = call.args.get('MAC') ?? ''
-    const isWrong = mac !== '' && macOf(mac) === undefined
+    const isWrong = mac !== '' && unicastMac(mac) === undefined
+    const problem = { path: 'CNI_ARGS MAC', value: mac, expected: checks.macOrEmpty.expected }
     return [
       ...childProblems(call),
       ...hostAccessProblems(call),
-      ...(isWrong ? [{ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address such as "02:00:5e:10:00:01"' }] : []),
+      ...(isWrong ? [{ ...problem, official: says(problem) }] : []),
     ]
   },
 
@@ -68,6 +78,15 @@ export default definePlugin<MacvlanConfiguration>({
 })
 
 // --- internal
+
+function says({ path, value }: Problem): string | undefined {
+  if (path === 'mode') return `unknown macvlan mode: "${value}"`
+  if (!path.toLowerCase().endsWith('mac') || path === 'masterMAC') return undefined
+  const fault = macFault(value)
+  return fault.endsWith('invalid MAC address')
+    ? `invalid args ${value} for MAC addr: ${fault}`
+    : `failed to create macvlan: ${fault}`
+}
 
 /** Where the master is gone, its shim is gone, too. */
 function masterOf({ host, config }: MacvlanCall): string | undefined {

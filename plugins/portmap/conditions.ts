@@ -6,7 +6,10 @@ import {
   parseAddress,
   parseCidr,
 } from '../../shared/values/address.js'
+import type { Problem } from '../../shared/values/errors.js'
+import { isToken } from '../../shared/values/token.js'
 import type { Backend } from './portmap.schema.js'
+import { nftWords } from './words.js'
 
 /** The backend that matches are written for: iptables' begin with "-" or "!", those of nftables never do. */
 export function languageOf(words: readonly string[] = []): Backend | undefined {
@@ -18,6 +21,20 @@ export function languageOf(words: readonly string[] = []): Backend | undefined {
 /** A configuration's matches as a backend's rules have them. */
 export function conditionWords(words: readonly string[], backend: Backend): readonly string[] {
   return languageOf(words) === undefined ? [] : languages[backend].write(words)
+}
+
+/** What is wrong with a configuration's matches in the words of a backend. */
+export function wordProblems(path: string, words: readonly string[], backend: Backend): readonly Problem[] {
+  return languages[backend].problems(path, words)
+}
+
+export function otherBackend(backend: Backend): Backend {
+  return languages[backend].other
+}
+
+/** A word as one argument in iptables-restore's input. */
+function argumentOf(word: string): string {
+  return word.includes(' ') ? `"${word.replaceAll('"', '')}"` : word
 }
 
 /** Whether a backend can leave it to a chain of somebody else to mark packets for masquerade. */
@@ -59,7 +76,10 @@ const languages: Readonly<
   Record<
     Backend,
     {
+      readonly other: Backend
       readonly hasMarkChains: boolean
+      /** What is wrong with the words at a path. */
+      readonly problems: (path: string, words: readonly string[]) => readonly Problem[]
       readonly write: (words: readonly string[]) => readonly string[]
       /** The matches of the destination. */
       readonly destinations: (words: readonly string[]) => readonly Match[]
@@ -68,20 +88,37 @@ const languages: Readonly<
 > = {
   // nft takes the words joined by spaces.
   nftables: {
+    other: 'iptables',
     hasMarkChains: false,
-    write: (words) =>
-      words
-        .join(' ')
-        .split(' ')
-        .filter((word) => word !== ''),
+    problems: (path, words) => {
+      const read = nftWords(words)
+      return 'fault' in read ? [{ path, value: words, expected: `words of one match; at ${read.fault}` }] : []
+    },
+    write: (words) => {
+      const read = nftWords(words)
+      return 'words' in read ? read.words : []
+    },
     destinations: ofNftables,
   },
   // Each is one argument.
   iptables: {
+    other: 'nftables',
     hasMarkChains: true,
-    write: (words) => words.map((word) => (word.includes(' ') ? `"${word.replaceAll('"', '')}"` : word)),
+    problems: argumentProblems,
+    write: (words) => words.map(argumentOf),
     destinations: ofIptables,
   },
+}
+
+function argumentProblems(path: string, words: readonly string[]): readonly Problem[] {
+  const expected =
+    'words of one match, each one argument, without quotes, ";", "#", "{", "}", "\\", "`" and control characters'
+  return words.flatMap((value, index) => {
+    const isTogether = value.startsWith('-') && value.includes(' ')
+    if (isToken(argumentOf(value)) && !isTogether) return []
+    const problem = { path: `${path}[${index}]`, value, expected }
+    return [isTogether ? { ...problem, fix: 'give each word a string of its own' } : problem]
+  })
 }
 
 const destinationOptions = ['-d', '--dst', '--destination', '--dst-range']

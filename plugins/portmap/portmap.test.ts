@@ -202,7 +202,10 @@ describe('ADD refuses', () => {
 
   test('a chain without prevResult', async () => {
     const { json } = await show(row([port(1, 1)], { prevResult: undefined }))
-    expect(json).toMatchObject({ code: 7, msg: 'portmap: network "net": Required prevResult missing' })
+    expect(json).toMatchObject({
+      code: 7,
+      msg: 'portmap: network "net": Required prevResult missing: must be called as chained plugin',
+    })
   })
 
   const socket = (local: string, state: string) =>

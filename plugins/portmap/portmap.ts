@@ -29,6 +29,19 @@ import {
 /** Ports of the host that lead to a container. */
 export default definePlugin<PortmapConfiguration>({
   name: 'portmap',
+  official: () => ({
+    load: 'failed to parse config: failed to parse network configuration: ',
+    library: 'NetConf.',
+    structs: { '': 'PortMapConf', runtimeConfig: '', 'runtimeConfig.portMappings': 'PortMapEntry' },
+    types: {
+      runtimeConfig: 'struct { PortMaps []main.PortMapEntry "json:\\"portMappings,omitempty\\"" }',
+      'runtimeConfig.portMappings': '[]main.PortMapEntry',
+    },
+    prevResult: 'failed to parse config: could not parse prevResult: could not parse prevResult: ',
+    unchained: { ADD: 'must be called as chained plugin' },
+    says,
+  }),
+
   prevResult: { ADD: 'required', CHECK: 'required', DEL: 'optional' },
 
   refuse: publicationProblems,
@@ -88,6 +101,18 @@ export default definePlugin<PortmapConfiguration>({
 })
 
 // --- internal
+
+function says({ path, value }: Problem): string | undefined {
+  const text = textOf(path, value)
+  return text && `failed to parse config: ${text}`
+}
+
+function textOf(path: string, value: unknown): string | undefined {
+  if (path === 'backend') return `unrecognized backend ${JSON.stringify(value)}`
+  if (path === 'markMasqBit') return 'MasqMarkBit must be between 0 and 31'
+  if (path.endsWith('.containerPort')) return `Invalid container port number: ${value ?? 0}`
+  return path.endsWith('.hostPort') ? `Invalid host port number: ${value ?? 0}` : undefined
+}
 
 /** What asks for masquerade under iptables. */
 function markOf({ externalSetMarkChain: chain, markMasqBit: bit }: PortmapCall['config']): Pick<Published, 'mark'> {

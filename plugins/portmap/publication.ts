@@ -2,7 +2,7 @@ import type { Call } from '../../shared/program/plugin.js'
 import { formatAddress, formatCidr, networkOf, parseAddress, parseCidr } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
-import { conditionWords, hasMarkChains, languageOf } from './conditions.js'
+import { conditionWords, hasMarkChains, languageOf, otherBackend, wordProblems } from './conditions.js'
 import type { Backend, PortMapping, PortmapConfiguration } from './portmap.schema.js'
 
 export type PortmapCall = Call<PortmapConfiguration>
@@ -170,31 +170,37 @@ function backendProblems(config: PortmapConfiguration): readonly Problem[] {
   const { externalSetMarkChain, markMasqBit, conditionsV4, conditionsV6 } = config
   const problems: Problem[] = []
   if (externalSetMarkChain !== undefined && markMasqBit !== undefined) {
-    problems.push({ path: 'markMasqBit', value: markMasqBit, expected: 'nothing where externalSetMarkChain is given' })
+    problems.push({
+      path: 'markMasqBit',
+      value: markMasqBit,
+      expected: 'nothing where externalSetMarkChain is given',
+      official: 'failed to parse config: Cannot specify externalSetMarkChain and markMasqBit',
+    })
   }
   const backend = backendOf(config)
+  const foreign = foreignOptions(config, backend)
+  const official = `failed to parse config: ${backend} backend was requested but configuration contains ${otherBackend(backend)}-specific options [${foreign.join(' ')}]`
   if (externalSetMarkChain !== undefined && !hasMarkChains(backend)) {
     const fix = 'use the backend "iptables", which has mark chains'
-    problems.push({ path: 'externalSetMarkChain', value: externalSetMarkChain, expected: 'nothing', fix })
+    problems.push({ path: 'externalSetMarkChain', value: externalSetMarkChain, expected: 'nothing', fix, official })
   }
   for (const [path, words] of Object.entries({ conditionsV4, conditionsV6 })) {
     const language = languageOf(words)
     if (language !== undefined && language !== backend) {
-      problems.push({ path, value: words, expected: `matches in the words of ${backend}, the backend` })
+      problems.push({ path, value: words, expected: `matches in the words of ${backend}, the backend`, official })
     }
-    const fault = (words ?? []).find((word) => !isSafe(word))
-    if (fault !== undefined) {
-      problems.push({
-        path,
-        value: fault,
-        expected: 'words of one match, without ";", "#", "\\", "`" and control characters',
-      })
-    }
+    if (language === backend) problems.push(...wordProblems(path, words ?? [], backend))
   }
   return problems
 }
 
-function isSafe(word: string): boolean {
-  for (const char of word) if (char < ' ' || char === '\x7f' || ";#\\`'".includes(char)) return false
-  return true
+/** The options that only the other backend has, in the order of the official plugin. */
+function foreignOptions(config: PortmapConfiguration, backend: Backend): readonly string[] {
+  const { externalSetMarkChain, conditionsV4, conditionsV6 } = config
+  const isForeign = (words: readonly string[] | undefined) => ![undefined, backend].includes(languageOf(words))
+  return [
+    ...(externalSetMarkChain !== undefined && !hasMarkChains(backend) ? ['externalSetMarkChain'] : []),
+    ...(isForeign(conditionsV4) ? ['conditionsV4'] : []),
+    ...(isForeign(conditionsV6) ? ['conditionsV6'] : []),
+  ]
 }

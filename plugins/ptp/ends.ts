@@ -11,7 +11,7 @@ import {
 import { hostEndOf } from '../../shared/net/veth.js'
 import type { Machine } from '../../shared/plan/machine.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { firstOf, formatCidr, networkOf, parseCidr, widthOf } from '../../shared/values/address.js'
+import { firstOf, formatCidr, networkOf, parseCidr, serves, widthOf } from '../../shared/values/address.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { IpConfiguration, Result, Route } from '../../shared/values/result.js'
@@ -46,7 +46,7 @@ export function hostEnd(link: string, ips: readonly Pair[]): readonly Operation[
     refuseRouterAdvertisements({ link }),
     ...(addresses.some(isIPv6) ? [sysctl(noDetection(link), { ifSupported: true })] : []),
     setUp({ link }),
-    ...distinct(ips.map(({ gateway }) => hostPrefix(gateway))).map((gateway) =>
+    ...distinct(ips.filter(isServed).map(({ gateway }) => hostPrefix(gateway))).map((gateway) =>
       addAddress({ link }, gateway, isIPv6(gateway) ? ['nodad'] : []),
     ),
     ...addresses.map((address) => hostRoute(link, hostPart(address))),
@@ -61,7 +61,8 @@ export function hostEnd(link: string, ips: readonly Pair[]): readonly Operation[
 export function containerEnd({ link, netns }: At & { netns: string }, ips: readonly Pair[], routes: readonly Route[]) {
   const at = { link, netns }
   const { key, value } = noDetection(link)
-  const gatewayRoutes = firstOfEach(ips, ({ gateway }) => gateway).map(({ address, gateway }) =>
+  const served = ips.filter(isServed)
+  const gatewayRoutes = firstOfEach(served, ({ gateway }) => gateway).map(({ address, gateway }) =>
     addOnlyRoute(at, { dst: hostPrefix(gateway), ...linkScope(gateway) }, ['src', hostPart(address)]),
   )
   return [
@@ -74,7 +75,7 @@ export function containerEnd({ link, netns }: At & { netns: string }, ips: reado
       nodad: true,
       gatewayRoutes,
     }),
-    ...firstOfEach(ips.filter(hasSubnet), ({ address }) => subnetOf(address)).flatMap((pair) =>
+    ...firstOfEach(served.filter(hasSubnet), ({ address }) => subnetOf(address)).flatMap((pair) =>
       throughGateway(at, pair),
     ),
   ]
@@ -95,7 +96,7 @@ export function hostEndDifferences(
   const present = end.addr_info.map(({ local }) => local)
   const gateways = prevResult.ips
     .filter(({ address }) => addresses.includes(address))
-    .flatMap(({ gateway }) => gateway ?? [])
+    .flatMap(({ address, gateway }) => (serves(gateway, address) ? [gateway] : []))
   const missing = distinct(gateways).filter((gateway) => !present.includes(gateway))
   const routed = new Set(host.observer.routes().flatMap(({ dst, dev }) => (dev === name ? [dst] : [])))
   const unrouted = addresses.map(hostPart).filter((address) => !routed.has(address))
@@ -108,6 +109,11 @@ export function hostEndDifferences(
 }
 
 // --- internal
+
+/** Not so where IPAM says that there is no gateway: then everything is on the link. */
+function isServed({ address, gateway }: Pair): boolean {
+  return serves(gateway, address)
+}
 
 /** A route of this very address is another container's, for no two may have the same. */
 function hostRoute(link: string, address: string): Operation {

@@ -8,6 +8,7 @@ import {
   masqueradeDifferences,
   masqueradeNeeds,
   noteMasquerade,
+  sayMasquerade,
   seenForMasquerade,
 } from '../../shared/net/masquerade.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net/needs.js'
@@ -29,6 +30,13 @@ type PtpCall = Call<PtpConfiguration>
 export default definePlugin<PtpConfiguration>({
   name: 'ptp',
   delegates: true,
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'NetConf' },
+    says: sayMasquerade,
+  }),
+
   prevResult: { CHECK: 'required' },
   refuse: ipamProblems,
 
@@ -123,6 +131,7 @@ function ipamProblems(call: PtpCall): readonly Problem[] {
       path: 'ipam.type',
       value: ipam?.type,
       expected: 'the name of an IPAM plugin: the link is all addresses and routes',
+      official: 'no plugin name provided',
     },
   ]
 }

@@ -17,7 +17,7 @@ import {
 } from '../../shared/net/routing.js'
 import type { Routing } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { contains, formatCidr, networkOf, parseAddress, parseCidr } from '../../shared/values/address.js'
+import { contains, formatCidr, networkOf, parseAddress, parseCidr, serves } from '../../shared/values/address.js'
 import type { NumberedRoute } from '../../shared/values/observe.schema.js'
 import type { IpConfiguration } from '../../shared/values/result.js'
 import type { SbrConfiguration } from './sbr.schema.js'
@@ -41,7 +41,7 @@ export function planSteering(
   routing: Routing,
   { ifName, ips, config }: { ifName: string; ips: readonly IpConfiguration[]; config: SbrConfiguration },
 ): Steering {
-  const { table } = config
+  const table = config.table || undefined
   if (table !== undefined) {
     return { rules: ips.map(({ address }) => ({ from: bare(address), table })), put: [], taken: [] }
   }
@@ -106,7 +106,8 @@ function shareOf(
   own: readonly NumberedRoute[],
   { ifName, table, config }: { ifName: string; table: number; config: SbrConfiguration },
 ): Share {
-  const gateway = (config.gateways ?? []).find((one) => isOfFamily(one, ip.address)) ?? ip.gateway
+  const given = (config.gateways ?? []).find((one) => isOfFamily(one, ip.address)) ?? ip.gateway
+  const gateway = serves(given, ip.address) ? given : undefined
   const copied = own.filter((route) => belongsTo(route, ip))
   const kept = copied.filter((route) => gateway === undefined || !isDefault(route))
   const put = kept.map((route) => ({ words: wordsOf(route), table }))

@@ -176,7 +176,7 @@ describe('what is refused before anything is touched', () => {
     ['no interface', { prevResult: one }, 100, 'Cannot find network interface eth0: Link not found', none],
     ['a gateway that is none', { prevResult: one, gateways: ['x'] }, 7, 'gateways[0]: found "x"'],
     ['two gateways of a family', { prevResult: one, gateways: ['10.0.0.1', '10.0.0.2'] }, 7, 'at most one IPv4'],
-    ['a table that cannot be', { prevResult: one, table: 0 }, 7, 'table: found 0'],
+    ['a table that cannot be', { prevResult: one, table: -1 }, 7, 'table: found -1'],
   ]
   test.each(rows)('%s', async (_, config, code, text, answers) => {
     const { plan, status, json } = await call('ADD', config, answers)

@@ -26,6 +26,16 @@ const recordKind = 'sbr'
  */
 export default definePlugin<SbrConfiguration>({
   name: 'sbr',
+  official: () => ({
+    load: 'failed to parse network configuration: ',
+    library: 'NetConf.',
+    structs: { '': 'PluginConf' },
+    fields: { prevResult: 'prevResult' },
+    unchained: { ADD: 'This plugin must be called as chained plugin' },
+    says: ({ path, value }) =>
+      path.startsWith('gateways[') ? `invalid static gateway IP address: ${value}` : undefined,
+  }),
+
   prevResult: { ADD: 'required', CHECK: 'optional' },
   refuse: ({ config }) => gatewayProblems(config),
 
@@ -33,12 +43,12 @@ export default definePlugin<SbrConfiguration>({
     const { config, host, environment, attachment, prevResult = emptyResult } = call
     const { ifName } = environment
     if (prevResult.ips.length === 0) throw noAddresses(ifName)
-    if (config.table !== undefined && config.gateways) host.warn('sbr: "gateways" is for tables that sbr fills itself')
+    if (config.table && config.gateways) host.warn('sbr: "gateways" is for tables that sbr fills itself')
     const netns = requireNetns(environment.netns)
     locked(host, netns, () => {
       undo(host, attachment, netns)
       const link = requireLink(host.observer.link(ifName, netns), ifName)
-      const routing = config.table === undefined ? host.observer.routing(netns) : { rules: [], routes: [] }
+      const routing = !config.table ? host.observer.routing(netns) : { rules: [], routes: [] }
       const steering = planSteering(routing, { ifName, ips: ipsOf(call), config })
       writeRecord<Steering>(host, recordKind, attachment, steering, { netns: netnsAt(host, netns, link) })
       host.apply(steer(netns, steering))
@@ -116,7 +126,7 @@ function officialRules(
   const own = host.observer.link(ifName, netns)?.addr_info.map(({ local = '' }) => local) ?? []
   if (own.length === 0) return []
   return rulesOf(host.observer.routing(netns)).filter(
-    ({ from, table }) => own.includes(from) && (config.table === undefined || config.table === table),
+    ({ from, table }) => own.includes(from) && (!config.table || config.table === table),
   )
 }
 
@@ -144,7 +154,7 @@ function differences(call: SbrCall): readonly Problem[] {
   const rules = rulesOf(routing)
   const problems = ipsOf(call).flatMap(({ address }) => {
     const own = rules.filter(({ from }) => from === bare(address))
-    const wanted = config.table ?? record?.rules.find(({ from }) => from === bare(address))?.table
+    const wanted = config.table || record?.rules.find(({ from }) => from === bare(address))?.table
     const isThere = wanted === undefined ? own.length > 0 : own.some(({ table }) => table === wanted)
     const expected = `a rule from ${bare(address)} to ${wanted === undefined ? 'a table of its own' : `table ${wanted}`}`
     return isThere ? [] : [{ path: 'rules', value: own, expected }]
@@ -163,8 +173,14 @@ function routeDifferences({ routes }: Routing, record: Steering | undefined): re
 
 function gatewayProblems({ gateways = [] }: SbrConfiguration): readonly Problem[] {
   const families = gateways.map((one) => parseAddress(one)?.family)
-  if (new Set(families).size === families.length) return []
-  return [{ path: 'gateways', value: gateways, expected: 'at most one IPv4 and one IPv6 address' }]
+  const again = families.findIndex((family, index) => families.indexOf(family) < index)
+  if (again < 0) return []
+  const [one, two] = [gateways[families.indexOf(families[again])], gateways[again]]
+  const official =
+    gateways.length > 2
+      ? 'gateways list cannot contain more than 2 entries (one IPv4, one IPv6)'
+      : `gateways list contains multiple IPv${families[again]} addresses: ${one} and ${two}`
+  return [{ path: 'gateways', value: gateways, expected: 'at most one IPv4 and one IPv6 address', official }]
 }
 
 function noAddresses(ifName: string): CniError {

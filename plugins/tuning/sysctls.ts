@@ -38,8 +38,14 @@ export function sysctlProblems(
   const paths = new Set<string>()
   for (const [key, value] of Object.entries(sysctl)) {
     const path = pathOf(key, ifName)
-    if (typeof path !== 'string') problems.push({ path: where, value: key, expected: path.expected })
-    else if (paths.has(path)) problems.push({ path: where, value: key, expected: 'each setting only once' })
+    if (typeof path !== 'string') {
+      problems.push({
+        path: where,
+        value: key,
+        expected: path.expected,
+        official: `invalid net sysctl key: ${JSON.stringify(key.replaceAll('.', '/'))}`,
+      })
+    } else if (paths.has(path)) problems.push({ path: where, value: key, expected: 'each setting only once' })
     else paths.add(path)
     if (!isPrintable(value)) {
       problems.push({ path: `${where}.${key}`, value, expected: 'a value of one line without quotes and backslashes' })
@@ -53,7 +59,8 @@ export function duplicateProblems(stdin: string): readonly Problem[] {
   return duplicateKeys(stdin, 'sysctl').map((key) => ({
     path: 'sysctl',
     value: key,
-    expected: 'each key only once: duplicated sysctl keys are not allowed',
+    expected: 'each key only once',
+    official: 'duplicated sysctl keys are not allowed',
   }))
 }
 

@@ -17,7 +17,7 @@ export const schema = networkConfiguration.extend({
   /** In packets. */
   txQLen,
   /** Where the original values are kept for DEL. */
-  dataDir: checked('absolutePath').default('/run/cni/tuning'),
+  dataDir: checked('directPath').optional(),
   args: z
     .looseObject({
       cni: z.looseObject({ sysctl, mac, promisc: flag, mtu, allmulti: z.boolean().optional(), txQLen }).optional(),

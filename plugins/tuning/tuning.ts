@@ -5,8 +5,10 @@ import { livingNetns, netnsAt, requireNetns } from '../../shared/net/netns.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
-import { macOf } from '../../shared/values/checks.js'
+import { checks, macOf, unicastMac } from '../../shared/values/checks.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
+import { typeFault } from '../../shared/values/json.js'
+import { macFault } from '../../shared/values/official.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
 import { quoted } from '../../shared/values/token.js'
 import { look, type Present } from './look.js'
@@ -35,6 +37,20 @@ type TuningCall = Call<TuningConfiguration>
 /** Settings of the container's namespace and attributes of its interface, restored by DEL. */
 export default definePlugin<TuningConfiguration>({
   name: 'tuning',
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'TuningConf', args: '', 'args.cni': 'IPAMArgs', runtimeConfig: '' },
+    types: {
+      args: 'struct { A *main.IPAMArgs "json:\\"cni\\"" }',
+      'args.cni': 'main.IPAMArgs',
+      sysctl: '',
+      'args.cni.sysctl': 'map[string]string',
+      runtimeConfig: 'struct { Mac string "json:\\"mac,omitempty\\"" }',
+    },
+    says,
+  }),
+
   argsKeys: ['MAC'],
   prevResult: { ADD: 'required', CHECK: 'required' },
 
@@ -45,7 +61,7 @@ export default definePlugin<TuningConfiguration>({
       ...duplicateProblems(stdin),
       ...sysctlProblems(config.sysctl ?? {}, 'sysctl', ifName),
       ...sysctlProblems(config.args?.cni?.sysctl ?? {}, 'args.cni.sysctl', ifName),
-      ...(mac === '' || macOf(mac) ? [] : [{ path: 'CNI_ARGS MAC', value: mac, expected: 'a MAC address' }]),
+      ...(mac === '' || unicastMac(mac) ? [] : [wrongMac(mac)]),
     ]
   },
 
@@ -58,7 +74,7 @@ export default definePlugin<TuningConfiguration>({
     if (isNothing(wanted)) return result
     const present = look(host, netns, environment.ifName, wanted.settings)
     requireLink(wanted, present, call)
-    const file = fileOf(config.dataDir, attachment)
+    const file = fileOf(directoryOf(config, host), attachment)
     const before = readOriginals(host, file)
     const isSame = before !== undefined && areOf(host, before, netns, () => present.observed)
     keepOriginals(host, file, originalsOf(wanted, present, call), isSame ? before : undefined)
@@ -73,11 +89,14 @@ export default definePlugin<TuningConfiguration>({
     if (isNothing(wanted)) return
     const present = look(host, netns, environment.ifName, wanted.settings)
     requireLink(wanted, present, call)
-    throwDifferences([...attributeDifferences(wanted, present), ...sysctlDifferences(wanted, present)])
+    throwDifferences([
+      ...attributeDifferences(wanted, present, environment.ifName),
+      ...sysctlDifferences(wanted, present),
+    ])
   },
 
   del({ host, environment, attachment, config }) {
-    const file = fileOf(config.dataDir, attachment)
+    const file = fileOf(directoryOf(config, host), attachment)
     const originals = readOriginals(host, file)
     const netns = livingNetns(environment.netns)
     const at = { link: environment.ifName, netns: netns ?? '' }
@@ -97,7 +116,7 @@ export default definePlugin<TuningConfiguration>({
     const { settings, attributes } = wantedOf({ ...call, environment: { ...call.environment, ifName: 'lo' } })
     requireForAdd(host, {
       programs: insideTools(host),
-      writes: isNothing({ settings, attributes }) ? [] : [{ directory: config.dataDir }],
+      writes: isNothing({ settings, attributes }) ? [] : [{ directory: directoryOf(config, host) }],
       settings: settings.map(({ path }) => path).filter(isOfEveryHost),
       also: [() => requireAllowed(settings, host.files)],
     })
@@ -105,16 +124,39 @@ export default definePlugin<TuningConfiguration>({
 
   gc({ host, config, validAttachments }) {
     if (validAttachments === undefined) return
-    const stale = staleFiles(host, config.dataDir, config.name, validAttachments)
+    const stale = staleFiles(host, directoryOf(config, host), config.name, validAttachments)
     attemptAll(...stale.map((file) => () => forgetOriginals(host, file)))
   },
 })
 
 // --- internal
 
+function wrongMac(value: string): Problem {
+  return { path: 'CNI_ARGS MAC', value, expected: checks.macOrEmpty.expected, official: sayMac(value) }
+}
+
+function says({ path, value }: Problem): string | undefined {
+  if (path.endsWith('mac')) return sayMac(value)
+  if (path !== 'sysctl' && !path.startsWith('sysctl.')) return undefined
+  return typeFault(value, 'struct field sysctlCheck.sysctl', path === 'sysctl' ? 'map[main.sysctlKey]string' : 'string')
+}
+
+function sayMac(value: unknown): string {
+  const fault = macFault(value)
+  return fault.endsWith('invalid MAC address') ? `invalid args ${value} for MAC addr: ${fault}` : fault
+}
+
 /** The link is looked at where only it can tell. */
 function areThere(host: Host, originals: Originals, { link, netns }: At): boolean {
   return areOf(host, originals, netns, () => host.observer.link(link, netns))
+}
+
+/**
+ * Where the originals are kept; a relative path begins at the caller's working directory, as for the official plugin.
+ */
+function directoryOf({ dataDir = '' }: TuningConfiguration, { files }: Pick<Host, 'files'>): string {
+  if (dataDir === '') return '/run/cni/tuning'
+  return dataDir.startsWith('/') ? dataDir : `${files.readLink('/proc/self/cwd')}/${dataDir}`
 }
 
 interface Wanted {
@@ -152,8 +194,11 @@ function isNothing({ attributes, settings }: Wanted): boolean {
 
 function requireLink({ attributes }: Wanted, { link }: Present, { environment }: TuningCall): void {
   if (link || Object.keys(attributes).length === 0) return
-  const { ifName, netns } = environment
-  throw new CniError(codes.unknownContainer, `cannot find container link ${ifName}`, {
+  const { ifName, netns, command } = environment
+  const official =
+    command === 'CHECK' ? `Cannot find container link ${ifName}` : `failed to get "${ifName}": Link not found`
+  throw new CniError(codes.unknownContainer, `there is no link ${ifName} in the container`, {
+    official,
     problems: [{ path: 'CNI_IFNAME', value: ifName, expected: `a link in ${netns}` }],
     fix: 'chain tuning behind the plugin that makes the interface',
   })
@@ -238,14 +283,30 @@ function tuned(result: Result, { attributes: { mac, mtu } }: Wanted, ifName: str
   return { ...result, interfaces }
 }
 
-function attributeDifferences({ attributes }: Wanted, { link }: Present): readonly Problem[] {
+/** What the official CHECK says of an attribute. */
+function attributeText(key: keyof Attributes, wanted: unknown, found: unknown, ifName: string): string {
+  const names = { mac: 'Ethernet', mtu: 'MTU', allmulti: 'all-multicast mode', txQLen: 'Transmit Queue Length' }
+  if (key === 'promisc') return `Error: Tuning link ${ifName} configured promisc is ${wanted}, current value is 0`
+  return `Error: Tuning configured ${names[key]} of ${ifName} is ${wanted}, current value is ${found}`
+}
+
+function attributeDifferences({ attributes }: Wanted, { link }: Present, ifName: string): readonly Problem[] {
   return attributeOrder
     .filter((key) => attributes[key] !== undefined && attributes[key] !== link?.[key])
-    .map((key) => ({ path: key, value: link?.[key], expected: String(attributes[key]) }))
+    .map((key) => ({
+      path: key,
+      value: link?.[key],
+      expected: String(attributes[key]),
+      official: attributeText(key, attributes[key], link?.[key], ifName),
+    }))
 }
 
 function sysctlDifferences({ settings }: Wanted, { sysctls }: Present): readonly Problem[] {
   return settings
     .filter(({ path, value }) => sysctls.get(path) !== value)
-    .map(({ path, value }) => ({ path: `/proc/sys/${path}`, value: sysctls.get(path), expected: value }))
+    .map(({ path, value }) => {
+      const found = sysctls.get(path)
+      const official = `Error: Tuning configured value of /proc/sys/${path} is ${value}, current value is ${found}`
+      return { path: `/proc/sys/${path}`, value: found, expected: value, official }
+    })
 }

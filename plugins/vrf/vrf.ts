@@ -24,6 +24,19 @@ const recordKind = 'vrf'
 /** Puts the interface into a VRF of the container, made for its first and removed with its last interface. */
 export default definePlugin<VrfConfiguration>({
   name: 'vrf',
+  official: () => ({
+    load: 'failed to load netconf: ',
+    library: 'NetConf.',
+    structs: { '': 'VRFNetConf' },
+    types: { table: 'uint32' },
+    prevResult: 'could not parse prevResult: could not parse prevResult: ',
+    unchained: { ADD: 'missing prevResult from earlier plugin', CHECK: 'missing prevResult from earlier plugin' },
+    says: ({ path, value }) =>
+      path === 'vrfname' && (value === '' || value === undefined)
+        ? 'configuration is expected to have a valid vrf name'
+        : undefined,
+  }),
+
   since: '0.3.1',
   prevResult: { ADD: 'required', CHECK: 'required' },
 
@@ -142,14 +155,18 @@ function exit(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving):
 function requireLink(links: readonly ObservedLink[], ifName: string, vrf: string): ObservedLink {
   const link = links.find(({ ifname }) => ifname === ifName)
   if (!link) {
-    throw new CniError(codes.operationFailed, `could not get link by name ${ifName}`, {
+    throw new CniError(codes.operationFailed, `cmdAdd failed: could not get link by name ${ifName}`, {
       fix: 'call vrf behind the plugin that makes the interface',
     })
   }
   if (link.master === undefined || link.master === vrf) return link
-  throw new CniError(codes.operationFailed, `interface ${ifName} has already a master set: ${link.master}`, {
-    problems: [{ path: `master of ${ifName}`, value: link.master, expected: `none, or ${vrf}` }],
-  })
+  throw new CniError(
+    codes.operationFailed,
+    `cmdAdd failed: interface ${ifName} has already a master set: ${link.master}`,
+    {
+      problems: [{ path: `master of ${ifName}`, value: link.master, expected: `none, or ${vrf}` }],
+    },
+  )
 }
 
 /** The table of the VRF that is there; undefined when none is. @throws code 103 or 7 */
@@ -158,14 +175,14 @@ function existingTable(links: readonly ObservedLink[], { vrfname, table }: VrfCo
   if (!link) return undefined
   const actual = tableOfVrf(link)
   if (actual === undefined) {
-    throw new CniError(codes.nameTaken, `Netlink ${vrfname} is not a VRF`, {
+    throw new CniError(codes.nameTaken, `cmdAdd failed: Netlink ${vrfname} is not a VRF`, {
       problems: [{ path: 'vrfname', value: vrfname, expected: 'a name that no other kind of link has' }],
     })
   }
   if (table === 0 || table === actual) return actual
   throw invalidConfiguration(
     [{ path: 'table', value: table, expected: `${actual}, or nothing` }],
-    `VRF ${vrfname} already exist with different routing table ${actual}`,
+    `cmdAdd failed: VRF ${vrfname} already exist with different routing table ${actual}`,
   )
 }
 
@@ -182,7 +199,14 @@ function differences({ config, host, environment }: VrfCall): readonly Problem[]
   const device = links.find(({ ifname }) => ifname === vrfname)
   const actual = device && tableOfVrf(device)
   if (actual === undefined) {
-    return [{ path: vrfname, value: device?.linkinfo?.info_kind ?? 'none', expected: 'a VRF of this name' }]
+    return [
+      {
+        path: vrfname,
+        value: device?.linkinfo?.info_kind ?? 'none',
+        expected: 'a VRF of this name',
+        official: 'Link not found',
+      },
+    ]
   }
   const link = links.find(({ ifname }) => ifname === environment.ifName)
   const problems: Problem[] = []

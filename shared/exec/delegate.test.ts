@@ -129,7 +129,9 @@ describe('running one', () => {
   ])('one that %s has failed without an error of its own', (_, outcome, how) => {
     const error = thrownBy(ran({ stderr: 'hint', ...outcome }).call)
     expect(error.code).toBe(codes.delegateFailed)
-    expect(error.message).toBe(`the plugin /cni/ipam failed at DEL without an error of its own: ${how}`)
+    expect(error.message).toBe(
+      `the plugin /cni/ipam failed at DEL without an error of its own: ${how}: netplugin failed: "hint"`,
+    )
     expect(error.details).toContain(`stdout: ${JSON.stringify(outcome.stdout ?? '')}\nstderr: "hint"`)
   })
 })

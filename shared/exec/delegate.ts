@@ -143,6 +143,10 @@ function silentError(failure: { path: string; verb: string; how: string; stdout:
     codes.delegateFailed,
     `the plugin ${path} failed at ${verb} without an error of its own: ${how}`,
     {
+      official:
+        stderr === ''
+          ? `netplugin failed with no error message: ${how}`
+          : `netplugin failed: ${JSON.stringify(stderr)}`,
       details: `stdout: ${JSON.stringify(stdout)}\nstderr: ${JSON.stringify(stderr)}`,
     },
   )

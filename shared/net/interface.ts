@@ -1,6 +1,6 @@
 import type { Machine } from '../plan/machine.js'
 import type { Operation } from '../plan/operation.js'
-import { contains, parseAddress, parseCidr } from '../values/address.js'
+import { contains, isUnspecified, parseAddress, parseCidr, serves } from '../values/address.js'
 import { CniError, codes, type Problem } from '../values/errors.js'
 import type { ObservedLink } from '../values/observe.schema.js'
 import type { Dns, IpConfiguration, Result, Route } from '../values/result.js'
@@ -47,10 +47,14 @@ export function containerSettings(
   return Object.entries(all).map(([key, value]) => sysctl({ key, value, netns }, { ifSupported: true }))
 }
 
-/** The gateway a route without one of its own uses: the first of its family. A route of scope link (253) has none. */
+/**
+ * The gateway a route without one of its own uses: the first of its family, whatever address it stands beside. None
+ * where that is the unspecified one, nor for a route of scope link (253).
+ */
 export function effectiveGateway(route: Route, ips: readonly IpConfiguration[]): string | undefined {
   if (route.gw !== undefined || route.scope === 253) return route.gw
-  return ips.find(({ address, gateway }) => gateway !== undefined && isSameFamily(address, route.dst))?.gateway
+  const first = ips.find(({ gateway }) => gateway !== undefined && isSameFamily(gateway, route.dst))?.gateway
+  return serves(first, route.dst) ? first : undefined
 }
 
 /** The DNS of the result: the configuration's where it says anything (also an empty list), else the IPAM plugin's. */
@@ -74,18 +78,31 @@ export function interfaceDifferences(
   const listed = prevResult.interfaces.find(({ name, sandbox }) => name === ifName && sandbox === netns)
   if (!listed) {
     const names = prevResult.interfaces.map(({ name, sandbox }) => `${name} in ${sandbox ?? 'the host'}`)
-    return {
-      problems: [{ path: 'prevResult.interfaces', value: names, expected: `${ifName} with the sandbox ${netns}` }],
-    }
+    const sandbox = prevResult.interfaces.find(({ name }) => name === ifName)?.sandbox
+    const official =
+      kind === 'veth' && prevResult.interfaces.length === 0
+        ? 'Interface name missing '
+        : say(kind, `Sandbox in prevResult ${sandbox ?? ''} doesn't match configured netns: ${netns}`)
+    const expected = `${ifName} with the sandbox ${netns}`
+    return { problems: [{ path: 'prevResult.interfaces', value: names, expected, official }] }
   }
   const link = host.observer.link(ifName, netns)
-  if (!link) return { problems: [{ path, value: 'none', expected: `a link of this name in ${netns}` }] }
+  if (!link) {
+    const official =
+      kind === 'veth'
+        ? `Interface name ${ifName} not found`
+        : say(kind, `Container Interface name in prevResult: ${ifName} not found`)
+    return { problems: [{ path, value: 'none', expected: `a link of this name in ${netns}`, official }] }
+  }
   const problems: Problem[] = []
   const actualKind = link.linkinfo?.info_kind ?? 'none'
-  if (kind !== undefined && actualKind !== kind)
-    problems.push({ path: `${path} kind`, value: actualKind, expected: kind })
+  if (kind !== undefined && actualKind !== kind) {
+    const official = say(kind, `Error: Container interface ${ifName} not of type ${kind}`)
+    problems.push({ path: `${path} kind`, value: actualKind, expected: kind, official })
+  }
   if (listed.mac && listed.mac.toLowerCase() !== link.address) {
-    problems.push({ path: `${path} MAC`, value: link.address, expected: listed.mac })
+    const official = say(kind, `Interface ${ifName} Mac ${listed.mac} doesn't match container Mac: ${link.address}`)
+    problems.push({ path: `${path} MAC`, value: link.address, expected: listed.mac, official })
   }
   return {
     link,
@@ -101,6 +118,16 @@ export function throwDifferences(problems: readonly Problem[]): void {
 }
 
 // --- internal
+
+/**
+ * The official plugins say the same of their interfaces, each in its way: macvlan in small letters, vlan with its
+ * name.
+ */
+function say(kind: string | undefined, text: string): string {
+  if (kind === 'macvlan') return `${text.slice(0, 1).toLowerCase()}${text.slice(1)}`
+  const isPlain = text.startsWith('Error') || text.startsWith('Sandbox')
+  return kind === 'vlan' && !isPlain ? `vlan: ${text}` : text
+}
 
 function enableIPv6({ link, netns }: At): readonly Operation[] {
   const meaning = {
@@ -121,7 +148,7 @@ function routeOperation(
 ): Operation {
   const gw = effectiveGateway(route, ips)
   const complete = gw === undefined ? route : { ...route, gw }
-  const gateway = gw === undefined ? undefined : parseAddress(gw)
+  const gateway = gw === undefined || isUnspecified(gw) ? undefined : parseAddress(gw)
   const isLocal = ips.some(({ address }) => {
     const cidr = parseCidr(address)
     return cidr && gateway && contains(cidr, gateway)
@@ -135,7 +162,12 @@ function addressDifferences(link: ObservedLink, { ips }: Result, path: string): 
   const actual = link.addr_info.map(({ local, prefixlen }) => `${local}/${prefixlen}`)
   return ips
     .filter(({ address }) => !actual.includes(address))
-    .map(({ address }) => ({ path: `${path} addresses`, value: actual, expected: address }))
+    .map(({ address }) => ({
+      path: `${path} addresses`,
+      value: actual,
+      expected: address,
+      official: `Failed to match addr ${goAddress(address)} on interface ${link.ifname}`,
+    }))
 }
 
 /** Only the routes prevResult lists, in the table it names; the official suite looks into the main table alone. */
@@ -156,7 +188,32 @@ function routeDifferences(
         (dst === 'default' || route.gw === undefined || one.gateway === undefined || one.gateway === route.gw),
     )
   })
-  return missing.map((route) => ({ path: 'routes', value: 'no such route', expected: JSON.stringify(route) }))
+  return missing.map((route) => ({
+    path: 'routes',
+    value: 'no such route',
+    expected: JSON.stringify(route),
+    official: `Expected Route ${goRoute(route)} not found in routing table`,
+  }))
+}
+
+/** An address with its mask as Go prints the two. */
+function goAddress(cidr: string): string {
+  const [address, mask] = maskOf(cidr)
+  return `{${address} ${mask}}`
+}
+
+function goRoute({ dst, gw, mtu = 0, advmss = 0, priority = 0, table, scope }: Route): string {
+  const [address, mask] = maskOf(dst)
+  const rest = `MTU:${mtu} AdvMSS:${advmss} Priority:${priority} Table:${table ?? '<nil>'} Scope:${scope ?? '<nil>'}`
+  return `{Dst:{IP:${address} Mask:${mask}} GW:${gw ?? '<nil>'} ${rest}}`
+}
+
+/** "10.1.2.0/24" as its address and its mask in hexadecimal. */
+function maskOf(cidr: string): readonly [string, string] {
+  const [address = '', prefix = ''] = cidr.split('/')
+  const width = address.includes(':') ? 128n : 32n
+  const mask = ((1n << BigInt(prefix)) - 1n) << (width - BigInt(prefix))
+  return [address, mask.toString(16).padStart(Number(width / 4n), '0')]
 }
 
 /** A route that names no table is in main, or in one that a later plugin of the chain moved it to (sbr, vrf). */

@@ -1,4 +1,5 @@
 import type { Operation } from '../plan/operation.js'
+import { isUnspecified } from '../values/address.js'
 import { codes } from '../values/errors.js'
 import type { Route } from '../values/result.js'
 
@@ -151,7 +152,7 @@ export function ip(netns: string | undefined, argv: readonly string[], why: stri
 function routeOperation(verb: string, { link, netns }: At, route: Route, extra: readonly string[]): Operation {
   const { dst, gw, mtu, advmss, priority, table, scope } = route
   const words = [
-    ...(gw === undefined || isUnspecified(gw) ? [] : ['via', gw]),
+    ...nextHop(dst, gw),
     'dev',
     link,
     ...attribute('metric', priority),
@@ -169,6 +170,13 @@ function attribute(word: string, value: number | undefined): readonly string[] {
   return value === undefined ? [] : [word, String(value)]
 }
 
-function isUnspecified(address: string): boolean {
-  return address === '0.0.0.0' || address === '::'
+/**
+ * An IPv4 destination can be reached by way of an IPv6 neighbour (Linux 5.2), not the other way round: that is no
+ * gateway.
+ */
+function nextHop(dst: string, gw: string | undefined): readonly string[] {
+  if (gw === undefined || isUnspecified(gw)) return []
+  const isIPv6 = gw.includes(':')
+  if (isIPv6 === dst.includes(':')) return ['via', gw]
+  return isIPv6 ? ['via', 'inet6', gw] : []
 }

@@ -119,6 +119,11 @@ export function masqueradeDifferences(
   }))
 }
 
+/** What the official plugins say of a backend that is none. */
+export function sayMasquerade({ path, value }: Problem): string | undefined {
+  return path === 'ipMasqBackend' ? `unknown ipmasq backend "${value}"` : undefined
+}
+
 // --- internal
 
 const recordKind = 'masquerade'

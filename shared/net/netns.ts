@@ -10,22 +10,27 @@ import type { ObservedLink } from '../values/observe.schema.js'
  * for that namespace, in all that this process does, whatever comes to be there (system/namespaces.ts).
  * @throws code 104 when something else is there, or it cannot be looked at
  */
-export function netnsState(path: string): 'present' | 'gone' {
+export function netnsState(path: string, official = ''): 'present' | 'gone' {
   const found = opened(path)
   if (found === undefined || 'fd' in found) return found ? 'present' : 'gone'
   throw new CniError(codes.invalidNetns, `"${path}" is not a network namespace`, {
-    details: `unknown FS magic on "${path}": ${found.magic.toString(16)}`,
+    official: `${official}unknown FS magic on "${path}": ${found.magic.toString(16)}`,
     fix: 'CNI_NETNS must name a namespace file, such as /run/netns/NAME or /proc/PID/ns/net',
   })
 }
 
 /** For verbs that need the namespace. @throws code 104 */
 export function requireNetns(path: string): string {
-  if (netnsState(path) === 'present' && !unusable(path)) return path
-  throw new CniError(codes.invalidNetns, `failed to open netns "${path}"`, {
-    details: unusable(path) ? 'the path has white space, quotes or control characters' : 'no such file or directory',
-    fix: 'create the network namespace before ADD, and give its path in CNI_NETNS',
-  })
+  if (netnsState(path, `failed to open netns "${path}": `) === 'present' && !unusable(path)) return path
+  const why = `failed to Statfs "${path}": no such file or directory`
+  throw new CniError(
+    codes.invalidNetns,
+    `failed to open netns "${path}": ${unusable(path) ? 'it cannot be used' : why}`,
+    {
+      details: unusable(path) ? 'the path has white space, quotes or control characters' : 'no such file or directory',
+      fix: 'create the network namespace before ADD, and give its path in CNI_NETNS',
+    },
+  )
 }
 
 /** For DEL: the namespace if it can be entered, undefined when it is not given or gone. @throws code 104 */

@@ -127,12 +127,12 @@ test('prevResult is read as the plugin’s table says', () => {
 })
 
 test.each([
-  ['[]', codes.decodeFailure, 'it is not a JSON object'],
-  ['7', codes.decodeFailure, 'it is not a JSON object'],
+  ['[]', codes.decodeFailure, 'json: cannot unmarshal array into Go value of type struct'],
+  ['7', codes.decodeFailure, 'json: cannot unmarshal number into Go value of type struct'],
   ['null', codes.invalidConfiguration, 'missing network name'],
   ['', codes.decodeFailure, 'unexpected end of JSON input'],
   ['{"name"', codes.decodeFailure, 'error unmarshall network config'],
-  ['{"name": 7}', codes.decodeFailure, 'name is not a string'],
+  ['{"name": 7}', codes.decodeFailure, 'cannot unmarshal number into Go struct field .name of type string'],
   ['{"name": ""}', codes.invalidConfiguration, 'missing network name'],
   ['{"name": "a/b"}', codes.invalidConfiguration, 'invalid characters found in network name'],
 ])('a configuration of %s is refused', (text, code, message) => {

@@ -6,8 +6,12 @@ import { parseArgs } from '../values/args.js'
 import { isLinkName } from '../values/checks.js'
 import type { NetworkConfiguration } from '../values/config.schema.js'
 import { type Environment, isIdentifier, type Verb } from '../values/environment.js'
-import { asCniError, attributed, CniError, codes, invalidConfiguration } from '../values/errors.js'
+import { asCniError, attributed, CniError, codes, invalidConfiguration, type Problem } from '../values/errors.js'
+import { jsonFault, mayBeTooDeep, typeFault } from '../values/json.js'
+import { officialText, pathFault } from '../values/official.js'
 import { parseResult, type Result } from '../values/result.js'
+import type { Shape } from '../values/shape.js'
+import { isToken } from '../values/token.js'
 import { negotiate, type Version, versionsSince } from '../values/version.js'
 import type { AnyPlugin, Call } from './plugin.js'
 
@@ -26,7 +30,7 @@ export function readRequest(environment: Environment, stdin: string): Request {
   const json = decode(stdin)
   const name = memberOf(json, 'name')
   if (name !== undefined && typeof name !== 'string') {
-    fail(codes.decodeFailure, 'error unmarshall network config: name is not a string', JSON.stringify(name))
+    fail(codes.decodeFailure, `${unmarshall}${typeFault(name, 'struct field .name', 'string')}`)
   }
   if (name === undefined || name === '') fail(codes.invalidConfiguration, 'missing network name')
   if (!isIdentifier(name)) fail(codes.invalidConfiguration, 'invalid characters found in network name', name)
@@ -38,7 +42,8 @@ export function readInput(stdin: () => string): string {
   try {
     return stdin()
   } catch (thrown) {
-    fail(codes.ioFailure, `error reading from stdin: ${(thrown as Error).message}`)
+    const why = pathFault(thrown, '/dev/stdin') ?? (thrown as Error).message
+    fail(codes.ioFailure, `error reading from stdin: ${why}`)
   }
 }
 
@@ -47,7 +52,8 @@ export function readVersion(request: Request, plugin: AnyPlugin): Version {
   const verb = verbOf(request)
   const asked = memberOf(request.json, 'cniVersion')
   if (asked !== undefined && typeof asked !== 'string') {
-    fail(codes.decodeFailure, 'decoding version from network config: cniVersion is not a string', JSON.stringify(asked))
+    const why = typeFault(asked, 'struct field .cniVersion', 'string')
+    fail(codes.decodeFailure, `decoding version from network config: ${why}`)
   }
   return negotiate(asked ?? '', verb, versionsSince(plugin.since))
 }
@@ -109,6 +115,8 @@ export function ipamType(json: Request['json']): string | undefined {
 
 // --- internal
 
+const unmarshall = 'error unmarshall network config: '
+
 const verbTable: Record<Exclude<Verb, 'VERSION'>, (plugin: AnyPlugin, call: Call) => Result | undefined> = {
   ADD: (plugin, call) => plugin.add(call),
   DEL: (plugin, call) => void plugin.del(call),
@@ -130,19 +138,20 @@ function readCall(plugin: AnyPlugin, request: Request, version: Version, host: H
   const attachment = { network: config.name, containerID: environment.containerID, ifName: environment.ifName }
   const prevResult = readPrevResult(plugin, config, verb, version, host)
   const validAttachments = config['cni.dev/valid-attachments'] ?? config['cni.dev/attachments']
+  const isNamed = isLinkName(environment.ifName)
   const call: Call = {
     plugin: plugin.name,
     version,
     config,
     stdin,
-    environment,
+    environment: verb === 'DEL' && !isToken(`x${environment.ifName}`) ? withoutNetns(environment, host) : environment,
     attachment,
     args: readArgs(plugin, environment, verb, host),
     ...(prevResult ? { prevResult } : {}),
     ...(validAttachments ? { validAttachments } : {}),
     host,
   }
-  if (verb === 'ADD' && !isLinkName(environment.ifName)) {
+  if ((verb === 'ADD' || verb === 'CHECK') && !isNamed) {
     throw new CniError(codes.invalidEnvironment, `CNI_IFNAME "${environment.ifName}" is no name for a link`, {
       fix: 'use letters, digits, ".", "_" and "-"',
     })
@@ -150,6 +159,12 @@ function readCall(plugin: AnyPlugin, request: Request, version: Version, host: H
   const problems = verb === 'ADD' || verb === 'CHECK' ? (plugin.refuse?.(call) ?? []) : []
   if (problems.length > 0) throw invalidConfiguration(problems)
   return call
+}
+
+/** No ADD of ours took the name, and no tool can be told of it: a DEL goes on with what is outside the container. */
+function withoutNetns(environment: Environment, host: Host): Environment {
+  host.warn(`DEL goes on without the container: CNI_IFNAME ${JSON.stringify(environment.ifName)} is no name for a link`)
+  return { ...environment, netns: '' }
 }
 
 /**
@@ -164,10 +179,18 @@ function readConfiguration(plugin: AnyPlugin, json: object, verb: Verb, host: Ho
   if (verb === 'ADD') {
     for (const one of unknown) host.warn(`${plugin.name}: ${unknownKeyWarning(one)}`)
   }
-  if (value === undefined || (verb !== 'DEL' && problems.length > 0)) throw invalidConfiguration(problems)
+  if (value === undefined || (verb !== 'DEL' && problems.length > 0)) {
+    throw invalidConfiguration(problems.map((one) => worded(one, json, shape, plugin)))
+  }
   for (const { path, expected } of problems)
     host.warn(`${plugin.name}: DEL goes on without ${path}: expected ${expected}`)
   return value as NetworkConfiguration
+}
+
+/** A mistake of a key with what the official plugin says of it. */
+function worded(problem: Problem, json: object, shape: Shape, { official }: AnyPlugin): Problem {
+  const text = official && officialText(problem, json, shape, official())
+  return text === undefined ? problem : { ...problem, official: text }
 }
 
 function readPrevResult(
@@ -182,12 +205,13 @@ function readPrevResult(
   if (prevResult === undefined) {
     if (wanted === 'optional') return undefined
     throw new CniError(codes.invalidConfiguration, 'Required prevResult missing', {
+      official: plugin.official?.().unchained?.[verb],
       problems: [{ path: 'prevResult', expected: 'the result of the plugin before in the chain' }],
       fix: `call ${plugin.name} behind a plugin that makes the interface`,
     })
   }
   try {
-    return parseResult(prevResult, version, 'prevResult')
+    return parseResult(prevResult, version, 'prevResult', plugin.official)
   } catch (thrown) {
     if (verb !== 'DEL' || !(thrown instanceof CniError)) throw thrown
     host.warn(`${plugin.name}: DEL goes on without prevResult: ${thrown.details}`)
@@ -212,19 +236,21 @@ function refuseOwnNetns({ netns, netnsOverride }: Environment): void {
 }
 
 function decode(stdin: string): Record<string, unknown> {
-  let json: unknown
-  try {
-    json = JSON.parse(stdin)
-  } catch (thrown) {
-    const end = stdin.trim() === '' || (thrown as Error).message.startsWith('Unexpected end')
-    const why = end ? 'unexpected end of JSON input' : (thrown as Error).message
-    fail(codes.decodeFailure, `error unmarshall network config: ${why}`)
-  }
+  const fault = mayBeTooDeep(stdin) ? jsonFault(stdin) : undefined
+  const json = fault === undefined ? parsed(stdin) : fail(codes.decodeFailure, unmarshall + fault)
   if (json === null) return {}
   if (typeof json !== 'object' || Array.isArray(json)) {
-    fail(codes.decodeFailure, 'error unmarshall network config: it is not a JSON object')
+    fail(codes.decodeFailure, unmarshall + typeFault(json, 'value', 'struct { Name string "json:\\"name\\"" }'))
   }
   return json as Record<string, unknown>
+}
+
+function parsed(stdin: string): unknown {
+  try {
+    return JSON.parse(stdin)
+  } catch (thrown) {
+    return fail(codes.decodeFailure, unmarshall + (jsonFault(stdin) ?? (thrown as Error).message))
+  }
 }
 
 function withLeftovers(error: CniError, left: readonly CniError[]): CniError {

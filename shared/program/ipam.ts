@@ -6,7 +6,7 @@ import { attemptAll } from '../plan/host.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Verb } from '../values/environment.js'
 import { asCniError, CniError, codes } from '../values/errors.js'
-import { emptyResult, parseDelegateResult, type Result } from '../values/result.js'
+import { emptyResult, parseDelegateResult, type Result, whereAddresses } from '../values/result.js'
 import { holds, invoke, memberOf, type Request, readRequest } from './invoke.js'
 import { isLeaseDirectory, isSame, isUsual, named, parsed, type Source, sourceOf, usable } from './leases.js'
 import { pluginAt } from './name.js'
@@ -37,8 +37,10 @@ export function lease(call: Call, { mayBeEmpty = false }: { mayBeEmpty?: boolean
   note(call, sourceOf(call, found.own))
   const result = delegate(call, 'ADD', found) ?? emptyResult
   if (mayBeEmpty || result.ips.length > 0) return result
+  const type = call.config.ipam?.type
   throw new CniError(codes.delegateFailed, 'IPAM plugin returned missing IP config', {
-    problems: [{ path: 'ipam.type', value: call.config.ipam?.type, expected: 'a plugin that hands out an address' }],
+    problems: [{ path: 'ipam.type', value: type, expected: 'a plugin that hands out an address' }],
+    ...(type === 'static' ? { fix: whereAddresses } : {}),
   })
 }
 

@@ -42,6 +42,7 @@ export async function main(world: World): Promise<0 | 1> {
     return 0
   } catch (thrown) {
     const error = asCniError(thrown)
+    if (error.hint !== undefined) world.stderr(`${world.plugin}: ${error.hint}\n`)
     if (!attempt(printError(error))) world.stderr(`${error.message}\n${error.details}\n`)
     return 1
   }

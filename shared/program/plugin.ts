@@ -3,6 +3,7 @@ import type { Attachment } from '../values/attachment.js'
 import type { NetworkConfiguration } from '../values/config.schema.js'
 import type { Environment, Verb } from '../values/environment.js'
 import type { Problem } from '../values/errors.js'
+import type { Official } from '../values/official.js'
 import type { Result } from '../values/result.js'
 import type { Version } from '../values/version.js'
 
@@ -41,6 +42,8 @@ export interface Plugin<Config> {
   readonly argsKeys?: readonly string[]
   /** Verbs for which prevResult is read; a required one that is missing is refused. */
   readonly prevResult?: Partial<Record<Verb, 'required' | 'optional'>>
+  /** How the official plugin words mistakes of single keys; asked only where there are some. */
+  readonly official?: () => Official
   /**
    * The types of other plugins that a configuration, as it came, may make it run; those of this suite are loaded
    * ahead.

@@ -81,6 +81,16 @@ export function lastOf(cidr: Cidr): Address {
   return { family: cidr.address.family, value: cidr.address.value | ((1n << hostBits(cidr)) - 1n) }
 }
 
+/** True of a gateway that is none: IPAM plugins and configurations write the unspecified address for it. */
+export function isUnspecified(address: string): boolean {
+  return address === '0.0.0.0' || address === '::'
+}
+
+/** Whether a gateway serves an address or a destination: it is one, and of its family. */
+export function serves(gateway: string | undefined, other: string): gateway is string {
+  return gateway !== undefined && !isUnspecified(gateway) && gateway.includes(':') === other.includes(':')
+}
+
 /** The first host address of an address's subnet as text, where a gateway usually is; undefined where there is none. */
 export function firstOf(address: string): string | undefined {
   const cidr = parseCidr(address)

@@ -35,19 +35,24 @@ export const checks = {
     test: (text) => text === '' || parseCidr(text) !== undefined,
     expected: 'a subnet such as "10.1.2.0/24", or nothing',
   },
-  linkName: { test: isLinkName, expected: 'a link name of 1 to 15 bytes without white space, "/", ":", "%" or quotes' },
+  linkName: {
+    test: isLinkName,
+    expected: 'a link name of 1 to 15 bytes without white space, "/", ":", "%", quotes or any of \\#;{}`',
+  },
   linkNameOrEmpty: {
     test: (text) => text === '' || isLinkName(text),
     expected: 'a link name of 1 to 15 bytes without white space, "/", ":", "%" or quotes, or nothing',
   },
   linkPattern: {
     test: isLinkPattern,
-    expected: 'a link name, or a pattern of names with "*" and "?", without white space, "/", ":", "%" or quotes',
+    expected:
+      'a link name, or a pattern of names with "*" and "?", without white space, "/", ":", "%", quotes or any of \\#;{}`',
   },
   mac: { test: (text) => macOf(text) !== undefined, expected: 'a MAC address such as "02:00:5e:10:00:01"' },
   macOrEmpty: {
-    test: (text) => text === '' || macOf(text) !== undefined,
-    expected: 'a MAC address such as "02:00:5e:10:00:01", or nothing',
+    test: (text) => text === '' || unicastMac(text) !== undefined,
+    expected:
+      'the MAC address of one interface such as "02:00:5e:10:00:01" (no multicast address, not all zero), or nothing',
   },
   chainName: {
     test: isChainName,
@@ -58,9 +63,9 @@ export const checks = {
     expected: 'the name of an iptables chain: up to 28 letters, digits, ".", "_" and "-", or nothing',
   },
   path: { test: (text) => !text.includes('\0'), expected: 'a path, without the character NUL' },
-  absolutePath: {
-    test: (text) => text.startsWith('/') && !text.includes('\0') && !text.split('/').includes('..'),
-    expected: 'an absolute path without ".."',
+  directPath: {
+    test: (text) => !text.includes('\0') && !text.split('/').includes('..'),
+    expected: 'a path without ".."',
   },
   token: { test: isToken, expected: 'one word of a batch file' },
   plainText: {
@@ -76,11 +81,9 @@ export function isLinkName(text: string): boolean {
   return ifNameFault(text) === undefined && isOneWord(text)
 }
 
+/** A name that begins with "-" is one, too: it always stands behind the word that says what it names. */
 function isOneWord(text: string): boolean {
-  for (const char of text) {
-    if (char <= ' ' || char === '\x7f' || char === '%' || char === '"' || char === "'" || char === '\\') return false
-  }
-  return !text.startsWith('-') && !text.startsWith('#')
+  return isToken(`x${text}`) && !text.includes('%')
 }
 
 /** Also an alternative name, of at most 127 bytes, is one; empty is allowed. */
@@ -92,6 +95,15 @@ function isLinkPattern(text: string): boolean {
 function isChainName(text: string): boolean {
   const rest = text.startsWith('_') ? `x${text.slice(1)}` : text
   return isIdentifier(rest) && text.length <= 28
+}
+
+/**
+ * The same, where an interface can have it: no address of a group, nor of nobody (is_valid_ether_addr in the kernel).
+ */
+export function unicastMac(text: string): string | undefined {
+  const mac = macOf(text)
+  const isOfOne = mac !== undefined && '02468ace'.includes(mac[1] ?? '') && mac !== '00:00:00:00:00:00'
+  return isOfOne ? mac : undefined
 }
 
 /** A 48-bit MAC address in lower-case colon form, from any form Go's net.ParseMAC takes (`:`, `-` or `.` between). */

@@ -4,6 +4,8 @@ export interface Problem {
   readonly value?: unknown
   readonly expected: string
   readonly fix?: string
+  /** What the official plugin says of the same mistake: it stands in `msg`, where people and scripts look for it. */
+  readonly official?: string | undefined
 }
 
 /**
@@ -42,6 +44,10 @@ interface Explanation {
   readonly details?: string
   readonly problems?: readonly Problem[]
   readonly fix?: string
+  /** The text of the official suite for the same, where the message is another one: it follows the message. */
+  readonly official?: string | undefined
+  /** Help for a person, of an error that callers compare as a whole: it goes to stderr. */
+  readonly hint?: string
   readonly cause?: unknown
 }
 
@@ -49,13 +55,15 @@ interface Explanation {
 export class CniError extends Error {
   readonly code: number
   readonly details: string
+  readonly hint: string | undefined
   /** True once the text names plugin and network, or came whole from a delegate and is passed on as it is. */
   readonly complete: boolean
 
   constructor(code: number, message: string, explanation: Explanation & { complete?: boolean } = {}) {
-    super(message, { cause: explanation.cause })
+    super(withOfficial(message, explanation), { cause: explanation.cause })
     this.code = code
     this.details = detailsOf(explanation)
+    this.hint = explanation.hint
     this.complete = explanation.complete ?? false
   }
 }
@@ -108,6 +116,15 @@ const goEscapes: Record<string, string> = {
   '&': '\\u0026',
   '\u2028': '\\u2028',
   '\u2029': '\\u2029',
+}
+
+/** The message, then what the official suite says of the same: once, and not again where the message has it. */
+function withOfficial(message: string, { official, problems = [] }: Explanation): string {
+  let text = message
+  for (const one of [official, ...problems.map((problem) => problem.official)]) {
+    if (one !== undefined && !text.includes(one)) text += `${text === message ? ': ' : '; '}${one}`
+  }
+  return text
 }
 
 function detailsOf({ details, problems = [], fix }: Explanation): string {

@@ -1,9 +1,12 @@
 import { shapes } from 'podwire:shapes'
 import { accept } from './accept.js'
 import { formatAddress, formatCidr, parseAddress, parseCidr } from './address.js'
-import { CniError, codes, goJson, invalidConfiguration } from './errors.js'
+import { CniError, codes, goJson, invalidConfiguration, type Problem } from './errors.js'
+import { jsonFault } from './json.js'
+import { type Official, officialText, wrongFamily } from './official.js'
 import type { Dns, IpConfiguration, NetworkInterface, ResultA, ResultBC, Route } from './result.schema.js'
-import { type Family, familyOf, isVersion, type Version } from './version.js'
+import type { Shape } from './shape.js'
+import { type Family, familyOf, isVersion, type Version, versionsOf } from './version.js'
 
 /** A result in the newest form, whatever version it came in or will be printed in. Addresses are canonical text. */
 export interface Result {
@@ -17,19 +20,26 @@ export type { Dns, IpConfiguration, NetworkInterface, Route }
 
 export const emptyResult: Result = { interfaces: [], ips: [], routes: [], dns: {} }
 
+/** Where static's addresses come from. */
+export const whereAddresses =
+  'name one in ipam.addresses, in runtimeConfig.ips (the capability "ips") or args.cni.ips, or in CNI_ARGS as IP=10.1.2.3/24'
+
 /**
  * Reads a result found at `path`, decoded as the family of `version`; its own version must be of that family.
+ * @param official how the official plugin words what is wrong with it
  * @throws code 7 with every mistake
  */
-export function parseResult(value: unknown, version: Version, path: string): Result {
+export function parseResult(value: unknown, version: Version, path: string, official?: () => Official): Result {
   const family = familyOf(version)
   const own = (value as { cniVersion?: unknown } | null)?.cniVersion ?? version
   if (!(typeof own === 'string' && isVersion(own) && familyOf(own) === family)) {
     const expected = `a version whose results have the format of "${version}"`
-    throw invalidConfiguration([{ path: `${path}.cniVersion`, value: own, expected }], `${path} cannot be read`)
+    const says = loadOf(official) + wrongFamily(own, versionsOf(family))
+    const problem = { path: `${path}.cniVersion`, value: own, expected, official: says }
+    throw invalidConfiguration([problem], `${path} cannot be read`)
   }
   const { value: accepted, problems } = accept(value, shapes[`result.${family}`], path)
-  if (problems.length > 0) throw invalidConfiguration(problems, `${path} cannot be read`)
+  if (problems.length > 0) throw unreadable(problems, { family, path, load: loadOf(official) })
   return canonicalResult(family === 'A' ? fromA(accepted as ResultA) : fromBC(accepted as ResultBC))
 }
 
@@ -38,21 +48,25 @@ export function parseResult(value: unknown, version: Version, path: string): Res
  * @throws code 107
  */
 export function parseDelegateResult(text: string, version: Version, who: string): Result {
-  const failed = (details: string) =>
-    new CniError(codes.delegateFailed, `the result of ${who} cannot be used`, { details })
+  const failed = (details: string, official?: string) =>
+    new CniError(codes.delegateFailed, `the result of ${who} cannot be used`, { details, official })
   let value: { cniVersion?: unknown } | null
   try {
     value = JSON.parse(text)
   } catch (thrown) {
-    throw failed(`it is not JSON: ${(thrown as Error).message}`)
+    const fault = jsonFault(text)
+    throw failed(`it is not JSON: ${(thrown as Error).message}`, fault && `failed to unmarshal raw result: ${fault}`)
   }
   if (typeof value !== 'object' || Array.isArray(value)) throw failed('it is not a JSON object')
   const own = typeof value?.cniVersion === 'string' && value.cniVersion !== '' ? value.cniVersion : version
-  if (!isVersion(own)) throw failed(`unsupported CNI result version "${own}"`)
+  if (!isVersion(own)) {
+    const why = `unsupported CNI result version "${own}"`
+    throw failed(why, why)
+  }
   try {
-    return parseResult({ ...value, cniVersion: own }, own, 'result')
+    return parseResult({ ...value, cniVersion: own }, own, 'result', () => ({ load: '', prevResult: '', structs: {} }))
   } catch (thrown) {
-    throw thrown instanceof CniError ? failed(thrown.details) : thrown
+    throw thrown instanceof CniError ? failed(thrown.details, thrown.message) : thrown
   }
 }
 
@@ -122,6 +136,34 @@ const printers: Record<Family, (result: Result, version: Version) => unknown> = 
       routes: list(result.routes.map(sorted)),
       dns: Object.keys(result.dns).length > 0 ? sorted(result.dns) : undefined,
     }),
+}
+
+function loadOf(official: (() => Official) | undefined): string {
+  return official?.().prevResult ?? 'could not parse prevResult: '
+}
+
+function unreadable(
+  problems: readonly Problem[],
+  { family, path, load }: { family: Family; path: string; load: string },
+): CniError {
+  const shape = shapes[`result.${family}`] as Shape
+  const types = { A: 'types020', B: 'types040', C: 'types100' }[family]
+  const official: Official = {
+    load,
+    structs: { '': 'Result' },
+    types: {
+      interfaces: `[]*${types}.Interface`,
+      ips: `[]*${types}.IPConfig`,
+      ip4: `${types}.IPConfig`,
+      ip6: `${types}.IPConfig`,
+    },
+    fields: { routes: 'routes' },
+  }
+  const worded = problems.map((one) => {
+    const inside = { ...one, path: one.path.slice(path.length + 1) }
+    return { ...one, official: officialText(inside, undefined, shape, official) }
+  })
+  return invalidConfiguration(worded, `${path} cannot be read`)
 }
 
 function toA({ ips, routes }: Result, family: 4 | 6): unknown {

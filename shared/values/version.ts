@@ -30,6 +30,14 @@ export function familyOf(version: Version): Family {
   return families[version]
 }
 
+/**
+ * The versions whose results have the format, as the official library lists them: absent counts as one of the first.
+ */
+export function versionsOf(family: Family): readonly string[] {
+  const own = versions.filter((one) => families[one] === family)
+  return family === 'A' ? ['', ...own] : own
+}
+
 /** The versions a plugin supports: all from `first` on. */
 export function versionsSince(first: Version = '0.1.0'): readonly Version[] {
   return versions.slice(versions.indexOf(first))
@@ -51,7 +59,7 @@ export function negotiate(asked: string, verb: Verb, supported: readonly Version
     if (compare(version, numbers(first)) < 0) {
       throw new CniError(codes.incompatibleVersion, `config version does not allow ${verb}`, {
         complete: true,
-        fix: `${verb} needs cniVersion ${first} or later, the configuration says "${asked || '0.1.0'}"`,
+        hint: `${verb} needs cniVersion ${first} or later, the configuration says "${asked || '0.1.0'}"`,
       })
     }
     if (supported.every((one) => compare(numbers(one), version) < 0)) {
