@@ -197,6 +197,28 @@ describe('DEL with little to go by', () => {
     expect(difference(before, await state(host))).toBe('')
   })
 
+  test.for(['podwire', 'official'] as const)(
+    'a device that %s lent to a namespace which a process keeps, and no path leads to, is not passed over in silence',
+    async (suite, { host }) => {
+      const { container } = await withDevice(host)
+      const before = await linkOf(host, 'hd0')
+      await container.netnsOfProcess()
+      resultOf(await runPlugin(host, call('ADD', container, {}, { suite })))
+      await container.remove()
+      const del = () => runPlugin(host, call('DEL', container))
+      const { status, stdout, stderr } = await del()
+      expect([status, stdout]).toEqual([0, ''])
+      if (suite === 'official') {
+        expect(stderr).toContain("hd0 is not on the host, and the container's namespace is not to be found")
+        return
+      }
+      expect(stderr).toMatch(/a process keeps the container's namespace \(\/proc\/\d+\/ns\/net\): hd0 is taken out/)
+      const { ifalias, flags = [], address } = (await linkOf(host, 'hd0')) ?? {}
+      expect([ifalias, address, flags.includes('UP')]).toEqual([before?.ifalias, mac, true])
+      expect(await del()).toMatchObject({ status: 0, stdout: '', stderr: '' })
+    },
+  )
+
   test('one that was never added touches nothing', async ({ host }) => {
     const { container } = await withDevice(host)
     await container.batch(['link add eth0 type veth peer name peer0', 'link set eth0 up'])

@@ -23,6 +23,7 @@ import {
   requireIpam,
 } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import { isLinkName } from '../../shared/values/checks.js'
 import { CniError, codes, invalidConfiguration } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, printResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
@@ -87,7 +88,7 @@ export default definePlugin<HostDeviceConfiguration>({
   /** The lease is given back after the device: as long as that is in the container, its address answers. */
   del(call) {
     const { host, environment, attachment } = call
-    returnDevice(host, attachment, environment.netns)
+    if (!returnDevice(host, attachment, environment.netns)) warnOfAbsence(call)
     release(call)
     removeRecord(host, recordKind, attachment)
   },
@@ -138,6 +139,19 @@ function requireDevice({ config, host }: HostDeviceCall): void {
       `host-device: ${holder.data.device} is with container ${holder.attachment.containerID}: no other can be attached`,
     )
   }
+}
+
+/**
+ * Without a record and a namespace to look into, the device may be in one that a process keeps: of that only its
+ * absence tells.
+ */
+function warnOfAbsence({ config, host }: HostDeviceCall): void {
+  const { device } = config
+  if (!device || !isLinkName(device) || host.observer.hasLink(device)) return
+  const isLent = recordsOfAllNetworks<Moved>(host, recordKind).some(({ data }) => data.device === device)
+  if (isLent) return
+  const where = "is not on the host, and the container's namespace is not to be found"
+  host.warn(`host-device: ${device} ${where}: it comes back when what keeps that ends`)
 }
 
 /**

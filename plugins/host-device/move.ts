@@ -1,6 +1,6 @@
 import { type Netns, readRecord } from '../../shared/exec/records.js'
 import { setLink, setUp } from '../../shared/net/ip.js'
-import { compareNetns, livingNetns } from '../../shared/net/netns.js'
+import { compareNetns, lingering, livingNetns } from '../../shared/net/netns.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
@@ -40,18 +40,25 @@ export function moveIn(moved: Moved, { attachment, ifName, netns }: Target): rea
 
 /**
  * Gives the attachment's device back: its name, its alias and its state. Nothing to do when it is not in the container
- * any more (unplugged, or gone with its namespace), except to rename what the kernel gave back itself.
+ * any more (unplugged, or gone with its namespace), except to rename what the kernel gave back itself. A namespace that
+ * a process keeps is the one on record although nothing is at its path any more.
  * @param known what the device was, where that need not be looked up
+ * @returns whether a namespace or a record told where the device was
  * @throws code 103 when the host has another link of its name, and everything stays where it is; a later DEL does it
  */
-export function returnDevice(host: Host, attachment: Attachment, given: string, known?: Moved): void {
+export function returnDevice(host: Host, attachment: Attachment, given: string, known?: Moved): boolean {
   const entry = readRecord<Moved>(host, recordKind, attachment)
   const record = known ?? entry?.data
-  const netns = namespaceOf(host, entry?.netns, given)
+  const named = namespaceOf(host, entry?.netns, given)
+  const isKept = named === undefined && record !== undefined && onHost(host, record).length === 0
+  const netns = isKept ? lingering(host, entry?.netns) : named
   const inside = netns === undefined ? undefined : findInside(host, { attachment, record, netns })
   if (inside && netns !== undefined) {
+    if (isKept)
+      host.warn(`host-device: a process keeps the container's namespace (${netns}): ${inside.device} is taken out`)
     moveOut(host, { ...inside, netns, record })
   } else if (record) restoreOnHost(host, record, attachment)
+  return record !== undefined || netns !== undefined
 }
 
 /** The namespace of this process by a path that another one can open: that of process 1 where it is the same. */
@@ -184,9 +191,8 @@ function sendBack(host: Host, { device, passing, netns }: Pick<Leaving, 'device'
  * killed.
  */
 function restoreOnHost(host: Host, record: Moved, attachment: Attachment): void {
-  const { device, parent } = record
-  const isOurs = (link: ObservedLink) => isOfMake(record, link) && (parent !== undefined || isMarked(record, link))
-  const link = onlyOne(record, host.observer.links().filter(isOurs))
+  const { device } = record
+  const link = onlyOne(record, onHost(host, record))
   if (!link || (link.ifname === device && link.ifalias !== device)) return
   const isRenamed = link.ifname !== device
   if (isRenamed && host.observer.hasLink(device)) throw occupied(device, link.ifname)
@@ -195,6 +201,12 @@ function restoreOnHost(host: Host, record: Moved, attachment: Attachment): void 
     setLink({ link: link.ifname }, ['name', device], `rename ${attachment.ifName} to ${device}`),
   ]
   host.apply([...(isRenamed ? rename : []), ...asBefore(record)])
+}
+
+/** The links of the host that can be the device. */
+function onHost(host: Host, record: Moved): readonly ObservedLink[] {
+  const isHardware = record.parent !== undefined
+  return host.observer.links().filter((link) => isOfMake(record, link) && (isHardware || isMarked(record, link)))
 }
 
 /** The alias last: until then it tells a next DEL that something is left to do. */

@@ -2,6 +2,7 @@ import { statSync } from 'node:fs'
 import type { Netns } from '../exec/records.js'
 import type { Machine } from '../plan/machine.js'
 import { namespaceAt, namespaceFile, type Opened, openNamespace } from '../system/namespaces.js'
+import { holderOf } from '../tools/processes.js'
 import { CniError, codes } from '../values/errors.js'
 import type { ObservedLink } from '../values/observe.schema.js'
 
@@ -73,6 +74,17 @@ export function compareNetns(
   const link = recorded.link && lookInside()
   const isSame = link?.ifindex === recorded.link?.index && (link?.address ?? '') === recorded.link?.mac
   return link && isSame ? 'same' : 'unknown'
+}
+
+/**
+ * Another path that leads to the namespace on record, while a process, a mount or an open file keeps it although
+ * nothing is at its own path any more. It looks at every process; of what has the namespace's number one is enough to
+ * look at.
+ */
+export function lingering(host: Pick<Machine, 'observer'>, recorded: Netns | undefined): string | undefined {
+  if (recorded?.inode === undefined || recorded.boot !== host.observer.bootID()) return undefined
+  const path = holderOf(`net:[${recorded.inode}]`)
+  return path !== undefined && compareNetns(host, recorded, path) !== 'other' ? path : undefined
 }
 
 /** Undefined where nothing is. */
