@@ -65,7 +65,8 @@ for driver in macvlan ipvlan; do
   fi
 done
 
+# flannel and kube-router: cri-nodes has them, with what their daemons do.
 untried=$(comm -23 <(find "$EXAMPLES" -name '*.conflist' -printf '%f\n' | sort) <(printf '%s\n' podman.conflist containerd.conflist kind.conflist \
-  dual-stack.conflist macvlan-lan.conflist ipvlan-lan.conflist chain.conflist | sort))
+  dual-stack.conflist macvlan-lan.conflist ipvlan-lan.conflist chain.conflist flannel.conflist kube-router.conflist | sort))
 check 'every example was tried' test -z "$untried"
 finish
