@@ -23,7 +23,8 @@ FAULTS := conformance/faults conformance/main/killed conformance/devices/faults 
   conformance/outlive conformance/unclear conformance/state conformance/surroundings conformance/protocol/standard \
   conformance/limits conformance/swapped conformance/changed
 
-.PHONY: all setup build demo install dist check unit mutants test-setup lint test test-vm test-roots test-oracles faults kills bench profile clean
+.PHONY: all setup build demo install uninstall dist check unit mutants test-setup lint test test-vm test-roots \
+  test-oracles test-upgrade faults kills bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -85,6 +86,11 @@ demo: build
 
 install: build
 	shared/packing/install $(out)/bin $(DESTDIR)$(CNI_BIN)
+
+# RULES=1 also takes our rules out of this host, which no other suite's DEL would: the way back while containers run.
+uninstall:
+	shared/packing/uninstall $(DESTDIR)$(CNI_BIN)
+	$(if $(filter 1,$(RULES)),shared/packing/remove-rules)
 
 dist: setup build
 	@conformance/setup/debian dist
@@ -148,6 +154,11 @@ test-roots: test-setup build dist/plain/.built $(AMD64_ARCHIVE)
 # the newer one does otherwise.
 test-oracles: test-setup build
 	PODWIRE_ALL_ORACLES=1 $(VITEST) run --project conformance conformance/oracle
+
+# Upgrade and way back between every two of the official suite's versions and ours; `make test` leaves out what ours has
+# no part in, and some of the older versions.
+test-upgrade: test-setup build
+	PODWIRE_ALL_PAIRS=1 $(VITEST) run --project conformance conformance/upgrade
 
 # The fault matrix: what was left after each kind of hostile moment, plugin by plugin (0), or why it cannot be hit. A
 # quarter of an hour.

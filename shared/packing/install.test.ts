@@ -10,6 +10,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -127,6 +128,55 @@ describe('install', () => {
     mkdirSync(at('bin/host-local/full'), { recursive: true })
     expect(() => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')], { stdio: 'pipe' })).toThrow()
     expect(readdirSync(at('bin')).filter((name) => name.startsWith('.'))).toEqual([])
+  })
+})
+
+describe('uninstall', () => {
+  const binary = '\x7fELF this is a defect of podwire; please report it with this text'
+  const uninstall = () => {
+    const { status, stderr } = spawnSync(path.join(here, 'uninstall'), [at('bin')], { encoding: 'utf8' })
+    expect(status, stderr).toBe(0)
+    return stderr
+  }
+  const install = () => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')])
+
+  test('removes what was installed, of any version, and does it again', () => {
+    for (const version of ['one', 'two']) {
+      build(`${binary} ${version}`)
+      carry(version)
+      install()
+      if (version === 'one') linkSync(at('bin/bridge'), at('bin/ptp'))
+    }
+    uninstall()
+    expect(readdirSync(at('bin'))).toEqual([])
+    uninstall()
+    rmSync(at('bin'), { recursive: true })
+    uninstall()
+  })
+
+  test('leaves the files of others: another suite in our place, a script that speaks of us, links, what lies in podwire-lib', () => {
+    build(binary)
+    carry('one')
+    install()
+    rmSync(at('bin/bridge'))
+    writeFileSync(at('bin/bridge'), '\x7fELF another suite')
+    writeFileSync(at('bin/ptp'), `#!/bin/sh\n# ${binary.slice(4)}\n`)
+    writeFileSync(at('bin/flannel'), 'other')
+    symlinkSync('host-local', at('bin/static'))
+    writeFileSync(at('bin/podwire-lib/other'), 'other')
+    uninstall()
+    expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'flannel', 'podwire-lib', 'ptp', 'static'])
+    expect(readdirSync(at('bin/podwire-lib'))).toEqual(['other'])
+  })
+
+  test('leaves the libraries to a name of somebody else that leads to podwire', () => {
+    build(binary)
+    carry('one')
+    install()
+    linkSync(at('bin/bridge'), at('bin/cnv-bridge'))
+    expect(uninstall()).toContain('cnv-bridge is podwire, too')
+    expect(readdirSync(at('bin')).sort()).toEqual(['cnv-bridge', 'podwire-lib'])
+    expect(readdirSync(at('bin/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1'])
   })
 })
 
