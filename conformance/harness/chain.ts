@@ -1,6 +1,6 @@
 import { type Result, resultOf } from './answer.js'
 import type { Host } from './host.js'
-import type { Suite } from './locations.js'
+import type { AnySuite } from './locations.js'
 import { type Call, runPlugin, type Verb } from './plugin.js'
 import type { Finished } from './process.js'
 
@@ -19,7 +19,7 @@ export interface Conflist {
 
 /** What a runtime knows of one attachment. */
 export interface Attachment {
-  suite?: Suite
+  suite?: AnySuite
   containerID?: string
   netns?: string
   ifName?: string

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Attachment, Conflist } from './chain.js'
 import type { Host } from './host.js'
-import { cnitool, commandPath, suites } from './locations.js'
+import { cnitool, commandPath, everySuite } from './locations.js'
 import type { Finished } from './process.js'
 
 const configDirectory = '/run/cni/net.d'
@@ -20,7 +20,7 @@ export function runCnitool(host: Host, verb: CnitoolVerb, network: string, call:
   const env: Record<string, string> = {
     PATH: commandPath,
     NETCONFPATH: configDirectory,
-    CNI_PATH: suites[call.suite ?? 'podwire'],
+    CNI_PATH: everySuite[call.suite ?? 'podwire'],
     CNI_IFNAME: call.ifName ?? 'eth0',
   }
   if (call.capabilityArgs !== undefined) env['CAP_ARGS'] = JSON.stringify(call.capabilityArgs)

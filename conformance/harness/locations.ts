@@ -21,6 +21,14 @@ export const suites = {
 export type OfficialSuite = 'official' | 'official-1.9.1'
 export type Suite = 'podwire' | OfficialSuite
 
+/** One more, which only containers that are taken over are made with. */
+export const everySuite = {
+  ...suites,
+  'official-1.6.2': join(tools, 'official-1.6.2'),
+} as const
+
+export type AnySuite = keyof typeof everySuite
+
 /** The official command line client of libcni. */
 export const cnitool = join(tools, 'cnitool')
 

@@ -3,14 +3,14 @@ import { join } from 'node:path'
 import { TestRunner } from 'vitest'
 import { recordCall } from './calls.js'
 import type { Host } from './host.js'
-import { commandPath, suites, systemCommand } from './locations.js'
+import { type AnySuite, commandPath, everySuite, systemCommand } from './locations.js'
 import type { Finished, Started } from './process.js'
 
 export type Verb = 'ADD' | 'DEL' | 'CHECK' | 'STATUS' | 'GC' | 'VERSION'
 
 /** One call of one plugin, as a runtime makes it. Everything has a sensible default except what is called. */
 export interface Call {
-  suite?: keyof typeof suites
+  suite?: AnySuite
   plugin: string
   command: Verb
   /** The network configuration: an object is written as JSON, text and bytes go as they are. */
@@ -70,7 +70,7 @@ function record({ calls }: Host, { suite = 'podwire', plugin, command }: Call, {
 }
 
 function binaryOf({ suite = 'podwire', plugin }: Call): string {
-  return join(suites[suite], plugin)
+  return join(everySuite[suite], plugin)
 }
 
 function standardInput({ config }: Call): string | Uint8Array {
@@ -87,7 +87,7 @@ export function environment(call: Call): Record<string, string> {
     CNI_NETNS: call.netns,
     CNI_IFNAME: call.ifName ?? 'eth0',
     CNI_ARGS: call.args,
-    CNI_PATH: call.path ?? suites[call.suite ?? 'podwire'],
+    CNI_PATH: call.path ?? everySuite[call.suite ?? 'podwire'],
     ...call.env,
   }
   return Object.fromEntries(

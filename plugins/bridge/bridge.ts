@@ -11,6 +11,7 @@ import {
 import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLink, setUp } from '../../shared/net/ip.js'
 import { ensureLinkLocal } from '../../shared/net/link-local.js'
 import {
+  forgetLast,
   type Masquerade,
   masquerade,
   masqueradeDifferences,
@@ -123,7 +124,8 @@ export default definePlugin<BridgeConfiguration>({
     if (vlan && !host.observer.hasLink(vlan.link)) host.apply(addGatewayLink(config, vlan, bridge))
     const gateway = vlan ? host.observer.link(vlan.link) : undefined
     const masked = masqueradeOf(config, addressed)
-    const masquerading = masked ? masquerade(attachment, masked, seenForMasquerade(host.observer, masked)) : []
+    const seen = masked && seenForMasquerade(host, attachment, masked)
+    const masquerading = masked && seen ? masquerade(attachment, masked, seen) : []
 
     if (masked) noteMasquerade(host, attachment, masked)
     host.apply([
@@ -135,6 +137,7 @@ export default definePlugin<BridgeConfiguration>({
     ])
     // An address that may be another container's, too, has been refused by now: its rule is not touched before.
     if (!reserved) host.apply(masquerading)
+    if (seen) forgetLast(host, seen)
     if (bridge && !hasIpam(call)) {
       const isOurs = () => bridge.address === ownMacOf(call)
       ensureLinkLocal(host, bridge, { isOurs, willCarry: !config.disableContainerInterface })

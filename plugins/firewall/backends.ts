@@ -9,7 +9,7 @@ import { admissionDifferences, admit, dismiss, heldByOthers } from './admission.
 import type { FirewallConfiguration } from './firewall.schema.js'
 import { addSources, removeSources, runsFirewalld, sourceDifferences } from './firewalld.js'
 import { acceptInForward, type Family, forwardDifferences } from './forward.js'
-import { installRules, removeRules, ruleDifferences } from './iptables.js'
+import { installRules, officialDifferences, officialPolicy, removeRules, ruleDifferences } from './iptables.js'
 import { type Isolation, isolate, isolationDifferences, unisolate } from './isolation.js'
 
 export type FirewallCall = Call<FirewallConfiguration>
@@ -33,6 +33,10 @@ interface FirewallBackend {
   readonly publish: (call: FirewallCall, made: Made) => void
   readonly withdraw: (call: FirewallCall, attachment: Attachment, made: Made) => void
   readonly differences: (call: FirewallCall, made: Made) => readonly Problem[]
+  /**
+   * The same without a record, where the official plugin may have let the container through, which knows no nftables.
+   */
+  readonly unrecordedDifferences: (call: FirewallCall, made: Made) => readonly Problem[]
 }
 
 /**
@@ -52,17 +56,16 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
         () => isolation && unisolate(host, attachment, isolation),
       )
     },
-    differences: ({ host, config }, { addresses, isolation }) => [
-      ...admissionDifferences(host, addresses),
-      ...forwardDifferences(host, familiesOf(addresses), adminChain(config)),
-      ...(isolation ? isolationDifferences(host, isolation) : []),
-    ],
+    differences: elementDifferences,
+    unrecordedDifferences: (call, made) =>
+      shorter(elementDifferences(call, made), () => officialDifferences(call.host, made, adminChain(call.config))),
   },
   iptables: {
     needs: () => backendNeeds.iptables,
     publish: ({ host, attachment, config }, made) => installRules(host, attachment, made, adminChain(config)),
     withdraw: ({ host }, attachment, made) => removeRules(host, attachment, made),
     differences: ({ host, config }, made) => ruleDifferences(host, made, adminChain(config)),
+    unrecordedDifferences: ({ host, config }, made) => ruleDifferences(host, made, adminChain(config)),
   },
   firewalld: {
     needs: (host, hasPolicy) => ({
@@ -83,10 +86,31 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
       ...sourceDifferences(host, zone, addresses),
       ...(isolation ? isolationDifferences(host, isolation) : []),
     ],
+    // The official plugin keeps bridges apart by iptables, beside firewalld, too.
+    unrecordedDifferences: ({ host }, { zone, addresses, isolation }) => [
+      ...sourceDifferences(host, zone, addresses),
+      ...(isolation
+        ? shorter(isolationDifferences(host, isolation), () => officialPolicy(host, { addresses, isolation }))
+        : []),
+    ],
   },
 }
 
 // --- internal
+
+/** What is missing of our rules, or of the official plugin's where those are nearer to be complete. */
+function shorter(own: readonly Problem[], official: () => readonly Problem[] | undefined): readonly Problem[] {
+  const others = own.length > 0 ? official() : undefined
+  return others && others.length < own.length ? others : own
+}
+
+function elementDifferences({ host, config }: FirewallCall, { addresses, isolation }: Made): readonly Problem[] {
+  return [
+    ...admissionDifferences(host, addresses),
+    ...forwardDifferences(host, familiesOf(addresses), adminChain(config)),
+    ...(isolation ? isolationDifferences(host, isolation) : []),
+  ]
+}
 
 function requireFirewalld(host: Host): void {
   if (runsFirewalld(host)) return

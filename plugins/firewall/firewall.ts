@@ -1,9 +1,17 @@
-import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../../shared/exec/records.js'
+import {
+  allRecords,
+  readRecord,
+  recordWritings,
+  removeRecord,
+  staleRecords,
+  writeRecord,
+} from '../../shared/exec/records.js'
 import { throwDifferences } from '../../shared/net/interface.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { attemptAll } from '../../shared/plan/host.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
+import { attachmentHash } from '../../shared/values/names.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
 import { admittedAddresses, dismiss, heldByOthers, thingOf } from './admission.js'
 import { type Backend, backends, type FirewallCall, type Made } from './backends.js'
@@ -48,6 +56,7 @@ export default definePlugin<FirewallConfiguration>({
     if (made.addresses.length === 0 && !made.isolation) return result
     writeRecord<Made>(host, 'firewall', attachment, made)
     for (const address of made.addresses) hold(host, thingOf(address), attachment)
+    if (!host.dryRun) supersede(call, made)
     backends[made.backend].publish(call, made)
     return result
   },
@@ -55,7 +64,8 @@ export default definePlugin<FirewallConfiguration>({
   check(call) {
     const record = readRecord<Made>(call.host, 'firewall', call.attachment)?.data
     const made = record ?? wantedOf(call, call.prevResult ?? emptyResult)
-    throwDifferences(backends[made.backend].differences(call, made))
+    const { differences, unrecordedDifferences } = backends[made.backend]
+    throwDifferences((record ? differences : unrecordedDifferences)(call, made))
   },
 
   del(call) {
@@ -115,12 +125,26 @@ function remove(call: FirewallCall, attachment: Attachment, made: Made): void {
 }
 
 /**
+ * Takes away what attachments of the network left that had the container's addresses before: IPAM gave those to this
+ * one, so they are gone, and another suite, say, took them away without us. What this one has by now stays.
+ */
+function supersede(call: FirewallCall, { addresses }: Made): void {
+  const { config, host, attachment } = call
+  const others = heldByOthers(host, attachment, addresses)
+  if (others.size === 0) return
+  for (const { attachment: other, data } of allRecords<Made>(host, 'firewall', config.name)) {
+    const isGone = attachmentHash(other) !== attachmentHash(attachment) && data.addresses.some((one) => others.has(one))
+    if (isGone) remove(call, other, data)
+  }
+}
+
+/**
  * Without a record: ours are found by the owner's name. The official plugin's rules carry only the address, so they go
- * when prevResult names it and nobody else has been given it; its isolation rules belong to no attachment and stay.
+ * when prevResult names it and nobody else has been given it; its isolation rules go with the last of its addresses.
  */
 function removeUnrecorded(call: FirewallCall): void {
   const { host, attachment, config } = call
-  const named = addressesOf(call.prevResult ?? emptyResult)
+  const { addresses: named, isolation } = wantedOf(call, call.prevResult ?? emptyResult)
   const admitted = admittedAddresses(host, attachment)
   attemptAll(
     () =>
@@ -129,7 +153,7 @@ function removeUnrecorded(call: FirewallCall): void {
         ...isolatedPorts(host, attachment).flatMap(portRemovals),
       ]),
     ...[...new Set([...admitted, ...named])].map((address) => () => release(host, thingOf(address), attachment)),
-    () => removeRules(host, attachment, { addresses: named }),
+    () => removeRules(host, attachment, { addresses: named, ...(isolation?.bridge ? { isolation } : {}) }),
     () => removeSources(host, config.firewalldZone || 'trusted', named),
     // What lies there and is none.
     () => removeRecord(host, 'firewall', attachment),

@@ -1,12 +1,14 @@
+import { someRecord } from '../../shared/exec/records.js'
 import { hasRule, iptablesTool, savedRules } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
+import { attachmentHash } from '../../shared/values/names.js'
 import { thingOf as addressThing, heldByOthers } from './admission.js'
 import { exclusively, hold, othersHolding, release } from './holders.js'
-import { type Isolation, othersWant, thingOf } from './isolation.js'
+import { type Isolation, thingOf } from './isolation.js'
 import {
   addressRules,
   admittedBy,
@@ -64,16 +66,44 @@ export function removeRules(host: Host, attachment: Attachment, { addresses, iso
 /** What CHECK finds missing; it changes nothing. */
 export function ruleDifferences(host: Host, wanted: Wanted, adminChain: string): readonly Problem[] {
   return toolsFor(wanted.addresses).flatMap((tool) =>
-    missingRules(requireRules(host, tool), tool, wanted, adminChain).map(({ argv }) => ({
-      path: `${tool} filter`,
-      value: 'no rule',
-      expected: argv.slice(2).join(' '),
-      fix: 'DEL and ADD the attachment: something flushed its rules',
-    })),
+    problemsOf(missingRules(requireRules(host, tool), tool, wanted, adminChain), tool),
   )
 }
 
+/** The same of what the official plugin made; undefined where iptables is not installed, so that it cannot have. */
+export function officialDifferences(host: Host, wanted: Wanted, adminChain: string): readonly Problem[] | undefined {
+  return inTables(host, wanted, (saved, tool) => missingRules(saved, tool, wanted, adminChain))
+}
+
+/** The same of a bridge's policy alone. */
+export function officialPolicy(host: Host, wanted: Required<Wanted>): readonly Problem[] | undefined {
+  return inTables(host, wanted, (saved, tool) => missingPolicy(saved, tool, wanted.isolation))
+}
+
 // --- internal
+
+function inTables(
+  host: Host,
+  { addresses }: Wanted,
+  missing: (saved: SavedRules, tool: Tool) => readonly Operation[],
+): readonly Problem[] | undefined {
+  const tables = toolsFor(addresses).map((tool) => ({ tool, saved: host.observer.savedRules(tool, 'filter') }))
+  if (tables.some(({ saved }) => saved === undefined)) return undefined
+  return tables.flatMap(({ tool, saved = [] }) => problemsOf(missing(saved, tool), tool))
+}
+
+function problemsOf(missing: readonly Operation[], tool: Tool): readonly Problem[] {
+  return missing.map(({ argv }) => ({
+    path: `${tool} filter`,
+    value: 'no rule',
+    expected: argv.slice(2).join(' '),
+    fix: 'DEL and ADD the attachment: something flushed its rules',
+  }))
+}
+
+function missingPolicy(saved: SavedRules, tool: Tool, isolation: Isolation): readonly Operation[] {
+  return [...missingStages(saved, tool), ...bridgeRules(saved, tool, isolation)]
+}
 
 function toolsFor(addresses: readonly string[]): readonly Tool[] {
   return (['iptables', 'ip6tables'] as const).filter((tool) => addresses.some((one) => iptablesTool(one) === tool))
@@ -93,7 +123,7 @@ function missingRules(
   return [
     ...missingSkeleton(saved, tool, adminChain),
     ...ofTool(addresses, tool).flatMap((address) => missingAddressRules(saved, tool, address)),
-    ...(isolation ? [...missingStages(saved, tool), ...bridgeRules(saved, tool, isolation)] : []),
+    ...(isolation ? missingPolicy(saved, tool, isolation) : []),
   ]
 }
 
@@ -130,9 +160,24 @@ function unwantedRules(
   { bridge, policy }: Isolation,
   attachment: Attachment,
 ): readonly (readonly string[])[] {
-  const isWanted = (one: IngressPolicy) => othersHolding(host, thingOf({ bridge, policy: one }), attachment) > 0
-  return [
-    ...(isWanted(policy) ? [] : policyRules(bridge, policy)),
-    ...(othersWant(host, bridge, attachment) ? [] : [entryRule(bridge)]),
-  ]
+  const isWanted = (one: IngressPolicy) => isWantedHere(host, attachment, { bridge, policy: one })
+  const isAnyWanted = (['same-bridge', 'isolated'] as const).some(isWanted)
+  return [...(isWanted(policy) ? [] : policyRules(bridge, policy)), ...(isAnyWanted ? [] : [entryRule(bridge)])]
+}
+
+/**
+ * The backends whose policies are made of these rules. The others' attachments, which hold a policy by the same name,
+ * have rules of their own.
+ */
+const madeHere: readonly string[] = ['iptables']
+
+/** Whether another attachment wants a policy to be kept by these rules. */
+function isWantedHere(host: Host, attachment: Attachment, { bridge, policy }: Isolation): boolean {
+  if (othersHolding(host, thingOf({ bridge, policy }), attachment) === 0) return false
+  const own = attachmentHash(attachment)
+  return someRecord<{ backend: string; isolation?: Isolation }>(host, 'firewall', ({ attachment: other, data }) => {
+    const { backend, isolation } = data
+    const isWanted = isolation?.bridge === bridge && isolation.policy === policy && madeHere.includes(backend)
+    return isWanted && attachmentHash(other) !== own
+  })
 }

@@ -16,7 +16,8 @@
 //                                        |
 //          +-----------------------------+-----------------------------+
 //          | that one's namespace        | that one is of the          | that one lives, or nobody
-//          v is gone for sure            v same container              v knows
+//          v is gone for sure (or its    v same container              v knows
+//            address, by now ours)
 //        DEAD, is evicted:             WAITING: this publication     refused (code 106), and the
 //        its ports are free            is not made, and the other    record taken back
 //                                      notes its HEIR
@@ -35,9 +36,9 @@ import {
   removeRecord,
   writeRecord,
 } from '../../shared/exec/records.js'
-import { compareNetns, netnsAt } from '../../shared/net/netns.js'
+import { compareNetns, lingering, netnsAt } from '../../shared/net/netns.js'
+import { nftFamily } from '../../shared/net/nft.js'
 import type { Host } from '../../shared/plan/host.js'
-import { holderOf } from '../../shared/tools/processes.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
@@ -70,6 +71,26 @@ export function claim(host: Host, attachment: Attachment, wanted: Published, pat
 export function release(host: Host, attachment: Attachment, published: Published): void {
   withdraw(host, attachment, published)
   for (const heir of published.heirs ?? []) inherit(host, heir)
+}
+
+/**
+ * Removes what containers that are gone left to addresses which are another one's by now, and lead to that: its own
+ * ports it claims, these are the addresses by which it publishes nothing.
+ */
+export function clearAddresses(host: Host, attachment: Attachment, addresses: readonly string[]): void {
+  if (addresses.length === 0) return
+  const elements = addresses.map((address) => ({
+    family: nftFamily(address),
+    collection: 'portmap_hairpin',
+    key: [address],
+  }))
+  const held = host.observer.holdsDirectly(elements)
+  if (held && !held.includes(true)) return
+  for (const entry of recordsOfAllNetworks<Published>(host, kind)) {
+    const isOther = attachmentHash(entry.attachment) !== attachmentHash(attachment)
+    const left = madeOf(entry.data).filter(({ address }) => addresses.includes(address))
+    if (isOther && left.length > 0 && hasLost(host, entry, left)) takeOver(host, entry)
+  }
 }
 
 /** Removes what lies in the place of an attachment's records and is none. */
@@ -204,7 +225,7 @@ function isContender(host: Host, { attachment, data }: Entry<Published>): boolea
 
 function collide(one: Publication, its: Publication): boolean {
   if (its.waiting) return false
-  return (one.family === its.family && one.address === its.address) || sharedPort(one, its) !== undefined
+  return sharesAddress(one, its) || sharedPort(one, its) !== undefined
 }
 
 function settleSpecial(host: Host, attachment: Attachment, wanted: Published): void {
@@ -227,10 +248,33 @@ function waitFor(host: Host, attachment: Attachment, { attachment: holder, data 
 }
 
 /** Removes what a dead container left. @throws code 106 when it is not provably dead */
-function evict(host: Host, { attachment, data, netns }: Entry<Published>, disputed: readonly Publication[]): void {
-  if (!isDead(host, netns)) throw taken(attachment, data, disputed)
-  host.warn(`portmap: took over what ${nameOf(attachment)} published: its network namespace is gone`)
+function evict(host: Host, entry: Entry<Published>, disputed: readonly Publication[]): void {
+  const { attachment, data, netns } = entry
+  const ours = madeOf(data).filter((its) => disputed.some((one) => sharesAddress(one, its)))
+  const isGone = isDead(host, netns) || (ours.length > 0 && hasLost(host, entry, ours))
+  if (!isGone) throw taken(attachment, data, disputed)
+  takeOver(host, entry)
+}
+
+function takeOver(host: Host, { attachment, data }: Entry<Published>): void {
+  host.warn(`portmap: took over what ${nameOf(attachment)} published: it is gone`)
   withdraw(host, attachment, data)
+}
+
+function sharesAddress(one: Publication, other: Publication): boolean {
+  return one.family === other.family && one.address === other.address
+}
+
+/**
+ * True where a container is dead, or its namespace has none of the addresses any more that lead to it: another suite
+ * detached it.
+ */
+function hasLost(host: Host, { netns }: Entry<Published>, publications: readonly Publication[]): boolean {
+  if (!netns) return false
+  const path = compareNetns(host, netns, netns.path) === 'other' ? lingering(host, netns) : netns.path
+  if (path === undefined) return true
+  const inside = host.observer.links(path).flatMap(({ addr_info: addresses = [] }) => addresses)
+  return !publications.some(({ address }) => inside.some(({ local }) => local === address))
 }
 
 function taken(holder: Attachment, { publications }: Published, disputed: readonly Publication[]): CniError {
@@ -263,8 +307,7 @@ function inherit(host: Host, heir: Attachment): void {
  */
 function isDead(host: Host, netns: Netns | undefined): boolean {
   if (!netns || compareNetns(host, netns, netns.path) !== 'other') return false
-  const holder = holderOf(`net:[${netns.inode}]`)
-  return holder === undefined || compareNetns(host, netns, holder) === 'other'
+  return lingering(host, netns) === undefined
 }
 
 function hasCode(thrown: unknown, code: number): boolean {

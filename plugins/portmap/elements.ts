@@ -47,7 +47,9 @@ export function collectionsOf(attachment: Attachment, publication: Publication):
     },
     {
       name: 'portmap_hairpin',
-      entries: masquerade === 'none' ? [] : [{ key: [address], value: ['jump', hairpinChain(publication)] }],
+      // Of every publication, also one that masquerades nothing: by it the next owner of the address finds what is
+      // left.
+      entries: [{ key: [address], value: masquerade === 'none' ? ['accept'] : ['jump', hairpinChain(publication)] }],
     },
   ]
   return collections.filter(({ entries }) => entries.length > 0)

@@ -14,7 +14,7 @@ import { formatCidr, networkOf, parseCidr } from '../../shared/values/address.js
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { officialName } from '../../shared/values/names.js'
-import { ownRules, type Rule, sharedRules } from './chains.js'
+import { names, ownRules, type Rule, sharedRules } from './chains.js'
 import { heldByChains, refuseHeld } from './held.js'
 import { type Port, type Publication, type Published, portText } from './publication.js'
 
@@ -78,17 +78,32 @@ export function chainProblems(
 ): readonly Problem[] {
   return publications.flatMap((publication) => {
     const tool = iptablesTool(publication.address)
-    const isThere = findIn(savedRules(observer, tool, 'nat'))
     const rules = [...sharedRules(publication, mark), ...ownRules(attachment, publication, mark)]
-    return rules
-      .filter((rule) => !isThere(rule))
-      .map(({ words }) => ({
-        path: `${tool} table nat`,
-        value: 'no such rule',
-        expected: words.join(' '),
-        fix: 'DEL and ADD the attachment: something flushed or changed its rules',
-      }))
+    return missingOf(rules, findIn(savedRules(observer, tool, 'nat')), tool)
   })
+}
+
+/**
+ * The same of the official plugin's chains; undefined where the container has none in its address's family. The rules
+ * that lead into the chain have the ports of both families, also those that only the other one publishes.
+ */
+export function officialChainProblems(
+  observer: Observer,
+  attachment: Attachment,
+  { publication, mark }: { publication: Publication } & Pick<Published, 'mark'>,
+): readonly Problem[] | undefined {
+  const tool = iptablesTool(publication.address)
+  const saved = savedRules(observer, tool, 'nat')
+  const chain = officialName('CNI-DN-', attachment, 28)
+  if (!hasChain(saved, chain)) return undefined
+  const own = ownRules(attachment, publication, mark)
+  const [inside, entries] = [own.filter((one) => one.chain === chain), own.filter((one) => one.chain !== chain)]
+  const led = portsInto(saved, chain, publication.conditions)
+  const isLed = ({ words }: Rule) => portsOf(words, '--destination-ports').every((port) => led.has(port))
+  return [
+    ...missingOf([...sharedRules(publication, mark), ...inside], findIn(saved), tool),
+    ...missingOf(entries, isLed, tool),
+  ]
 }
 
 /**
@@ -105,6 +120,34 @@ export function removeStaleChains(saved: Saved, network: string, valid: Readonly
 }
 
 // --- internal
+
+function missingOf(rules: readonly Rule[], isThere: (rule: Rule) => boolean, tool: IptablesTool): readonly Problem[] {
+  return rules
+    .filter((rule) => !isThere(rule))
+    .map(({ words }) => ({
+      path: `${tool} table nat`,
+      value: 'no such rule',
+      expected: words.join(' '),
+      fix: 'DEL and ADD the attachment: something flushed or changed its rules',
+    }))
+}
+
+/** The ports that are led into a chain under these conditions. */
+function portsInto(saved: SavedRules, chain: string, conditions: readonly string[]): ReadonlySet<string> {
+  const shown = shownWords(conditions)
+  const entries = saved.filter(
+    (rule) => rule[1] === names.dnat && rule.at(-1) === chain && shown.every((one) => rule.includes(one)),
+  )
+  return new Set(entries.flatMap((rule) => portsOf(rule, '--dports')))
+}
+
+/** What a rule says behind an option, as "tcp 8080". */
+function portsOf(rule: readonly string[], option: string): readonly string[] {
+  const after = (word: string) => rule[rule.indexOf(word) + 1] ?? ''
+  return after(option)
+    .split(',')
+    .map((port) => `${after('-p')} ${port}`)
+}
 
 /** CNI-SN chains are what versions before 0.6 of the official plugin made for masquerade. */
 const chainPrefixes = ['CNI-DN-', 'CNI-SN-']

@@ -2,6 +2,8 @@ import { nft } from '../../shared/net/nft.js'
 import type { ListedRule, ListedTable, Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
+import type { Problem } from '../../shared/values/errors.js'
+import { type Port, type Publication, portText } from './publication.js'
 
 /** A rule of a family. */
 export type OfficialRule = ListedRule & { readonly family: string }
@@ -34,10 +36,59 @@ export function removeOfficialRules({ containerID }: Attachment, rules: readonly
   }))
 }
 
+/**
+ * What CHECK finds missing of what the official nftables backend publishes; undefined where it has nothing of the
+ * container in the family. A rule is known by the container's ID, its port and the address it leads to; one that
+ * nothing leads into counts as missing.
+ */
+export function officialProblems(
+  observer: Observer,
+  { containerID }: Attachment,
+  publication: Publication,
+): readonly Problem[] | undefined {
+  const { family, address, ports, masquerade } = publication
+  const rules = observer.rules({ family, table })
+  const own = rules.filter(({ comment }) => comment === containerID)
+  if (own.length === 0) return undefined
+  const leads = (from: string, to: string) => rules.some(({ chain, jump }) => chain === from && jump === to)
+  const isReached = [
+    ['prerouting', 'hostports_all'],
+    ['output', 'hostports_all'],
+    ['hostports_all', 'hostports'],
+  ].every(([from = '', to = '']) => leads(from, to))
+  const lacking = ports.filter((port) => !isReached || !own.some((rule) => isOf(rule, port, address)))
+  const isMasked = own.some(
+    ({ chain, matches }) => chain === 'masquerading' && matches.some(({ value }) => value === address),
+  )
+  const missing = (chain: string, expected: string) => ({
+    path: `nftables ${family} ${table} ${chain}`,
+    value: 'no such rule',
+    expected,
+    fix: 'DEL and ADD the attachment: something flushed or changed its rules',
+  })
+  return [
+    ...lacking.map((port) => missing('hostports', `host port ${portText(port)} to ${address}:${port.container}`)),
+    ...(masquerade === 'none' || isMasked ? [] : [missing('masquerading', `a rule that masquerades for ${address}`)]),
+  ]
+}
+
 // --- internal
 
 const table = 'cni_hostport'
 const chains = ['hostports', 'hostip_hostports', 'masquerading']
+
+/** Whether a rule publishes a port of the container with an address. */
+function isOf({ matches, target, targetPort }: ListedRule, port: Port, address: string): boolean {
+  const of = (wanted: string) => matches.find(({ field }) => field === wanted)
+  const number = of('dport')
+  return (
+    target === address &&
+    targetPort === port.container &&
+    number?.value === String(port.host) &&
+    number.protocol === port.protocol &&
+    of('daddr')?.value === port.address
+  )
+}
 
 /** Whether a rule names one of the addresses: as the target of a dnat, or where masquerade applies. */
 function isFor({ matches, target = '' }: ListedRule, addresses: readonly string[]): boolean {

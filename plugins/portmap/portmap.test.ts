@@ -131,7 +131,7 @@ describe('ADD by nftables', () => {
   })
 
   const without: [string, object, string[]][] = [
-    ['snat false: no masquerade, loopback stays closed', { snat: false }, ['portmap_hairpin {', 'route_localnet']],
+    ['snat false: no masquerade, loopback stays closed', { snat: false }, ['jump portmap_hairpin', 'route_localnet']],
     [
       'another interface has the address',
       { prevResult: { ...prevResult('10.9.0.2/24'), interfaces: [] } },

@@ -13,12 +13,15 @@ import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { emptyResult } from '../../shared/values/result.js'
 import { backends } from './backends.js'
-import { claim, forgetUnknown, publishedBy, release } from './claim.js'
+import { claim, clearAddresses, forgetUnknown, publishedBy, release } from './claim.js'
 import { forgetOldFlows } from './flows.js'
+import { officialChainProblems } from './iptables.js'
 import { spareListeners } from './listeners.js'
+import { officialProblems } from './official.js'
 import type { PortmapConfiguration } from './portmap.schema.js'
 import {
   backendOf,
+  ownAddresses,
   type PortmapCall,
   type Publication,
   type Published,
@@ -51,6 +54,7 @@ export default definePlugin<PortmapConfiguration>({
     const before = publishedBy(host, attachment)
     if (before) release(host, attachment, before)
     const publications = publicationsOf(call)
+    clearAddresses(host, attachment, unpublishedOf(call, publications))
     if (publications.length === 0) return call.prevResult ?? emptyResult
 
     const netns = requireNetns(call.environment.netns)
@@ -114,6 +118,12 @@ function textOf(path: string, value: unknown): string | undefined {
   return path.endsWith('.hostPort') ? `Invalid host port number: ${value ?? 0}` : undefined
 }
 
+/** The addresses of the attachment by which it publishes nothing. */
+function unpublishedOf(call: PortmapCall, publications: readonly Publication[]): readonly string[] {
+  const published = publications.map(({ address }) => address)
+  return ownAddresses(call).filter((address) => !published.includes(address))
+}
+
 /** What asks for masquerade under iptables. */
 function markOf({ externalSetMarkChain: chain, markMasqBit: bit }: PortmapCall['config']): Pick<Published, 'mark'> {
   if (chain !== undefined) return { mark: { chain } }
@@ -157,15 +167,23 @@ function addressesOf({ prevResult }: PortmapCall): readonly string[] {
   return (prevResult?.ips ?? []).map(({ address }) => address.slice(0, address.indexOf('/')))
 }
 
+/** Without a record the official plugin has published them, by either of its backends, or nobody. */
+function unrecordedProblems({ config, host, attachment }: PortmapCall, publication: Publication): readonly Problem[] {
+  const expected = 'the ports of runtimeConfig.portMappings published by an ADD'
+  return (
+    officialChainProblems(host.observer, attachment, { publication, ...markOf(config) }) ??
+    officialProblems(host.observer, attachment, publication) ?? [
+      { path: `portmap, ${publication.family}`, value: 'nothing', expected, fix: 'ADD the attachment' },
+    ]
+  )
+}
+
 function differences(call: PortmapCall): readonly Problem[] {
   const { host, attachment } = call
   const wanted = publicationsOf(call)
   if (wanted.length === 0) return []
   const published = publishedBy(host, attachment)
-  if (!published) {
-    const expected = 'the ports of runtimeConfig.portMappings published by an ADD'
-    return [{ path: 'portmap', value: 'nothing', expected, fix: 'ADD the attachment' }]
-  }
+  if (!published) return wanted.flatMap((one) => unrecordedProblems(call, one))
   const { backend, publications } = published
   const waiting = publications.filter(({ waiting }) => waiting).map(({ family }) => family)
   const expected = wanted.flatMap((one) => {

@@ -64,12 +64,10 @@ export function backendOf(config: PortmapConfiguration): Backend {
 }
 
 /** What the attachment publishes: a family for each address of its interface that some mapping is for. */
-export function publicationsOf({ config, prevResult, environment }: PortmapCall): readonly Publication[] {
+export function publicationsOf(call: PortmapCall): readonly Publication[] {
+  const { config } = call
   const mappings = config.runtimeConfig?.portMappings ?? []
-  const own = (prevResult?.ips ?? []).filter(({ interface: index }) => {
-    const made = prevResult?.interfaces[index ?? -1]
-    return made === undefined || (made.name === environment.ifName && made.sandbox)
-  })
+  const own = addressedOf(call)
   return (['ip', 'ip6'] as const).flatMap((family) => {
     const cidr = own.find(({ address }) => familyOf(address) === family)?.address
     const ports = portsOf(mappings, family)
@@ -79,6 +77,11 @@ export function publicationsOf({ config, prevResult, environment }: PortmapCall)
     const conditions = (family === 'ip' ? config.conditionsV4 : config.conditionsV6) ?? []
     return [{ family, address, cidr, ports, masquerade, conditions: conditionWords(conditions, backendOf(config)) }]
   })
+}
+
+/** The addresses of the attachment's interface, without prefix lengths. */
+export function ownAddresses(call: PortmapCall): readonly string[] {
+  return addressedOf(call).map(({ address }) => address.slice(0, address.indexOf('/')))
 }
 
 /** The mistakes in a configuration that single keys do not show. */
@@ -123,6 +126,13 @@ export function nameOf({ network, containerID, ifName }: Attachment): string {
 // --- internal
 
 const mappingsPath = 'runtimeConfig.portMappings'
+
+function addressedOf({ prevResult, environment }: PortmapCall) {
+  return (prevResult?.ips ?? []).filter(({ interface: index }) => {
+    const made = prevResult?.interfaces[index ?? -1]
+    return made === undefined || (made.name === environment.ifName && made.sandbox)
+  })
+}
 
 function familyOf(address: string): Family {
   return address.includes(':') ? 'ip6' : 'ip'

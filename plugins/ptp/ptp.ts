@@ -3,6 +3,7 @@ import { awaitCarrier } from '../../shared/net/carrier.js'
 import { addressesOf, dnsOf, interfaceDifferences, throwDifferences } from '../../shared/net/interface.js'
 import { addVethPair, forwarding, refuseRouterAdvertisements, setUp } from '../../shared/net/ip.js'
 import {
+  forgetLast,
   type Masquerade,
   masquerade,
   masqueradeDifferences,
@@ -75,9 +76,10 @@ export default definePlugin<PtpConfiguration>({
     // Only now is it certain that no other container has the address: a rule of that one would be taken for a leftover.
     const masked = masqueradeOf(config, ips)
     if (masked) {
-      const seen = seenForMasquerade(host.observer, masked)
+      const seen = seenForMasquerade(host, attachment, masked)
       noteMasquerade(host, attachment, masked)
       host.apply(masquerade(attachment, masked, seen))
+      forgetLast(host, seen)
     }
 
     const interfaces = [

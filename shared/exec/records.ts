@@ -143,6 +143,17 @@ export function recordsOfAllNetworks<Data>(host: RecordHost, kind: string): read
   return listed(host, `${stateRoot}/${kind}`).flatMap((network) => allRecords<Data>(host, kind, network))
 }
 
+/** Whether any record of a kind, whatever its network, is as asked; none is read behind the first that is. */
+export function someRecord<Data>(host: RecordHost, kind: string, isAsked: (entry: Entry<Data>) => boolean): boolean {
+  const root = `${stateRoot}/${kind}`
+  return listed(host, root).some((folder) =>
+    listed(host, `${root}/${folder}`).some((name) => {
+      const entry = read<Data>(host, kind, `${root}/${folder}/${name}`)
+      return entry !== undefined && isAsked(entry)
+    }),
+  )
+}
+
 // --- internal
 
 const files = systemStateFiles

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { IptablesTool, ListedChain, Observer, SavedRules } from '../plan/observer.js'
+import type { Host } from '../plan/host.js'
+import type { IptablesTool, ListedChain, SavedRules } from '../plan/observer.js'
 import { render, renderOne } from '../plan/render.js'
 import { officialName } from '../values/names.js'
 import type { SavedTables } from './iptables.js'
@@ -28,32 +29,47 @@ function made(backend: Masquerade['backend']): Masquerade {
   return { addresses, backend }
 }
 
-/** Answers one question, of one table. */
-function observing(seen: string[]): Observer {
+/** Answers two questions: of one table, and whether our map has the addresses, which it has where `held` says so. */
+function observing(seen: string[], held = false): Host {
   const savedRules = (tool: IptablesTool, table: string) => {
     seen.push(`${tool} ${table}`)
     return tool === 'iptables' ? [[`:${chain}`]] : undefined
   }
-  return { savedRules } as unknown as Observer
+  const holdsDirectly = (wanted: readonly unknown[]) => wanted.map(() => held)
+  return { observer: { savedRules, holdsDirectly } } as unknown as Host
 }
+
+/** Tables alone: nobody had the addresses before. */
+const seenOf = (tables: SavedTables) => ({ saved: tables, left: [], last: [] })
 
 describe('nftables', () => {
   test('has nothing to see, and makes an element an address', () => {
     const asked: string[] = []
-    expect(seenForMasquerade(observing(asked), made('nftables'))).toEqual(none)
+    expect(seenForMasquerade(observing(asked), attachment, made('nftables'))).toEqual(seenOf(none))
     expect(asked).toEqual([])
-    expect(masquerade(attachment, made('nftables'), none).map(renderOne)).toEqual([
+    expect(masquerade(attachment, made('nftables'), seenOf(none)).map(renderOne)).toEqual([
       `nft 'add element ip podwire masqueraded { 10.1.0.2 comment "net/eth0/c1" : jump masquerade_10.1.0.0/24 }'`,
       `nft 'add element ip6 podwire masqueraded { fd00::2 comment "net/eth0/c1" : jump masquerade_fd00--/64 }'`,
     ])
   })
 
   test('replaces what a dead owner left, and declares its table only where it is absent', () => {
-    const [four] = masquerade(attachment, made('nftables'), none)
+    const [four] = masquerade(attachment, made('nftables'), seenOf(none))
     expect(four?.displaces?.map(renderOne)).toEqual(["nft 'delete element ip podwire masqueraded { 10.1.0.2 }'"])
     expect(four?.needs?.map(({ argv }) => argv.join(' '))).toContain(
       'add rule ip podwire masquerade_10.1.0.0/24 ip daddr 224.0.0.0/4 return',
     )
+  })
+
+  test('removes what another attachment left under our addresses, in either way', () => {
+    for (const backend of ['nftables', 'iptables'] as const) {
+      const seen = seenForMasquerade(observing([], true), attachment, made(backend))
+      expect(seen.left).toEqual(addresses)
+      expect(masquerade(attachment, made(backend), seen).slice(0, 2).map(renderOne)).toEqual([
+        "nft 'delete element ip podwire masqueraded { 10.1.0.2 }'",
+        "nft 'delete element ip6 podwire masqueraded { fd00::2 }'",
+      ])
+    }
   })
 
   test('takes away what the record says', () => {
@@ -78,9 +94,9 @@ describe('iptables', () => {
   test('sees the tables of the families that have an address, each once', () => {
     const asked: string[] = []
     const twice = { backend: 'iptables', addresses: ['10.1.0.2/24', '10.1.1.2/24', 'fd00::2/64'] } as const
-    const seen = seenForMasquerade(observing(asked), twice)
+    const seen = seenForMasquerade(observing(asked), attachment, twice)
     expect(asked).toEqual(['iptables nat', 'ip6tables nat'])
-    expect([...seen]).toEqual([
+    expect([...seen.saved]).toEqual([
       ['iptables', [[`:${chain}`]]],
       ['ip6tables', []],
     ])
@@ -88,7 +104,7 @@ describe('iptables', () => {
 
   test('makes the chain of a family once, and uses one that is there', () => {
     const seen = saved({ iptables: [[`:${chain}`]], ip6tables: [] })
-    const plan = masquerade(attachment, { backend: 'iptables', addresses: [...addresses, 'fd00::3/64'] }, seen)
+    const plan = masquerade(attachment, { backend: 'iptables', addresses: [...addresses, 'fd00::3/64'] }, seenOf(seen))
     const made = plan.filter(({ argv }) => argv.includes('-N'))
     expect(made.map(renderOne)).toEqual([`ip6tables -t nat -N ${chain}`])
     // Of a chain that was there only the jump is taken back.

@@ -1,12 +1,12 @@
-import { readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
+import { allRecords, readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
 import type { Element } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
-import type { IptablesTool, ListedChain, ListedElement, Observer } from '../plan/observer.js'
+import type { IptablesTool, ListedChain, ListedElement, ListedRule, Observer } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
 import { formatCidr, networkOf, parseCidr } from '../values/address.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Problem } from '../values/errors.js'
-import { officialComment, officialName, ownerComment } from '../values/names.js'
+import { attachmentHash, officialComment, officialName, ownerComment } from '../values/names.js'
 import { quoted } from '../values/token.js'
 import { hasChain, iptables, iptablesTool, plainTools, removeChain, type SavedTables, savedTables } from './iptables.js'
 import type { Needs } from './needs.js'
@@ -19,9 +19,9 @@ import { backendNeeds } from './probe.js'
 // the host's address. In nftables a map from source address to the chain of its subnet, so that neither a packet's
 // path nor an ADD depends on how many containers there are; in iptables the chains of the official plugin.
 //
-// An ADD looks (`seenForMasquerade`), notes what it is about to make (`noteMasquerade`), and applies the plan
-// (`masquerade`): the record lets DEL work without being told the addresses. A DEL looks (`madeByMasquerade`), sweeps
-// the plan (`unmasquerade`), and forgets.
+// An ADD looks (`seenForMasquerade`), notes what it is about to make (`noteMasquerade`), applies the plan
+// (`masquerade`), and forgets who had the addresses before (`forgetLast`): the record lets DEL work without being told
+// them. A DEL looks (`madeByMasquerade`), sweeps the plan (`unmasquerade`), and forgets.
 
 export type MasqueradeBackend = 'nftables' | 'iptables'
 
@@ -31,14 +31,44 @@ export interface Masquerade {
   readonly backend: MasqueradeBackend
 }
 
-/** What of the rules that are there a plan depends on. */
-export function seenForMasquerade(observer: Observer, { addresses, backend }: Masquerade): SavedTables {
-  return backends[backend].look(observer, addresses.map(iptablesTool))
+/** What is there that a plan depends on. */
+export interface SeenForMasquerade {
+  readonly saved: SavedTables
+  /**
+   * The addresses that our map has already: another suite's DEL left them, or one that was killed, because IPAM has
+   * given them to us. The kernel would take an equal element for the same, and leave its owner's name.
+   */
+  readonly left: readonly string[]
+  /** Whose they were. */
+  readonly last: readonly Attachment[]
+}
+
+export function seenForMasquerade(host: Host, attachment: Attachment, made: Masquerade): SeenForMasquerade {
+  const { addresses, backend } = made
+  const saved = backends[backend].look(host.observer, addresses.map(iptablesTool))
+  const elements = addresses.map((address) => elementOf(attachment, address))
+  const held = host.observer.holdsDirectly(elements.map(({ family, collection, key }) => ({ family, collection, key })))
+  if (held && !held.includes(true)) return { saved, left: [], last: [] }
+  const others = allRecords<Masquerade>(host, recordKind, attachment.network).filter(
+    ({ attachment: other, data }) =>
+      attachmentHash(other) !== attachmentHash(attachment) && data.addresses.some((one) => addresses.includes(one)),
+  )
+  const isLeft = (address: string, index: number) =>
+    held ? held[index] : others.some(({ data }) => data.addresses.includes(address))
+  return { saved, left: addresses.filter(isLeft), last: others.map(({ attachment: other }) => other) }
 }
 
 /** The operations that masquerade. */
-export function masquerade(attachment: Attachment, made: Masquerade, seen: SavedTables): readonly Operation[] {
-  return backends[made.backend].publish(attachment, made.addresses, seen)
+export function masquerade(attachment: Attachment, made: Masquerade, seen: SeenForMasquerade): readonly Operation[] {
+  return [
+    ...seen.left.map((address) => withoutElement(attachment, address)),
+    ...backends[made.backend].publish(attachment, made.addresses, seen.saved),
+  ]
+}
+
+/** After the plan was applied: a late DEL of who had the addresses before takes nothing away. */
+export function forgetLast(host: Host, { last }: SeenForMasquerade): void {
+  for (const other of last) removeRecord(host, recordKind, other)
 }
 
 /** Notes what is about to be made; taken back when the ADD fails. */
@@ -63,7 +93,7 @@ export function madeByMasquerade(host: Host, attachment: Attachment): MadeByMasq
   return {
     elements: elementsOf(observer, attachment),
     saved: savedTables(observer, Object.values(plainTools), 'nat'),
-    handles: officialHandles(observer, attachment),
+    handles: officialNftRules(observer, attachment).map(({ handle }) => handle),
   }
 }
 
@@ -186,7 +216,9 @@ function unrecordedDifferences(
 ): readonly string[] {
   const saved = savedTables(observer, addresses.map(iptablesTool), 'nat')
   const withoutChain = lackingOfficialChain(attachment, addresses, saved)
-  return withoutChain.length === 0 || officialHandles(observer, attachment).length > 0 ? [] : withoutChain
+  if (withoutChain.length === 0) return []
+  const sources = officialNftRules(observer, attachment).flatMap(({ matches }) => matches.map(({ value }) => value))
+  return withoutChain.filter((address) => !sources.includes(hostPart(address)))
 }
 
 function mapElement(attachment: Attachment, address: string): Operation {
@@ -340,12 +372,9 @@ function lackingOfficialChain(
 const officialTable = { family: 'inet', table: 'cni_plugins_masquerade', chain: 'masq_checks' }
 
 /** The rules of the official plugin's nftables backend for this attachment, by their comment. */
-function officialHandles(observer: Observer, { network, ifName, containerID }: Attachment): readonly number[] {
+function officialNftRules(observer: Observer, { network, ifName, containerID }: Attachment): readonly ListedRule[] {
   const end = `net: ${network}, if: ${ifName}, id: ${containerID}`.slice(0, 128 - 35)
-  return observer
-    .rules(officialTable)
-    .filter(({ comment }) => comment?.includes(end))
-    .map(({ handle }) => handle)
+  return observer.rules(officialTable).filter(({ comment }) => comment?.includes(end))
 }
 
 function removeOfficialNftRule(handle: number): Operation {

@@ -134,8 +134,11 @@ export interface ListedRule {
   readonly comment?: string
   /** What it compares with a value; of a field in a header with the header's protocol and the field's name. */
   readonly matches: readonly { readonly protocol?: string; readonly field?: string; readonly value: string }[]
-  /** The address that it sends packets to instead. */
+  /** The address that it sends packets to instead, and the port where it says one. */
   readonly target?: string
+  readonly targetPort?: number
+  /** The chain that packets go through next. */
+  readonly jump?: string
 }
 
 /** An element of one of our maps or sets: the parts of its key without quotes, a range as "FIRST-LAST". */

@@ -38,7 +38,7 @@ test('rules: what they compare, where they lead, whose they are', () => {
         ],
       },
     },
-    { rule: { chain: 'masquerading', handle: 8 } },
+    { rule: { chain: 'hostports_all', handle: 8, expr: [{ jump: { target: 'hostports' } }] } },
   )
   expect(listRules(run, { family: 'ip', table: 'cni_hostport' })).toEqual([
     {
@@ -46,13 +46,14 @@ test('rules: what they compare, where they lead, whose they are', () => {
       handle: 7,
       comment: 'c1',
       target: '10.1.0.2',
+      targetPort: 80,
       matches: [
         { protocol: 'ip', field: 'daddr', value: '192.0.2.1' },
         { protocol: 'tcp', field: 'dport', value: '8080' },
         { value: '[object Object]' },
       ],
     },
-    { chain: 'masquerading', handle: 8, matches: [] },
+    { chain: 'hostports_all', handle: 8, matches: [], jump: 'hostports' },
   ])
 })
 

@@ -39,7 +39,8 @@ interface Rule {
 }
 
 interface Expression {
-  readonly dnat?: { readonly addr?: unknown }
+  readonly dnat?: { readonly addr?: unknown; readonly port?: unknown }
+  readonly jump?: { readonly target: string }
   readonly match?: { readonly left?: { readonly payload?: Payload }; readonly right?: unknown }
 }
 
@@ -52,7 +53,8 @@ function ruleOf(rule: Rule | undefined): readonly ListedRule[] {
   if (!rule) return []
   const { chain, handle, comment, expr = [] } = rule
   const matches = expr.flatMap(({ match }) => (match ? [{ ...match.left?.payload, value: String(match.right) }] : []))
-  const target = expr.find(({ dnat }) => dnat)?.dnat?.addr
+  const { addr: target, port } = expr.find(({ dnat }) => dnat)?.dnat ?? {}
+  const jump = expr.find((one) => one.jump)?.jump?.target
   return [
     {
       chain,
@@ -60,6 +62,8 @@ function ruleOf(rule: Rule | undefined): readonly ListedRule[] {
       matches,
       ...(comment === undefined ? {} : { comment }),
       ...(target === undefined ? {} : { target: String(target) }),
+      ...(typeof port === 'number' ? { targetPort: port } : {}),
+      ...(jump === undefined ? {} : { jump }),
     },
   ]
 }
