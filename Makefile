@@ -16,8 +16,8 @@ out := $(if $(PLAIN),dist/plain,dist)
 base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
 
 # The folders stand among the sources because a removed file shows only there.
-SOURCES := $(shell find plugins ipam shared -name '*.ts' ! -name '*.test.ts' ! -path 'shared/testing/*') \
-  $(shell find plugins ipam shared -type d) tsconfig.json shared/bundling/tsconfig.json
+SOURCES := $(shell find plugins ipam shared tools -name '*.ts' ! -name '*.test.ts' ! -path 'shared/testing/*') \
+  $(shell find plugins ipam shared tools -type d) tsconfig.json shared/bundling/tsconfig.json
 
 FAULTS := conformance/faults conformance/main/killed conformance/devices/faults conformance/lan/faults conformance/ptp/faults \
   conformance/outlive conformance/unclear conformance/state conformance/surroundings conformance/protocol/standard \

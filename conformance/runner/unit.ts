@@ -7,7 +7,7 @@ export const unit = {
   plugins: [virtualModulesPlugin()],
   test: {
     name: 'unit',
-    include: ['{plugins,ipam,shared}/**/*.test.ts'],
+    include: ['{plugins,ipam,shared,tools}/**/*.test.ts'],
     testTimeout: 30_000,
     execArgv: nodeFlags,
     // One process for many files, so that each module is loaded once: half of the time.

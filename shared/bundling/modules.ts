@@ -1,5 +1,5 @@
 import path from 'node:path'
-import { listPlugins, type PluginFile, suiteVersion } from './plugins.js'
+import { listPlugins, listTools, type PluginFile, sourceCommit, suiteVersion } from './plugins.js'
 
 /** Where the modules that a virtual module imports lie: compiled (.js) for the bundle, as written (.ts) for tests. */
 export interface ModuleTree {
@@ -102,7 +102,13 @@ const virtualModules: Record<string, (tree: ModuleTree) => string> = {
     const ofPlugins = plugins.map(({ name }, index): [string, string] => [name, `shapeOf(schema${index})`])
     return [...imports, shapesText([...ofShared, ...ofPlugins])].join('\n')
   },
-  'podwire:version': ({ root }) => `export const version = ${JSON.stringify(suiteVersion(root))}`,
+  'podwire:tools': (tree) => {
+    const tools = listTools(tree.root)
+    const imports = tools.map((module, index) => `import tool${index} from ${location(tree, module)}`)
+    return [...imports, `export const commands = [${tools.map((_, index) => `tool${index}`).join(', ')}]`].join('\n')
+  },
+  'podwire:version': ({ root }) =>
+    `export const version = ${JSON.stringify(suiteVersion(root))}\nexport const commit = ${JSON.stringify(sourceCommit(root))}`,
 }
 
 function location({ base, extension }: ModuleTree, module: string): string {

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 
@@ -35,6 +36,20 @@ function inFolder(root: string, folder: string): PluginFile[] {
     const module = inOwn ? `${folder}/${name}/${name}` : `${folder}/${name}`
     return { name, folder, module, schema: `${module}.schema` }
   })
+}
+
+/** The commands of the program `podwire`, each a file of tools/, as paths under the root without extension. */
+export function listTools(root: string): string[] {
+  const names = readdirSync(path.join(root, 'tools')).flatMap((file) => pluginName.exec(file)?.[1] ?? [])
+  return names.sort().map((name) => `tools/${name}`)
+}
+
+/** The commit that a source tree is of; "unknown" where it is none of git's, with "-changed" behind it where it differs from that. */
+export function sourceCommit(root: string): string {
+  const git = (...words: string[]) => spawnSync('git', ['-C', root, ...words], { encoding: 'utf8' })
+  const { status, stdout } = git('rev-parse', '--short=12', 'HEAD')
+  if (status !== 0) return 'unknown'
+  return `${stdout.trim()}${git('status', '--porcelain', '--untracked-files=no').stdout === '' ? '' : '-changed'}`
 }
 
 /** The version of the suite, from package.json. */

@@ -11,6 +11,13 @@ declare module 'podwire:shapes' {
   import type { Shape } from '../values/shape.js'
   export const shapes: Readonly<Record<string, Shape>> & Readonly<Record<'result.A' | 'result.B' | 'result.C', Shape>>
 }
+declare module 'podwire:tools' {
+  import type { Command } from 'commander'
+  /** Makes each command of the program `podwire`. */
+  export const commands: readonly (() => Command)[]
+}
 declare module 'podwire:version' {
   export const version: string
+  /** Of the source, as git knows it. */
+  export const commit: string
 }

@@ -34,8 +34,11 @@ function carry(content: string): void {
   for (const name of ['LICENSE.node', 'libatomic.so.1']) writeFileSync(at('dist/bin/podwire-lib', name), content)
 }
 
-/** What the build leaves: one file under every plugin's name. */
+/** What the build leaves: one file under every plugin's name, and another for the program podwire. */
 function build(content: string): void {
+  rmSync(at('dist/bin/podwire'), { force: true })
+  writeFileSync(at('dist/tool'), `tool ${content}`)
+  linkSync(at('dist/tool'), at('dist/bin/podwire'))
   writeFileSync(at('dist/podwire'), content)
   chmodSync(at('dist/podwire'), 0o755)
   for (const name of names) {
@@ -47,10 +50,12 @@ function build(content: string): void {
 describe('install', () => {
   const install = (to: string) => execFileSync(path.join(here, 'install'), [at('dist/bin'), to])
 
-  test('makes the folder and one executable file of all names', () => {
+  test('makes the folder and one executable file of all plugins, and one of the program', () => {
     build('one')
     install(at('opt/cni/bin'))
-    expect(readdirSync(at('opt/cni/bin')).sort()).toEqual(names)
+    expect(readdirSync(at('opt/cni/bin')).sort()).toEqual([...names, 'podwire'])
+    expect(readFileSync(at('opt/cni/bin/podwire'), 'utf8')).toBe('tool one')
+    expect(statSync(at('opt/cni/bin/podwire')).mode & 0o777).toBe(0o755)
     const [bridge, hostLocal] = names.map((name) => statSync(at('opt/cni/bin', name)))
     expect(bridge?.ino).toBe(hostLocal?.ino)
     expect(bridge?.nlink).toBe(2)
@@ -69,14 +74,14 @@ describe('install', () => {
     expect(readFileSync(running, 'utf8')).toBe('one')
     expect(readFileSync(at('bin/bridge'), 'utf8')).toBe('two')
     expect(readFileSync(at('bin/flannel'), 'utf8')).toBe('other')
-    expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'flannel', 'host-local'])
+    expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'flannel', 'host-local', 'podwire'])
   })
 
   test('carries the libraries, each replaced by its name', () => {
     build('one')
     carry('old')
     install(at('bin'))
-    expect(readdirSync(at('bin')).sort()).toEqual([...names, 'podwire-lib'])
+    expect(readdirSync(at('bin')).sort()).toEqual([...names, 'podwire', 'podwire-lib'])
     const loaded = openSync(at('bin/podwire-lib/libatomic.so.1'), 'r')
     onTestFinished(() => closeSync(loaded))
     writeFileSync(at('bin/podwire-lib/other'), 'other')
@@ -120,7 +125,7 @@ describe('install', () => {
     carry('two')
     expect(() => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')], { stdio: 'pipe' })).toThrow()
     expect(readFileSync(at('bin/bridge'), 'utf8')).toBe('one')
-    expect(readdirSync(at('bin')).sort()).toEqual([...names, 'podwire-lib'])
+    expect(readdirSync(at('bin')).sort()).toEqual([...names, 'podwire', 'podwire-lib'])
   })
 
   test('leaves nothing when it cannot', () => {
@@ -182,7 +187,9 @@ describe('uninstall', () => {
 
 describe('archive', () => {
   const archive = () =>
-    execFileSync(path.join(here, 'archive'), ['dist/podwire', 'dist/bin/podwire-lib', 'amd64', '1.2.3'], { cwd: root })
+    execFileSync(path.join(here, 'archive'), ['dist/podwire', 'dist/tool', 'dist/bin/podwire-lib', 'amd64', '1.2.3'], {
+      cwd: root,
+    })
   const file = () => at('dist/podwire-linux-amd64-1.2.3.tgz')
 
   beforeEach(() => {
@@ -195,7 +202,8 @@ describe('archive', () => {
     archive()
     mkdirSync(at('unpacked'))
     execFileSync('tar', ['-xzf', file(), '-C', at('unpacked')])
-    expect(readdirSync(at('unpacked')).sort()).toEqual(['LICENSE', 'README.md', ...names, 'podwire-lib'])
+    expect(readdirSync(at('unpacked')).sort()).toEqual(['LICENSE', 'README.md', ...names, 'podwire', 'podwire-lib'])
+    expect(readFileSync(at('unpacked/podwire'), 'utf8')).toBe('tool one')
     expect(readdirSync(at('unpacked/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1'])
     expect(statSync(at('unpacked/bridge')).nlink).toBe(2)
     expect(readFileSync(at('unpacked/host-local'), 'utf8')).toBe('one')
