@@ -67,6 +67,16 @@ dist/recorder: dist/podwire.heap $(call base,x64)
 dist/podwire: dist/recorder
 	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
 
+# The program for people: an ordinary one, with an event loop and libraries, in a file of its own.
+dist/program.cjs: dist/podwire.cjs
+	$(NODE) dist/js/shared/bundling/program.js
+
+dist/program: dist/program.cjs $(call base,x64)
+	$(NODE) dist/js/shared/packing/sea.js x64 $@ $< '' plain
+
+dist/program-arm64: dist/program.cjs $(call base,arm64)
+	$(NODE) dist/js/shared/packing/sea.js arm64 $@ $< '' plain
+
 dist/plain/podwire.cjs: dist/js/.built package.json
 	$(NODE) dist/js/shared/bundling/bundle.js plain
 
@@ -75,10 +85,10 @@ dist/plain/podwire: dist/plain/podwire.cjs $(call base,x64)
 
 # The libraries come from the network; without them the binaries start, but not on every host. The next build asks
 # again, and `make dist` insists.
-dist/.built dist/plain/.built: %/.built: %/podwire shared/packing/libraries shared/packing/libraries.txt
+dist/.built dist/plain/.built: %/.built: %/podwire dist/program shared/packing/libraries shared/packing/libraries.txt
 	@shared/packing/libraries amd64 $(dir $(NODE))../LICENSE $*/licences $*/podwire-lib || { rm -rf $*/podwire-lib; \
 	  echo 'No podwire-lib: these binaries start only on hosts that have libatomic, libgcc_s and libstdc++.' >&2; }
-	$(NODE) dist/js/shared/packing/link.js $*
+	$(NODE) dist/js/shared/packing/link.js $* dist/program
 	@[ ! -d $*/podwire-lib ] || touch $@
 
 demo: build
@@ -94,13 +104,13 @@ uninstall:
 
 dist: setup build
 	@conformance/setup/debian dist
-	@$(MAKE) --no-print-directory $(AMD64_ARCHIVE) dist/podwire-arm64
+	@$(MAKE) --no-print-directory $(AMD64_ARCHIVE) dist/podwire-arm64 dist/program-arm64
 	shared/packing/libraries arm64 $(dir $(ARM64))../LICENSE dist/licences dist/arm64/podwire-lib
-	shared/packing/archive dist/podwire-arm64 dist/arm64/podwire-lib arm64 $(VERSION)
+	shared/packing/archive dist/podwire-arm64 dist/program-arm64 dist/arm64/podwire-lib arm64 $(VERSION)
 
 $(AMD64_ARCHIVE): dist/.built shared/packing/archive LICENSE README.md
 	shared/packing/libraries amd64 $(dir $(NODE))../LICENSE dist/licences dist/podwire-lib
-	shared/packing/archive dist/podwire dist/podwire-lib amd64 $(VERSION)
+	shared/packing/archive dist/podwire dist/program dist/podwire-lib amd64 $(VERSION)
 
 # npm checks this Node against the lock file, too; it is an optional dependency because npm refuses it on x64 otherwise.
 $(ARM64): package-lock.json package.json .npmrc

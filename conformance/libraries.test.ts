@@ -92,7 +92,10 @@ describe('a plugin starts on a host that has the C library and nothing else', ()
     await makeBare(host)
     await script(host, '"$install" "$suite" "$bare/opt/cni/bin"; mkdir -p "$bare"/{run,var/lib,tmp}')
     const names = readdirSync(suites.podwire, { withFileTypes: true }).filter((entry) => entry.isFile())
-    for (const { name } of names) expectAnswer(await startBare(host, `/opt/cni/bin/${name}`))
+    for (const { name } of names) {
+      if (name !== 'podwire') expectAnswer(await startBare(host, `/opt/cni/bin/${name}`))
+    }
+    expect((await host.exec([systemCommand('chroot'), bare, '/opt/cni/bin/podwire', 'version'])).status).toBe(0)
     const ipam = { type: 'host-local', subnet: '10.9.0.0/24' }
     const stdin = JSON.stringify({ cniVersion: '1.1.0', name: 'bare', type: 'host-local', ipam })
     const env = { CNI_CONTAINERID: 'c', CNI_IFNAME: 'eth0', CNI_NETNS: '/run/none', CNI_PATH: '/opt/cni/bin' }

@@ -1,9 +1,9 @@
-import { Command, CommanderError } from 'commander'
 import { commands } from 'podwire:tools'
 import { version } from 'podwire:version'
+import { Command, CommanderError } from 'commander'
 
-// The program `podwire`: for people, beside the plugins, which runtimes start. An ordinary program with an event loop and libraries. Its
-// commands are the files of tools/.
+// The program `podwire`: for people, beside the plugins, which runtimes start. An ordinary program with an event loop
+// and libraries. Its commands are the files of tools/.
 
 /** Exit statuses: done or fine; found something; wrong use, or it cannot look. */
 const [fine, wrong] = [0, 2]

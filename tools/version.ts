@@ -1,6 +1,6 @@
-import { Command } from 'commander'
 import { plugins } from 'podwire:plugins'
 import { commit, version } from 'podwire:version'
+import { Command } from 'commander'
 import { versionsSince } from '../shared/values/version.js'
 
 /** `podwire version`: what is installed here, for a report of a mistake. */
@@ -44,7 +44,10 @@ async function versions(): Promise<Versions> {
 }
 
 function shown({ version, commit, node, platform, plugins, switches }: Versions): string {
-  const width = Math.max(...plugins.map(({ name }) => name.length), ...Object.keys(switches).map(({ length }) => length))
+  const width = Math.max(
+    ...plugins.map(({ name }) => name.length),
+    ...Object.keys(switches).map(({ length }) => length),
+  )
   const row = (name: string, text: string) => `  ${name.padEnd(width)}  ${text}`
   return [
     `podwire ${version}, commit ${commit}, Node ${node}, ${platform}`,

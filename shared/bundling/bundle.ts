@@ -1,8 +1,10 @@
-import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type BuildOptions, build, type Metafile, type Plugin } from 'esbuild'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
+import { keepLicences } from './licences.js'
 import { isNeeded, type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
+import { plainNode } from './plain.js'
 import { listPlugins, type PluginFile } from './plugins.js'
 
 // bundle [plain]: makes the scripts of the binaries in dist, or those of the plain ones in dist/plain.
@@ -52,48 +54,15 @@ function virtualModulesPlugin(shapes: Shapes, plugins: PluginFile[]): Plugin {
   }
 }
 
-/** Puts what asks Node by its public modules in the place of what asks it by its bindings. */
-const plainNode: Plugin = {
-  name: 'podwire-plain-node',
-  setup({ onResolve }) {
-    const [own, plain] = ['node', 'node.plain'].map((name) => path.join(compiled, `shared/system/${name}.js`))
-    onResolve({ filter: /\/node\.js$/ }, ({ path: name, resolveDir }) =>
-      path.resolve(resolveDir, name) === own ? { path: plain as string } : undefined,
-    )
-  },
-}
-
-/**
- * The folders of the npm packages that bytes of the output come from; esbuild's own helpers are in each, and not among
- * its inputs.
- */
-function packagesIn({ outputs }: Metafile): string[] {
-  const inputs = Object.values(outputs).flatMap((output) => Object.entries(output.inputs))
-  const contributing = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([file]) => file)
-  const folders = contributing.flatMap((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0] ?? [])
-  return [...new Set(['node_modules/esbuild', ...folders])]
-}
-
-/**
- * Keeps what a package says of its licence as LICENSE.NAME for those who get the bundle. @throws when it says nothing
- */
-function keepLicence(folder: string): void {
-  const name = folder.slice(folder.lastIndexOf('node_modules/') + 'node_modules/'.length)
-  const files = readdirSync(folder).filter((file) => /^(licen[cs]e|copying|copyright|notice)/i.test(file))
-  if (files.length === 0) throw new Error(`${folder} is in the bundle and has no licence file`)
-  const texts = files.sort().map((file) => readFileSync(path.join(folder, file), 'utf8'))
-  writeFileSync(path.join(licences, `LICENSE.${name.replace('/', '-')}`), texts.join('\n'))
-}
-
 async function bundled(entry: string, plugins: Plugin[]): Promise<string> {
   const entryPoints = [path.join(compiled, entry)]
-  const all = isPlain ? [plainNode, ...plugins] : plugins
+  const all = isPlain ? [plainNode(compiled), ...plugins] : plugins
   const { outputFiles, metafile } = await build({ ...options, entryPoints, plugins: all })
   const [file] = outputFiles
   if (!file) throw new Error(`esbuild made no file of ${entry}`)
   const zod = Object.keys(metafile.inputs).find((input) => input.includes('node_modules/zod/'))
   if (zod) throw new Error(`${zod} is in the bundle: import types and shapes, not schemas`)
-  for (const folder of packagesIn(metafile)) keepLicence(folder)
+  keepLicences(metafile, licences)
   return file.text
 }
 

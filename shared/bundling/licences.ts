@@ -2,7 +2,10 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import type { Metafile } from 'esbuild'
 
-/** Keeps in `folder`, as LICENSE.NAME for those who get the bundle, what each npm package in it says of its licence. @throws when one says nothing */
+/**
+ * Keeps in `folder`, as LICENSE.NAME for those who get the bundle, what each npm package in it says of its licence.
+ * @throws when one says nothing
+ */
 export function keepLicences(metafile: Metafile, folder: string): void {
   mkdirSync(folder, { recursive: true })
   for (const one of packagesIn(metafile)) keepLicence(one, folder)
@@ -10,7 +13,10 @@ export function keepLicences(metafile: Metafile, folder: string): void {
 
 // --- internal
 
-/** The folders of the npm packages that bytes of the output come from; esbuild's own helpers are in each, and not among its inputs. */
+/**
+ * The folders of the npm packages that bytes of the output come from; esbuild's own helpers are in each, and not among
+ * its inputs.
+ */
 function packagesIn({ outputs }: Metafile): string[] {
   const inputs = Object.values(outputs).flatMap((output) => Object.entries(output.inputs))
   const contributing = inputs.filter(([, { bytesInOutput }]) => bytesInOutput > 0).map(([file]) => file)

@@ -44,7 +44,10 @@ export function listTools(root: string): string[] {
   return names.sort().map((name) => `tools/${name}`)
 }
 
-/** The commit that a source tree is of; "unknown" where it is none of git's, with "-changed" behind it where it differs from that. */
+/**
+ * The commit that a source tree is of; "unknown" where it is none of git's, with "-changed" behind it where it differs
+ * from that.
+ */
 export function sourceCommit(root: string): string {
   const git = (...words: string[]) => spawnSync('git', ['-C', root, ...words], { encoding: 'utf8' })
   const { status, stdout } = git('rev-parse', '--short=12', 'HEAD')

@@ -3,6 +3,7 @@ import path from 'node:path'
 import { build, type Plugin } from 'esbuild'
 import { keepLicences } from './licences.js'
 import { type ModuleTree, virtualModule, virtualPrefix } from './modules.js'
+import { plainNode } from './plain.js'
 
 // Bundles the program `podwire`, an ordinary one: with its libraries, zod, too, and all plugins, which it may ask.
 
@@ -31,7 +32,7 @@ const { outputFiles, metafile } = await build({
   minify: true,
   legalComments: 'none',
   metafile: true,
-  plugins: [virtualModules],
+  plugins: [plainNode(tree.base), virtualModules],
 })
 const [file] = outputFiles
 if (!file) throw new Error('esbuild made no file of the program podwire')

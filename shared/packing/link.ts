@@ -3,20 +3,17 @@ import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSyn
 import path from 'node:path'
 import { listPlugins } from '../bundling/plugins.js'
 
-/**
- * Gives the binary every plugin's name in `folder`, each swapped in whole, and removes names that are no plugin any
- * more.
- */
-function linkNames(binary: string, folder: string, names: string[]): void {
+/** Gives files their names in `folder`, each swapped in whole, and removes names that are none any more. */
+function linkNames(folder: string, names: ReadonlyMap<string, string>): void {
   mkdirSync(folder, { recursive: true })
-  for (const name of names) {
+  for (const [name, file] of names) {
     const unfinished = path.join(folder, `.${name}.new`)
     rmSync(unfinished, { force: true })
-    linkSync(binary, unfinished)
+    linkSync(file, unfinished)
     renameSync(unfinished, path.join(folder, name))
   }
   const files = readdirSync(folder, { withFileTypes: true }).filter((entry) => !entry.isDirectory())
-  for (const { name } of files) if (!names.includes(name)) rmSync(path.join(folder, name))
+  for (const { name } of files) if (!names.has(name)) rmSync(path.join(folder, name))
 }
 
 /**
@@ -37,11 +34,11 @@ function checkStart(binary: string, name: string): void {
   JSON.parse(stdout)
 }
 
-// link FOLDER: gives FOLDER/podwire its names in FOLDER/bin.
-const folder = process.argv[2] ?? 'dist'
+// link FOLDER PROGRAM: gives FOLDER/podwire its names in FOLDER/bin, and the program for people the name podwire.
+const [folder = 'dist', program = 'dist/program'] = process.argv.slice(2)
 const [binary, bin] = [path.join(folder, 'podwire'), path.join(folder, 'bin')]
 const names = listPlugins(process.cwd()).map(({ name }) => name)
 for (const name of [...names, 'x-bridge', 'unknown']) checkStart(binary, name)
 copyLibraries(path.join(folder, 'podwire-lib'), path.join(bin, 'podwire-lib'))
-linkNames(binary, bin, names)
-console.log(`${bin}: ${names.join(' ')}`)
+linkNames(bin, new Map([...names.map((name) => [name, binary] as const), ['podwire', program]]))
+console.log(`${bin}: ${names.join(' ')} podwire`)

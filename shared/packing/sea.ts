@@ -124,7 +124,7 @@ async function main({ arch, output, bundle, scripts, heap, isPlain }: Ingredient
     },
   })
   if (heap !== '') startNoThreads(unfinished)
-  if (scripts !== '') setRunpath(unfinished, places.join(':'))
+  if (scripts !== '' || isPlain) setRunpath(unfinished, places.join(':'))
   renameSync(unfinished, output)
 }
 
