@@ -37,7 +37,7 @@ function carry(content: string): void {
 /** What the build leaves: one file under every plugin's name, and another for the program podwire. */
 function build(content: string): void {
   rmSync(at('dist/bin/podwire'), { force: true })
-  writeFileSync(at('dist/tool'), `tool ${content}`)
+  writeFileSync(at('dist/tool'), `${content} tool`)
   linkSync(at('dist/tool'), at('dist/bin/podwire'))
   writeFileSync(at('dist/podwire'), content)
   chmodSync(at('dist/podwire'), 0o755)
@@ -54,7 +54,7 @@ describe('install', () => {
     build('one')
     install(at('opt/cni/bin'))
     expect(readdirSync(at('opt/cni/bin')).sort()).toEqual([...names, 'podwire'])
-    expect(readFileSync(at('opt/cni/bin/podwire'), 'utf8')).toBe('tool one')
+    expect(readFileSync(at('opt/cni/bin/podwire'), 'utf8')).toBe('one tool')
     expect(statSync(at('opt/cni/bin/podwire')).mode & 0o777).toBe(0o755)
     const [bridge, hostLocal] = names.map((name) => statSync(at('opt/cni/bin', name)))
     expect(bridge?.ino).toBe(hostLocal?.ino)
@@ -203,7 +203,7 @@ describe('archive', () => {
     mkdirSync(at('unpacked'))
     execFileSync('tar', ['-xzf', file(), '-C', at('unpacked')])
     expect(readdirSync(at('unpacked')).sort()).toEqual(['LICENSE', 'README.md', ...names, 'podwire', 'podwire-lib'])
-    expect(readFileSync(at('unpacked/podwire'), 'utf8')).toBe('tool one')
+    expect(readFileSync(at('unpacked/podwire'), 'utf8')).toBe('one tool')
     expect(readdirSync(at('unpacked/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1'])
     expect(statSync(at('unpacked/bridge')).nlink).toBe(2)
     expect(readFileSync(at('unpacked/host-local'), 'utf8')).toBe('one')
