@@ -55,7 +55,11 @@ describe('containers that one suite attached and another one goes on with:', () 
 
     // The official suite cannot see our tables: only where both use iptables it finds what we made.
     const isBlind = before === 'podwire' && kind !== 'iptables everywhere'
-    if (isBlind) expect(await first.check(after)).toMatch(/^portmap: .*(not found|No such file)/s)
+    // Nor do 1.6 and later versions of it find each other's rules of nftables.
+    const isNft = network.plugins.some(({ backend }) => backend === 'nftables')
+    const isEstranged = isNft && [before, after].includes('official-1.6.2') && after !== 'podwire'
+    if (isEstranged) expect(await first.check(after)).toMatch(/^portmap: /)
+    else if (isBlind) expect(await first.check(after)).toMatch(/^portmap: .*(not found|No such file)/s)
     else expect(await first.check(after)).toBeUndefined()
 
     await later.add(after)

@@ -65,7 +65,8 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
     publish: ({ host, attachment, config }, made) => installRules(host, attachment, made, adminChain(config)),
     withdraw: ({ host }, attachment, made) => removeRules(host, attachment, made),
     differences: ({ host, config }, made) => ruleDifferences(host, made, adminChain(config)),
-    unrecordedDifferences: ({ host, config }, made) => ruleDifferences(host, made, adminChain(config)),
+    unrecordedDifferences: ({ host, config }, made) =>
+      officialDifferences(host, made, adminChain(config)) ?? ruleDifferences(host, made, adminChain(config)),
   },
   firewalld: {
     needs: (host, hasPolicy) => ({

@@ -14,10 +14,12 @@ import {
   admittedBy,
   entryRule,
   type IngressPolicy,
+  inNewWords,
   missingAddressRules,
   missingFirst,
   missingSkeleton,
   missingStages,
+  oldEntryRule,
   policyRules,
   removeRule,
 } from './rules.js'
@@ -89,7 +91,7 @@ function inTables(
 ): readonly Problem[] | undefined {
   const tables = toolsFor(addresses).map((tool) => ({ tool, saved: host.observer.savedRules(tool, 'filter') }))
   if (tables.some(({ saved }) => saved === undefined)) return undefined
-  return tables.flatMap(({ tool, saved = [] }) => problemsOf(missing(saved, tool), tool))
+  return tables.flatMap(({ tool, saved = [] }) => problemsOf(missing(inNewWords(saved), tool), tool))
 }
 
 function problemsOf(missing: readonly Operation[], tool: Tool): readonly Problem[] {
@@ -161,8 +163,9 @@ function unwantedRules(
   attachment: Attachment,
 ): readonly (readonly string[])[] {
   const isWanted = (one: IngressPolicy) => isWantedHere(host, attachment, { bridge, policy: one })
+  const entries = [entryRule(bridge), oldEntryRule(bridge)]
   const isAnyWanted = (['same-bridge', 'isolated'] as const).some(isWanted)
-  return [...(isWanted(policy) ? [] : policyRules(bridge, policy)), ...(isAnyWanted ? [] : [entryRule(bridge)])]
+  return [...(isWanted(policy) ? [] : policyRules(bridge, policy)), ...(isAnyWanted ? [] : entries)]
 }
 
 /**

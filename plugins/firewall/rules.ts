@@ -68,6 +68,19 @@ export function entryRule(bridge: string): readonly string[] {
   return [stages[1], '-o', bridge, ...policyComment('same-bridge|isolated'), '-j', 'DROP']
 }
 
+/** The same as versions before 1.7 of the official plugin have it. */
+export function oldEntryRule(bridge: string): readonly string[] {
+  return [stages[1], '-o', bridge, ...policyComment('same-bridge'), '-j', 'DROP']
+}
+
+/** Rules as they are, but what all bridges share in today's words: before 1.7 the official plugin knew one policy. */
+export function inNewWords(saved: SavedRules): SavedRules {
+  const [old = '', now = ''] = ['same-bridge', 'same-bridge|isolated'].map((one) => policyComment(one).at(-1))
+  const isShared = ([verb, chain = '', option]: readonly string[]) =>
+    verb === '-A' && ['FORWARD', ...stages].includes(chain) && option !== '-i'
+  return saved.map((rule) => (isShared(rule) ? rule.map((word) => (word === old ? now : word)) : rule))
+}
+
 /** Inserts as first what is not there. */
 export function missingFirst(saved: SavedRules, tool: IptablesTool, rule: readonly string[]): readonly Operation[] {
   return missing(saved, tool, '-I', rule)

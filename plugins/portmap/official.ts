@@ -50,13 +50,9 @@ export function officialProblems(
   const rules = observer.rules({ family, table })
   const own = rules.filter(({ comment }) => comment === containerID)
   if (own.length === 0) return undefined
-  const leads = (from: string, to: string) => rules.some(({ chain, jump }) => chain === from && jump === to)
-  const isReached = [
-    ['prerouting', 'hostports_all'],
-    ['output', 'hostports_all'],
-    ['hostports_all', 'hostports'],
-  ].every(([from = '', to = '']) => leads(from, to))
-  const lacking = ports.filter((port) => !isReached || !own.some((rule) => isOf(rule, port, address)))
+  const hooks = ['prerouting', 'output'].map((hook) => chainsBehind(rules, hook))
+  const reached = own.filter(({ chain }) => hooks.every((hook) => hook.has(chain)))
+  const lacking = ports.filter((port) => !reached.some((rule) => isOf(rule, port, address)))
   const isMasked = own.some(
     ({ chain, matches }) => chain === 'masquerading' && matches.some(({ value }) => value === address),
   )
@@ -76,6 +72,15 @@ export function officialProblems(
 
 const table = 'cni_hostport'
 const chains = ['hostports', 'hostip_hostports', 'masquerading']
+
+/** The chains that packets come to by jumps: which, differs between versions of the official plugin. */
+function chainsBehind(rules: readonly ListedRule[], first: string): ReadonlySet<string> {
+  const found = new Set([first])
+  for (const from of found) {
+    for (const { chain, jump } of rules) if (chain === from && jump !== undefined) found.add(jump)
+  }
+  return found
+}
 
 /** Whether a rule publishes a port of the container with an address. */
 function isOf({ matches, target, targetPort }: ListedRule, port: Port, address: string): boolean {
