@@ -119,9 +119,10 @@ test('a start stays small: JavaScript, the saved heap and the binary, against th
 }) => {
   const empty = await emptyHeap(host)
   const share = (file: string) => statSync(file).size / empty
-  // portmap's is the longest, by who holds a port and by what STATUS looks for; chain's has all plugins.
+  // bridge's and portmap's are the longest, by what they say in the official plugins' words when something is wrong;
+  // chain's has all plugins.
   for (const { name } of listPlugins(repository))
-    expect(share(scriptOf(name)), name).toBeLessThan(name === 'chain' ? 0.054 : 0.028)
+    expect(share(scriptOf(name)), name).toBeLessThan(name === 'chain' ? 0.056 : 0.0295)
   expect(share(`${repository}/dist/podwire.heap`)).toBeLessThan(0.25)
   // The base is stripped; heap, scripts, caches and libraries' path come into it.
   expect(statSync(`${repository}/dist/podwire`).size).toBeLessThan(0.85 * statSync(process.execPath).size)

@@ -5,13 +5,13 @@ import { ipams, names } from 'podwire:plugins'
 import { shapes } from 'podwire:shapes'
 import fc from 'fast-check'
 import { afterAll, describe, expect, test } from 'vitest'
-import { link, netns, type Row, show } from '../../shared/testing/golden.js'
+import { link, netns, type Row, run } from '../../shared/testing/golden.js'
 import type { Shape } from '../../shared/values/shape.js'
 
 // No input may be taken for a defect of ours (code 199): every key of every plugin, with what nobody expects in it.
 
 const CNI_PATH = mkdtempSync(join(tmpdir(), 'fuzz-'))
-for (const name of ipams) symlinkSync(process.execPath, join(CNI_PATH, name))
+for (const name of names) symlinkSync(process.execPath, join(CNI_PATH, name))
 const dataDir = mkdtempSync(join(tmpdir(), 'fuzz-data-'))
 afterAll(() => {
   for (const folder of [CNI_PATH, dataDir]) rmSync(folder, { recursive: true })
@@ -55,6 +55,7 @@ const good: Readonly<Record<string, object>> = {
   bandwidth: { prevResult, ingressRate: 80000, ingressBurst: 80000, egressRate: 80000, egressBurst: 80000 },
   sbr: { prevResult },
   vrf: { prevResult, vrfname: 'blue' },
+  chain: { plugins: [{ type: 'dummy', ipam: fixed }] },
   'host-local': { ipam: ranged },
   static: { ipam: fixed },
 }
@@ -205,7 +206,7 @@ async function expectNoDefect(plugin: string, verb: Row['verb'], config: unknown
     files,
     links: ['br0', 'vethx', 'top0'],
   }
-  const { json, status } = await show({ ...row, env: { CNI_PATH, ...env } })
+  const { json, status } = await run({ ...row, env: { CNI_PATH, ...env } })
   if (verb === 'ADD' && status === 0) closeReserved()
   expect(json?.code, JSON.stringify({ plugin, verb, config, env, json })).not.toBe(199)
   return { status, json }
@@ -252,7 +253,7 @@ describe('each place of prevResult with odd values', () => {
 
 test('the environment', { timeout: 120_000 }, async () => {
   for (const plugin of typed) {
-    for (const text of texts.filter((one) => !one.includes('\0'))) {
+    for (const text of texts.filter((one) => !one.includes('\0') && one.isWellFormed())) {
       const env = [
         ...['CNI_IFNAME', 'CNI_CONTAINERID', 'CNI_ARGS', 'CNI_PATH'].map((key) => ({ [key]: text })),
         ...['IP', 'GATEWAY', 'MAC'].map((key) => ({ CNI_ARGS: `IgnoreUnknown=1;${key}=${text}` })),

@@ -211,10 +211,8 @@ describe('sysctls', () => {
   test('an attribute that the kernel refuses takes the settings back, too', async ({ host }) => {
     const container = await containerWithLink(host)
     const before = await takeSnapshot(host, { directories: ['/run/cni'] })
-    const config = { sysctl: { 'net.ipv4.conf.IFNAME.arp_notify': '1' }, mac: '01:00:5e:00:00:01', mtu: 1300 }
-    expect(errorOf(await call(host, container, 'ADD', config)).msg).toMatch(
-      /cannot set address 01:00:5e:00:00:01 on eth0/,
-    )
+    const config = { sysctl: { 'net.ipv4.conf.IFNAME.arp_notify': '1' }, mac: '02:00:5e:00:00:01', mtu: 70000 }
+    expect(errorOf(await call(host, container, 'ADD', config)).msg).toMatch(/cannot set mtu 70000 on eth0/)
     expect(difference(before, await takeSnapshot(host, { directories: ['/run/cni'] }))).toBe('')
   })
 })

@@ -197,7 +197,7 @@ function requireLink({ attributes }: Wanted, { link }: Present, { environment }:
   const { ifName, netns, command } = environment
   const official =
     command === 'CHECK' ? `Cannot find container link ${ifName}` : `failed to get "${ifName}": Link not found`
-  throw new CniError(codes.unknownContainer, `there is no link ${ifName} in the container`, {
+  throw new CniError(codes.unknownContainer, `cannot find container link ${ifName}`, {
     official,
     problems: [{ path: 'CNI_IFNAME', value: ifName, expected: `a link in ${netns}` }],
     fix: 'chain tuning behind the plugin that makes the interface',

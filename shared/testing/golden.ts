@@ -52,6 +52,13 @@ const bootID = '5ca1ab1e-0000-4000-8000-000000000000'
 
 /** Runs one row. */
 export async function show(row: Row): Promise<Shown> {
+  const shown = await run(row)
+  holdToInterpreters(shown.plan)
+  return { ...shown, plan: shown.plan.replaceAll(`nsenter --net=${netns} `, 'container# ') }
+}
+
+/** The same with the plan as it is, and without holding it to what takes its operations. */
+export async function run(row: Row): Promise<Shown> {
   let [plan, stdout] = ['', '']
   const status = await main({
     plugin: row.plugin,
@@ -66,12 +73,7 @@ export async function show(row: Row): Promise<Shown> {
     run: answering(row.answers ?? {}),
     files: holding(filesOf(row)),
   })
-  holdToInterpreters(plan)
-  return {
-    plan: plan.replaceAll(`nsenter --net=${netns} `, 'container# '),
-    status,
-    json: stdout === '' ? undefined : JSON.parse(stdout),
-  }
+  return { plan, status, json: stdout === '' ? undefined : JSON.parse(stdout) }
 }
 
 /** The environment of a row's call. */

@@ -169,7 +169,8 @@ function itemOf(type: string, depth: number): string {
   if (depth === 0) return type
   if (type.endsWith('RangeSet') && !type.startsWith('[]')) return itemOf(type.slice(0, -'Set'.length), depth - 1)
   const item = type.slice(type.indexOf(']') + 1)
-  return itemOf(item === '*types.Route' ? 'types.route' : item, depth - 1)
+  const own = item.startsWith('*main.') ? item.slice(1) : item
+  return itemOf(own === '*types.Route' ? 'types.route' : own, depth - 1)
 }
 
 /** True where Go's decoder puts the value into a variable of the type. */
