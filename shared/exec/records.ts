@@ -105,6 +105,17 @@ export function removeRecord(
   })
 }
 
+/** Removes a record that cannot be read: what is there for an attachment that has none. */
+export function removeUnreadable(host: RecordHost, kind: string, attachment: Attachment): void {
+  const file = fileOf(kind, attachment)
+  try {
+    if (files.lstatSync(file, { throwIfNoEntry: false }) === undefined) return
+  } catch (thrown) {
+    return skip(host, file, whyUnusable(thrown))
+  }
+  removeRecord(host, kind, attachment)
+}
+
 /** The same in every folder: for who cannot know in which there are some. */
 export function removeEverywhere(host: RecordHost, kind: string, attachment: Attachment): void {
   for (const folder of listed(host, `${stateRoot}/${kind}`)) removeRecord(host, kind, attachment, folder)

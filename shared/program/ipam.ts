@@ -1,7 +1,8 @@
 import { ipams, names } from 'podwire:plugins'
 import { delegateEnvironment, findDelegate, runDelegate, type Variables } from '../exec/delegate.js'
-import { readRecord, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
+import { readRecord, removeRecord, removeUnreadable, staleRecords, writeRecord } from '../exec/records.js'
 import { systemStateFiles as files, leaseRoot } from '../exec/state.js'
+import { writeObstacles } from '../exec/writable.js'
 import { attemptAll } from '../plan/host.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Verb } from '../values/environment.js'
@@ -76,17 +77,21 @@ export function collectLeases(call: Call): void {
   const { config, host, validAttachments } = call
   const stale = validAttachments ? staleRecords<Noted>(host, kind, config.name, validAttachments) : []
   const { found, now, isNow } = configured(call)
-  const usual = unnamed(call, now)
-  const noted = stale.flatMap(({ data }) => ownOf(call, data))
-  tell(call, [...noted.filter((source) => !isNow(source)), ...usual])
+  const noted = stale.flatMap(({ data }) => ownOf(call, data)).filter((source) => !isNow(source))
   attemptAll(
-    ...stale.map(({ attachment, data }) => () => {
-      const own = ownOf(call, data)
-      attemptAll(...own.map((source) => () => releaseFrom(deletionOf(call, attachment), source)))
-      forget(call, attachment, data, own)
-    }),
-    ...usual.map((source) => () => releaseFrom(call, source)),
     () => hasIpam(call) && delegate(call, 'GC', found),
+    () => {
+      const usual = unnamed(call, now)
+      tell(call, [...noted, ...usual])
+      attemptAll(
+        ...stale.map(({ attachment, data }) => () => {
+          const own = ownOf(call, data)
+          attemptAll(...own.map((source) => () => releaseFrom(deletionOf(call, attachment), source)))
+          forget(call, attachment, data, own)
+        }),
+        ...usual.map((source) => () => releaseFrom(call, source)),
+      )
+    },
   )
 }
 
@@ -97,11 +102,22 @@ function releaseNow(call: Call): void {
   const record = readRecord<Noted>(host, kind, attachment)
   const noted = record ? ownOf(call, record.data) : []
   const { found, now, isNow } = configured(call)
-  const former = [...noted.filter((source) => !isNow(source)), ...unnamed(call, now)]
-  const isAsked = hasIpam(call) && (former.length === 0 || now?.dataDir !== undefined || noted.some(isNow))
-  tell(call, former)
-  attemptAll(...former.map((source) => () => releaseFrom(call, source)), () => isAsked && delegate(call, 'DEL', found))
+  const others = noted.filter((source) => !isNow(source))
+  const ask = () => void delegate(call, 'DEL', found)
+  // The plugin that ADD asked, too, goes first: by another name it may be host-local.
+  const isAsked = hasIpam(call) && noted.some(isNow)
+  attemptAll(
+    () => isAsked && ask(),
+    () => {
+      const former = [...others, ...unnamed(call, now)]
+      tell(call, former)
+      attemptAll(...former.map((source) => () => releaseFrom(call, source)), () => {
+        if (!isAsked && hasIpam(call) && (former.length === 0 || now?.dataDir !== undefined)) ask()
+      })
+    },
+  )
   if (record) forget(call, attachment, record.data, noted)
+  else removeUnreadable(host, kind, attachment)
 }
 
 /** The record of where addresses come from that are not in host-local's default directory. */
@@ -123,13 +139,21 @@ function forget({ host }: Call, attachment: Attachment, { sources }: Noted, done
   else if (done.length > 0) writeRecord<Noted>(host, kind, attachment, { sources: left })
 }
 
-/** Before an ADD asks for addresses. An earlier one that was killed may have others elsewhere. */
+/**
+ * Before an ADD asks for addresses. An earlier one that was killed may have others elsewhere. Where a directory cannot
+ * be used, host-local says so, and there is nothing to note.
+ */
 function note({ host, attachment }: Call, source: Source): void {
-  if (isUsual(source)) return
+  if (isUsual(source) || !canBeUsed(source, attachment)) return
   const others = usable(readRecord<Noted>(host, kind, attachment)?.data.sources ?? []).filter((one) => {
     return one.plugin !== source.plugin || !isSame(one, source)
   })
   writeRecord<Noted>(host, kind, attachment, { sources: [...others, source] })
+}
+
+function canBeUsed({ dataDir }: Source, { network }: Attachment): boolean {
+  if (dataDir === undefined) return true
+  return !dataDir.includes('\0') && writeObstacles([{ directory: `${dataDir}/${network}` }]).length === 0
 }
 
 /** The source by the configuration, as far as it can be told. */
