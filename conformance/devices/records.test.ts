@@ -171,6 +171,7 @@ describe.each(ways)('a published port is its owner’s %s', (_, env) => {
 
   test('of a container that is gone it is taken over, also where another has its path or inode', async ({ host }) => {
     const first = await host.container('c1')
+    await first.output(['ip', 'address', 'add', '10.2.0.5/24', 'dev', 'lo'])
     resultOf(await runPlugin(host, publish('ADD', first)))
     const other = await host.container('other')
     const refused = await runPlugin(host, publish('ADD', other))

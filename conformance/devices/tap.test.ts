@@ -100,7 +100,7 @@ describe('an ADD that fails leaves nothing and gives the lease back:', () => {
   const failures: Record<string, { change: object; code?: number }> = {
     'no such bridge': { change: { bridge: 'nobr' } },
     'a bridge that is none': { change: { bridge: 'lo' } },
-    'a MAC address of many': { change: { mac: '01:00:5e:00:00:01' } },
+    'a MAC address of many': { change: { mac: '01:00:5e:00:00:01' }, code: 7 },
     'a size that no device can have': { change: { mtu: 2_000_000 } },
     'a context on a kernel without SELinux': { change: { selinuxContext: 'system_u:system_r:container_t:s0' } },
     'no such IPAM plugin': { change: { ipam: { type: 'none-such' } }, code: 107 },

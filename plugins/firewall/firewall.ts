@@ -11,7 +11,6 @@ import { requireForAdd } from '../../shared/net/needs.js'
 import { attemptAll } from '../../shared/plan/host.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
-import { attachmentHash } from '../../shared/values/names.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
 import { admittedAddresses, dismiss, heldByOthers, thingOf } from './admission.js'
 import { type Backend, backends, type FirewallCall, type Made } from './backends.js'
@@ -126,14 +125,15 @@ function remove(call: FirewallCall, attachment: Attachment, made: Made): void {
 
 /**
  * Takes away what attachments of the network left that had the container's addresses before: IPAM gave those to this
- * one, so they are gone, and another suite, say, took them away without us. What this one has by now stays.
+ * one, so they are gone, and another suite, say, took them away without us. What this one has by now stays, and what
+ * other interfaces of the same container have.
  */
 function supersede(call: FirewallCall, { addresses }: Made): void {
   const { config, host, attachment } = call
   const others = heldByOthers(host, attachment, addresses)
   if (others.size === 0) return
   for (const { attachment: other, data } of allRecords<Made>(host, 'firewall', config.name)) {
-    const isGone = attachmentHash(other) !== attachmentHash(attachment) && data.addresses.some((one) => others.has(one))
+    const isGone = other.containerID !== attachment.containerID && data.addresses.some((one) => others.has(one))
     if (isGone) remove(call, other, data)
   }
 }

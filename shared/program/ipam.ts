@@ -101,7 +101,7 @@ function releaseNow(call: Call): void {
   const { host, attachment } = call
   const record = readRecord<Noted>(host, kind, attachment)
   const noted = record ? ownOf(call, record.data) : []
-  const { found, now, isNow } = configured(call)
+  const { found, now, isNow, isWrong } = configured(call)
   const others = noted.filter((source) => !isNow(source))
   const ask = () => void delegate(call, 'DEL', found)
   // The plugin that ADD asked, too, goes first: by another name it may be host-local.
@@ -112,7 +112,9 @@ function releaseNow(call: Call): void {
       const former = [...others, ...unnamed(call, now)]
       tell(call, former)
       attemptAll(...former.map((source) => () => releaseFrom(call, source)), () => {
-        if (!isAsked && hasIpam(call) && (former.length === 0 || now?.dataDir !== undefined)) ask()
+        if (isAsked || !hasIpam(call)) return
+        // Whose type cannot be one of an IPAM plugin is told so, whatever else gave the addresses back.
+        if (former.length === 0 || now?.dataDir !== undefined || isWrong) ask()
       })
     },
   )
@@ -161,16 +163,20 @@ function configured(call: Call): {
   found: Found | undefined
   now: Source | undefined
   isNow: (source: Source) => boolean
+  /** No IPAM plugin can be called so. */
+  isWrong: boolean
 } {
   let found: Found | undefined
+  let isWrong = false
   try {
     found = hasIpam(call) ? findIpam(call) : undefined
   } catch (thrown) {
     // Who asks it all the same says why it cannot be asked.
     if (!(thrown instanceof CniError)) throw thrown
+    isWrong = thrown.code === codes.invalidConfiguration
   }
   const now = found && sourceOf(call, found.own)
-  return { found, now, isNow: (source) => now !== undefined && isSame(source, now) }
+  return { found, now, isNow: (source) => now !== undefined && isSame(source, now), isWrong }
 }
 
 /** host-local's default directory, where it has something of this DEL or GC, unless the configuration leads there. */
