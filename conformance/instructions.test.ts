@@ -39,9 +39,9 @@ const portMappings = [8080, 8081].map((port) => ({ hostPort: port, containerPort
 /** Calls, and how many times the instructions of the bare program they may take. */
 const rows: [Verb, { type: string; [key: string]: unknown }, number][] = [
   ['VERSION', { type: 'bridge' }, 0.58],
-  ['ADD', { type: 'host-local', ipam }, 0.77],
-  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.13],
-  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.08],
+  ['ADD', { type: 'host-local', ipam }, 0.79],
+  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.16],
+  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.12],
 ]
 
 test('instructions of a call, against a bare start', { timeout: 10 * deadline }, async ({ host, skip }) => {

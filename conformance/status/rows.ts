@@ -108,7 +108,7 @@ export const rows: readonly Row[] = [
     name: 'bandwidth',
     config: { type: 'bandwidth', ...limits, egressRate: 8e6, egressBurst: 8e6 },
     isChained: true,
-    programs: ['tc', 'ip'],
+    programs: ['tc'],
     writes: [records],
   },
   { name: 'sbr', config: { type: 'sbr' }, isChained: true, programs: ['ip', 'nsenter'], writes: [records] },

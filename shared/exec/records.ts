@@ -110,10 +110,10 @@ export function removeUnreadable(host: RecordHost, kind: string, attachment: Att
   const file = fileOf(kind, attachment)
   try {
     if (files.lstatSync(file, { throwIfNoEntry: false }) === undefined) return
+    removeRecord(host, kind, attachment)
   } catch (thrown) {
-    return skip(host, file, whyUnusable(thrown))
+    skip(host, file, whyUnusable(thrown))
   }
-  removeRecord(host, kind, attachment)
 }
 
 /** The same in every folder: for who cannot know in which there are some. */

@@ -9,7 +9,7 @@ import { attribute, attributesOf, bytesOf, u32 } from './message.js'
 
 const here = '/proc/self/ns/net'
 const CLONE_NEWNET = 0x40000000
-const [ENODEV, EPERM] = [-19, -1]
+const [ENODEV, EPERM, EEXIST] = [-19, -1, -17]
 
 /** Answers every request with an error, or with a message and success, by its kind. */
 function kernel(
@@ -84,6 +84,9 @@ describe('a plan', () => {
     ['not there, where that is as good', ENODEV, { tolerate: ['absent'] }, 1],
     ['refused, where absence is as good', EPERM, { tolerate: ['absent'] }, 0],
     ['not there, where something else is as good', ENODEV, { tolerate: ['exists'] }, 0],
+    ['there already', EEXIST, {}, 0],
+    ['there already, where that is as good', EEXIST, { tolerate: ['exists'] }, 1],
+    ['there already, where it would have to be undone', EEXIST, { tolerate: ['exists'], undo: [] }, 0],
     ['not there, where it would have to be undone', ENODEV, { tolerate: ['absent'], undo: [] }, 0],
   ] as const)('whose link is %s', (_, error, more, expected) => {
     const plan = [operation('ip link del dev a', more)]

@@ -10,7 +10,7 @@ import { listedChains } from './chains.js'
 import { changeElements, heldElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Ask, hasLink, indexOf, linkTo, look, numberOf } from './look.js'
-import { ask, cookieOf, ENODEV, openRoutingSocket, openSocket, protocol } from './message.js'
+import { ask, cookieOf, EEXIST, ENODEV, openRoutingSocket, openSocket, protocol } from './message.js'
 import { settingNow, writeValue } from './settings.js'
 import { listeningSockets } from './sockets.js'
 
@@ -194,12 +194,15 @@ const handlings: Partial<Record<Tool, (handle: NamespaceHandle, operation: Opera
   ip: (handle, operation) => {
     const request = encode(operation, { indexOf: (link) => indexOf(handle.ask, link), openNetns: namespaceAt })
     const answer = request && handle.ask(request)
-    const isMissed = operation.undo !== undefined || !operation.tolerate?.includes('absent')
-    const isDone = answer?.error === 0 || (answer?.error === -ENODEV && !isMissed)
-    return { isDone, kernelText: answer?.text }
+    const reason = asGoodAsDone[answer?.error ?? 0]
+    const isTolerated = reason !== undefined && operation.undo === undefined && operation.tolerate?.includes(reason)
+    return { isDone: answer?.error === 0 || isTolerated === true, kernelText: answer?.text }
   },
   sysctl: (handle, operation) => ({ isDone: setSetting(handle, operation) }),
 }
+
+/** Refusals that an operation may tolerate, as tools would tell of them. */
+const asGoodAsDone: Readonly<Record<number, 'absent' | 'exists'>> = { [-ENODEV]: 'absent', [-EEXIST]: 'exists' }
 
 function setSetting({ ask, enter, files }: NamespaceHandle, operation: Operation): boolean {
   const { key, path, value } = settingOf(operation)

@@ -24,6 +24,7 @@ export const flag = { acknowledge: 4, replace: 0x100, exclusive: 0x200, create: 
 
 /** No such link, as in errno(3). */
 export const ENODEV = 19
+export const EEXIST = 17
 
 /** One request: its kind and flags, the fixed header of that kind, and attributes. */
 export interface Request {
