@@ -65,6 +65,8 @@ describe('a chain', () => {
       containerID: 'c1',
       capabilityArgs: { portMappings },
     })
+    const { stdout } = await runPlugin(host, { plugin: 'chain', command: 'VERSION' })
+    expect(JSON.parse(stdout).supportedVersions).toEqual(expect.arrayContaining(['0.1.0', '1.1.0']))
     await chain.status()
     const result = await chain.add()
     expect(result.interfaces?.map(({ name }) => name)).toEqual(['br2', expect.stringMatching(/^veth/), 'eth0'])
