@@ -16,6 +16,7 @@ import { ipam, prepare, type Swapped, state } from './swapped/swapping.js'
 const rows: Record<string, Swapped> = {
   ...plugins,
   ...pluginsOfFullKernels,
+  chain: { config: { plugins: [{ type: 'bridge', bridge: 'br8', ipam }, { type: 'tuning' }] } },
   'host-local': { config: { ipam } },
   static: { config: { ipam: { type: 'static', addresses: [{ address: '10.80.0.9/24' }] } } },
 }
@@ -30,8 +31,9 @@ const plain = (call: Call, more: object = {}): Call => ({
 test('they have the names of the others', () => {
   const names = listPlugins(repository).map(({ name }) => name)
   expect(Object.keys(rows).sort()).toEqual(names)
+  const files = [...names, 'podwire'].sort()
   for (const suite of ['plain', 'podwire'] as const) {
-    expect(readdirSync(suites[suite]).filter((name) => name !== 'podwire-lib')).toEqual(names)
+    expect(readdirSync(suites[suite]).filter((name) => name !== 'podwire-lib')).toEqual(files)
   }
 })
 

@@ -130,8 +130,8 @@ function findInside(
   { attachment, record, netns }: { attachment: Attachment; record: Moved | undefined; netns: string },
 ): Pick<Leaving, 'link' | 'device' | 'passing'> | undefined {
   const passing = passingName(attachment)
-  const links = host.observer.links(netns)
   const names = [passing, attachment.ifName]
+  const links = linksIn(host, netns, names)
   if (record) {
     const link = onlyOne(
       record,
@@ -149,6 +149,16 @@ function findInside(
   if (isOfHost(host, netns, link)) return { link, device, passing }
   host.warn(`host-device: ${link.ifname} in the container passes for ${device}, and may be made there: it stays`)
   return undefined
+}
+
+/** All links of a namespace; those of the names that the device has from us where no process can be had to list them. */
+function linksIn({ observer }: Host, netns: string, names: readonly string[]): readonly ObservedLink[] {
+  try {
+    return observer.links(netns)
+  } catch (thrown) {
+    if (!(thrown instanceof CniError)) throw thrown
+    return names.flatMap((name) => observer.link(name, netns) ?? [])
+  }
 }
 
 function onlyOne(record: Moved, links: readonly ObservedLink[]): ObservedLink | undefined {
