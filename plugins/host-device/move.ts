@@ -151,7 +151,9 @@ function findInside(
   return undefined
 }
 
-/** All links of a namespace; those of the names that the device has from us where no process can be had to list them. */
+/**
+ * All links of a namespace; those of the names that the device has from us where no process can be had to list them.
+ */
 function linksIn({ observer }: Host, netns: string, names: readonly string[]): readonly ObservedLink[] {
   try {
     return observer.links(netns)
