@@ -41,7 +41,7 @@ const rows: [Verb, { type: string; [key: string]: unknown }, number][] = [
   ['VERSION', { type: 'bridge' }, 0.58],
   ['ADD', { type: 'host-local', ipam }, 0.79],
   ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.16],
-  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.12],
+  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.13],
 ]
 
 test('instructions of a call, against a bare start', { timeout: 10 * deadline }, async ({ host, skip }) => {
