@@ -1,10 +1,10 @@
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { type BuildOptions, build, type Plugin } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
+import { options, plainNode, virtualModulesPlugin } from './esbuild.js'
 import { keepLicences } from './licences.js'
-import { isNeeded, type ModuleTree, shapesText, virtualModule, virtualPrefix } from './modules.js'
-import { plainNode } from './plain.js'
+import { isNeeded, type ModuleTree, shapesText, virtualModule } from './modules.js'
 import { listPlugins, type PluginFile } from './plugins.js'
 
 // bundle [plain]: makes the scripts of the binaries in dist, or those of the plain ones in dist/plain.
@@ -18,17 +18,6 @@ const recorder = path.join(made, 'recorder.scripts')
 const licences = path.join(made, 'licences')
 const tree: ModuleTree = { root, base: compiled, extension: '.js' }
 
-const options: BuildOptions & { metafile: true; write: false } = {
-  bundle: true,
-  write: false,
-  platform: 'node',
-  target: 'node26',
-  format: 'cjs',
-  minify: true,
-  legalComments: 'none',
-  metafile: true,
-}
-
 type Shapes = Record<string, object & { keys?: object }>
 
 /** The shapes as literals: computing them takes zod, which must not be on the way of a start. */
@@ -38,20 +27,13 @@ async function computedShapes(): Promise<Shapes> {
   return ((await import(pathToFileURL(module).href)) as { shapes: Shapes }).shapes
 }
 
-function virtualModulesPlugin(shapes: Shapes, plugins: PluginFile[]): Plugin {
+function virtualModules(shapes: Shapes, plugins: PluginFile[]): Plugin {
   const names = plugins.map(({ name }) => name)
   const wanted = Object.entries(shapes).filter(([key]) => isNeeded(key, names))
   const shapesModule = shapesText(wanted.map(([key, shape]) => [key, JSON.stringify(shape)]))
-  return {
-    name: 'podwire-virtual-modules',
-    setup({ onResolve, onLoad }) {
-      onResolve({ filter: new RegExp(`^${virtualPrefix}`) }, ({ path }) => ({ path, namespace: 'podwire' }))
-      onLoad({ filter: /.*/, namespace: 'podwire' }, ({ path: name }) => ({
-        contents: name === 'podwire:shapes' ? shapesModule : virtualModule(name, { ...tree, plugins }),
-        resolveDir: root,
-      }))
-    },
-  }
+  return virtualModulesPlugin(root, (name) =>
+    name === 'podwire:shapes' ? shapesModule : virtualModule(name, { ...tree, plugins }),
+  )
 }
 
 async function bundled(entry: string, plugins: Plugin[]): Promise<string> {
@@ -75,7 +57,7 @@ function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promis
   const delegates = plugin.folder !== 'ipam' && 'ipam' in (shapes[plugin.name]?.keys ?? {})
   const isChain = 'plugins' in (shapes[plugin.name]?.keys ?? {})
   const within = all.filter(({ name, folder }) => isChain || name === plugin.name || (delegates && folder === 'ipam'))
-  return script('shared/entry.js', [virtualModulesPlugin(shapes, within)])
+  return script('shared/entry.js', [virtualModules(shapes, within)])
 }
 
 /**
@@ -103,7 +85,7 @@ async function main(): Promise<void> {
   const files = all.map(({ name }) => path.join(scripts, `${name}.js`))
   const texts = await Promise.all(all.map((plugin) => scriptOf(plugin, shapes, all)))
   for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
-  writeFileSync(path.join(scripts, 'foreign.js'), await script('shared/foreign.js', [virtualModulesPlugin(shapes, [])]))
+  writeFileSync(path.join(scripts, 'foreign.js'), await script('shared/foreign.js', [virtualModules(shapes, [])]))
   if (!isPlain) await makeHeapScripts()
   const start = path.join(made, 'podwire.cjs')
   writeFileSync(`${start}.new`, await bundled('shared/main.js', []))

@@ -1,9 +1,9 @@
 import { renameSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
-import { build, type Plugin } from 'esbuild'
+import { build } from 'esbuild'
+import { options, plainNode, virtualModulesPlugin } from './esbuild.js'
 import { keepLicences } from './licences.js'
-import { type ModuleTree, virtualModule, virtualPrefix } from './modules.js'
-import { plainNode } from './plain.js'
+import { type ModuleTree, virtualModule } from './modules.js'
 
 // Bundles the program `podwire`, an ordinary one: with its libraries, zod, too, and all plugins, which it may ask.
 
@@ -11,28 +11,10 @@ const root = process.cwd()
 const tree: ModuleTree = { root, base: path.join(root, 'dist/js'), extension: '.js' }
 const output = path.join(root, 'dist/program.cjs')
 
-const virtualModules: Plugin = {
-  name: 'podwire-virtual-modules',
-  setup({ onResolve, onLoad }) {
-    onResolve({ filter: new RegExp(`^${virtualPrefix}`) }, ({ path }) => ({ path, namespace: 'podwire' }))
-    onLoad({ filter: /.*/, namespace: 'podwire' }, ({ path: name }) => ({
-      contents: virtualModule(name, tree),
-      resolveDir: root,
-    }))
-  },
-}
-
 const { outputFiles, metafile } = await build({
+  ...options,
   entryPoints: [path.join(tree.base, 'shared/podwire-main.js')],
-  bundle: true,
-  write: false,
-  platform: 'node',
-  target: 'node26',
-  format: 'cjs',
-  minify: true,
-  legalComments: 'none',
-  metafile: true,
-  plugins: [plainNode(tree.base), virtualModules],
+  plugins: [plainNode(tree.base), virtualModulesPlugin(root, (name) => virtualModule(name, tree))],
 })
 const [file] = outputFiles
 if (!file) throw new Error('esbuild made no file of the program podwire')
