@@ -1,4 +1,4 @@
-import { throwTogether } from '../../shared/plan/host.js'
+import { attemptAll, throwTogether } from '../../shared/plan/host.js'
 import { definePlugin } from '../../shared/program/plugin.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { emptyResult, printResult, type Result } from '../../shared/values/result.js'
@@ -76,15 +76,7 @@ export default definePlugin<ChainConfiguration>({
   },
 
   gc(call) {
-    const failures = membersOf(call).flatMap((member) => {
-      try {
-        run(call, member, 'GC', {})
-        return []
-      } catch (thrown) {
-        return [asCniError(thrown)]
-      }
-    })
-    throwTogether(failures)
+    attemptAll(...membersOf(call).map((member) => () => void run(call, member, 'GC', {})))
   },
 })
 

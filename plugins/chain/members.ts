@@ -1,10 +1,10 @@
-import { lookForDelegate } from '../../shared/exec/delegate.js'
-import { execute } from '../../shared/program/execute.js'
+import { delegateEnvironment, lookForDelegate } from '../../shared/exec/delegate.js'
+import { execute, type Program, runProgram } from '../../shared/program/execute.js'
 import { invoke, memberOf, readRequest } from '../../shared/program/invoke.js'
 import { type AnyPlugin, type Call, inSameJournal } from '../../shared/program/plugin.js'
 import type { Verb } from '../../shared/values/environment.js'
 import { asCniError, CniError, codes } from '../../shared/values/errors.js'
-import { parseDelegateResult, printResult, type Result } from '../../shared/values/result.js'
+import { printResult, type Result } from '../../shared/values/result.js'
 import type { ChainConfiguration } from './chain.schema.js'
 
 export type ChainCall = Call<ChainConfiguration>
@@ -83,7 +83,9 @@ export function requireVersion(call: ChainCall, member: Member): void {
   const { path, plugin, type } = member
   if (plugin || path === undefined) return
   const stdin = JSON.stringify({ cniVersion: call.version })
-  const { supportedVersions } = JSON.parse(executed(call, member, 'VERSION', stdin)) as { supportedVersions?: unknown }
+  const { supportedVersions } = JSON.parse(execute(call.host, programOf(call, member), 'VERSION', stdin)) as {
+    supportedVersions?: unknown
+  }
   if (Array.isArray(supportedVersions) && supportedVersions.includes(call.version)) return
   throw new CniError(codes.incompatibleVersion, `plugin ${type} does not support config version "${call.version}"`, {
     details: `it supports ${JSON.stringify(supportedVersions)}`,
@@ -119,34 +121,21 @@ function runInside(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION
   })
 }
 
-/**
- * Another program: the journal takes an ADD back by its DEL, with the result that it has made or, if it failed, found.
- */
+/** An ADD of another program is taken back by its DEL, with the result that it has made or, if it failed, found. */
 function runOutside(call: ChainCall, member: Member, verb: Exclude<Verb, 'VERSION'>, given: Given): Result | undefined {
-  const { host } = call
   requireInstalled(call, member)
-  if (host.dryRun && (verb === 'ADD' || verb === 'DEL')) {
-    host.warn(`# CNI_COMMAND=${verb} ${member.path}`)
-    return undefined
-  }
-  const stdin = stdinOf(call, member, verb, given)
-  if (verb !== 'ADD') return void executed(call, member, verb, stdin)
+  const { host, version } = call
+  const program = programOf(call, member)
   let made = given
-  host.journal.note(() => {
-    try {
-      named(member, () => executed(call, member, 'DEL', stdinOf(call, member, 'DEL', made)))
-      return []
-    } catch (thrown) {
-      return [asCniError(thrown)]
-    }
-  })
-  const result = parseDelegateResult(executed(call, member, verb, stdin), call.version, `the plugin ${member.path}`)
-  made = { prevResult: JSON.parse(printResult(result, call.version)) }
+  const takeBack = () => void named(member, () => execute(host, program, 'DEL', stdinOf(call, member, 'DEL', made)))
+  const result = runProgram(host, program, verb, { stdin: stdinOf(call, member, verb, given), version, takeBack })
+  if (result) made = { prevResult: JSON.parse(printResult(result, version)) }
   return result
 }
 
-function executed({ host }: ChainCall, { path, type }: Member, verb: Verb, stdin: string): string {
-  return execute(host, { path: path as string, type, verb, stdin })
+/** Like a delegate it does not wait, if it is one of ours, for what holds the attachment: this call does. */
+function programOf({ host }: ChainCall, { path, type }: Member): Program {
+  return { path: path as string, env: delegateEnvironment(host.env, type) }
 }
 
 function stdinOf(call: ChainCall, { config }: Member, verb: Verb, { prevResult }: Given): string {

@@ -1,5 +1,5 @@
 import { ipams, names } from 'podwire:plugins'
-import { delegateEnvironment, findDelegate, runDelegate, type Variables } from '../exec/delegate.js'
+import { delegateEnvironment, findDelegate } from '../exec/delegate.js'
 import { readRecord, removeRecord, removeUnreadable, staleRecords, writeRecord } from '../exec/records.js'
 import { systemStateFiles as files, leaseRoot } from '../exec/state.js'
 import { writeObstacles } from '../exec/writable.js'
@@ -7,7 +7,8 @@ import { attemptAll } from '../plan/host.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Verb } from '../values/environment.js'
 import { asCniError, CniError, codes } from '../values/errors.js'
-import { emptyResult, parseDelegateResult, type Result, whereAddresses } from '../values/result.js'
+import { emptyResult, type Result, whereAddresses } from '../values/result.js'
+import { execute, type Program, runProgram } from './execute.js'
 import { holds, invoke, memberOf, type Request, readRequest } from './invoke.js'
 import { isLeaseDirectory, isSame, isUsual, named, parsed, type Source, sourceOf, usable } from './leases.js'
 import { pluginAt } from './name.js'
@@ -250,35 +251,18 @@ function deletionOf(call: Call, attachment: Attachment): Call {
 /** What STATUS says as it is; everything else is a reason why there are no addresses. */
 const passedOn: readonly number[] = [codes.notAvailable, codes.notAvailableLimited, codes.invalidConfiguration]
 
-/** What to ask: `own` in this process, or the program at `path` with `env`. */
-interface Found {
-  readonly path: string
+/** What to ask: `own` in this process, or the program. */
+interface Found extends Program {
   readonly own: AnyPlugin | undefined
-  readonly env: Variables
 }
 
 function delegate(call: Call, verb: Exclude<Verb, 'VERSION'>, found = findIpam(call)): Result | undefined {
-  const { host, environment } = call
-  const { path, own, env } = found
-  if (own) {
-    return invoke(own, readRequest({ ...environment, command: verb }, call.stdin), inSameJournal(call))
-  }
-  if (host.dryRun && (verb === 'ADD' || verb === 'DEL')) {
-    host.warn(`# CNI_COMMAND=${verb} ${path}`)
-    return verb === 'ADD' ? placeholder : undefined
-  }
-  const execute = (command: string) =>
-    runDelegate(host.run, { path, verb: command, stdin: call.stdin, env, warn: host.warn })
-  if (verb !== 'ADD') return void execute(verb)
-  host.journal.note(() => {
-    try {
-      execute('DEL')
-      return []
-    } catch (thrown) {
-      return [asCniError(thrown)]
-    }
-  })
-  return parseDelegateResult(execute('ADD'), call.version, `the plugin ${path}`)
+  const { host, environment, stdin, version } = call
+  const { own } = found
+  if (own) return invoke(own, readRequest({ ...environment, command: verb }, stdin), inSameJournal(call))
+  const takeBack = () => void execute(host, found, 'DEL', stdin)
+  const result = runProgram(host, found, verb, { stdin, version, takeBack })
+  return host.dryRun && verb === 'ADD' ? placeholder : result
 }
 
 /** @throws code 107 or 7 */
