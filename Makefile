@@ -139,7 +139,7 @@ check: lint unit
 # Changes one small thing after another and shows what no unit test notices, and the share a floor. FLOOR=shared/plan is
 # minutes, all of them hours; SHARE=5 tries every fifth line of statements, JOBS=1 takes one processor.
 mutants: $(MODULES)
-	$(NODE) node_modules/@stryker-mutator/core/bin/stryker.js run conformance/runner/mutants.ts
+	conformance/runner/apart $(NODE) node_modules/@stryker-mutator/core/bin/stryker.js run conformance/runner/mutants.ts
 
 test-setup: setup
 	@conformance/setup/debian test containerd podman vm roots

@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
 import type { Run } from './command.js'
 import { createRunner } from './run.js'
@@ -21,7 +22,7 @@ test('the first failure ends the sequence, unless it is to go on', () => {
 })
 
 test('a command beside runs while the others do, and is waited for', () => {
-  const meeting = `/tmp/podwire-meeting-${process.pid}`
+  const meeting = `${tmpdir()}/podwire-meeting-${process.pid}`
   const waits: Part = { ...print(`mkfifo ${meeting}; cat ${meeting} >&2; rm ${meeting}; exit 5`), beside: true }
   const writes = print(`until [ -p ${meeting} ]; do :; done; echo met > ${meeting}`)
   expect(runTogether(run, [writes, waits], false)).toMatchObject([{ status: 0 }, { status: 5, stderr: 'met\n' }])
