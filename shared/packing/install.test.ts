@@ -187,9 +187,11 @@ describe('uninstall', () => {
 
 describe('archive', () => {
   const archive = () =>
-    execFileSync(path.join(here, 'archive'), ['dist/podwire', 'dist/tool', 'dist/bin/podwire-lib', 'amd64', '1.2.3'], {
-      cwd: root,
-    })
+    execFileSync(
+      path.join(here, 'archive'),
+      ['dist', 'dist/podwire', 'dist/tool', 'dist/bin/podwire-lib', 'amd64', '1.2.3'],
+      { cwd: root },
+    )
   const file = () => at('dist/podwire-linux-amd64-1.2.3.tgz')
 
   beforeEach(() => {
@@ -225,6 +227,19 @@ describe('archive', () => {
     archive()
     expect(readFileSync(file()).equals(first)).toBe(true)
   })
+})
+
+test.each([
+  ['', 'dist'],
+  ['1', 'dist/plain'],
+])('make dist PLAIN=%s packs the binaries of %s', (plain, folder) => {
+  const asked = ['--dry-run', '--always-make', 'dist', `PLAIN=${plain}`]
+  const told = execFileSync('make', asked, { cwd: path.resolve(here, '../..'), encoding: 'utf8' })
+  const packed = told.split('\n').filter((line) => line.startsWith('shared/packing/archive '))
+  expect(packed.map((line) => line.split(' ').slice(1, 3))).toEqual([
+    [folder, `${folder}/podwire`],
+    [folder, `${folder}/podwire-arm64`],
+  ])
 })
 
 describe('libraries', () => {
