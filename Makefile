@@ -73,6 +73,15 @@ dist/podwire: dist/recorder
 dist/program.cjs: dist/podwire.cjs
 	$(NODE) dist/js/shared/bundling/program.js
 
+# What it writes itself: schemas for editors, man pages, completion.
+dist/share/.built: dist/program.cjs
+	rm -rf dist/share && mkdir -p dist/share/completions
+	$(NODE) $< schema --to dist/share/schemas
+	$(NODE) $< man --to dist/share/man/man1
+	for shell in bash zsh fish; do $(NODE) $< completion $$shell >dist/share/completions/podwire.$$shell || exit; done
+	ln -sfn share/schemas dist/schemas
+	@touch $@
+
 dist/program: dist/program.cjs $(call base,x64)
 	$(NODE) dist/js/shared/packing/sea.js x64 $@ $< '' plain
 
@@ -87,7 +96,7 @@ dist/plain/podwire: dist/plain/podwire.cjs $(call base,x64)
 
 # The libraries come from the network; without them the binaries start, but not on every host. The next build asks
 # again, and `make dist` insists.
-dist/.built dist/plain/.built: %/.built: %/podwire dist/program shared/packing/libraries shared/packing/libraries.txt
+dist/.built dist/plain/.built: %/.built: %/podwire dist/program dist/share/.built shared/packing/libraries shared/packing/libraries.txt
 	@shared/packing/libraries amd64 $(dir $(NODE))../LICENSE $*/licences $*/podwire-lib || { rm -rf $*/podwire-lib; \
 	  echo 'No podwire-lib: these binaries start only on hosts that have libatomic, libgcc_s and libstdc++.' >&2; }
 	$(NODE) dist/js/shared/packing/link.js $* dist/program

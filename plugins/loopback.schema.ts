@@ -1,3 +1,7 @@
-import { networkConfiguration } from '../shared/values/config.schema.js'
+import { described, networkConfiguration } from '../shared/values/config.schema.js'
 
-export const schema = networkConfiguration
+export const schema = described(
+  networkConfiguration,
+  "Takes the container's loopback interface up. It has no key of its own.",
+  { official: '0.6.0' },
+)

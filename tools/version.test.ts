@@ -1,21 +1,9 @@
 import { names } from 'podwire:plugins'
 import { version } from 'podwire:version'
 import { describe, expect, test } from 'vitest'
-import { podwire } from '../shared/podwire.js'
+import { command } from '../shared/testing/program.js'
 
-/** What a command line prints, and how it ends. */
-async function run(...words: string[]) {
-  let [stdout, stderr] = ['', '']
-  const status = await podwire(words, {
-    writeOut: (text) => {
-      stdout += text
-    },
-    writeErr: (text) => {
-      stderr += text
-    },
-  })
-  return { status, stdout, stderr }
-}
+const run = (...words: string[]) => command(words)
 
 test('version tells the plugins and the CNI versions they speak', async () => {
   const { status, stdout, stderr } = await run('version')
@@ -29,7 +17,8 @@ test('version --json is one object', async () => {
   const { status, stdout } = await run('version', '--json')
   const told = JSON.parse(stdout)
   expect(status).toBe(0)
-  expect(told).toMatchObject({ version, node: process.version, platform: `linux-${process.arch}` })
+  const ours = { command: 'version', formatVersion: 1, version, node: process.version }
+  expect(told).toMatchObject({ ...ours, platform: `linux-${process.arch}` })
   expect(told.plugins.map(({ name }: { name: string }) => name)).toEqual(names)
   expect(told.plugins.find(({ name }: { name: string }) => name === 'bridge').cniVersions).toContain('0.4.0')
 })
@@ -40,6 +29,7 @@ describe('the words', () => {
     expect([status, stderr]).toEqual([0, ''])
     expect(stdout).toMatch(/^ {2}version \[options\] +print the version of the suite, its plugins/m)
     expect(stdout).toMatch(/^ {2}help \[command\]/m)
+    expect(stdout).not.toMatch(/^ {2}complete /m)
   })
 
   test('help COMMAND prints what it takes', async () => {
@@ -47,6 +37,7 @@ describe('the words', () => {
     expect(status).toBe(0)
     expect(stdout).toContain('Usage: podwire version [options]')
     expect(stdout).toContain('--json')
+    expect(stdout).toContain('Exit status: 0: fine or done; 2: wrong use, or it could not look.')
   })
 
   test('--version is one line', async () => {

@@ -1,19 +1,20 @@
 import { plugins } from 'podwire:plugins'
 import { commit, version } from 'podwire:version'
-import { Command } from 'commander'
 import { versionsSince } from '../shared/values/version.js'
+import { type Definition, fine } from './frame/command.js'
 
 /** `podwire version`: what is installed here, for a report of a mistake. */
-export default function (): Command {
-  return new Command('version')
-    .description('print the version of the suite, its plugins with the CNI versions they speak, and the switches')
-    .option('--json', 'as one JSON object: {version, commit, node, platform, plugins: [{name, cniVersions}], switches}')
-    .action(async ({ json }: { json?: boolean }, command: Command) => {
-      const told = await versions()
-      const write = command.configureOutput().writeOut ?? ((text: string) => void process.stdout.write(text))
-      write(json ? `${JSON.stringify(told)}\n` : shown(told))
-    })
-}
+export default {
+  name: 'version',
+  summary: 'print the version of the suite, its plugins with the CNI versions they speak, and the switches',
+  json: '{version, commit, node, platform, plugins: [{name, cniVersions}], switches}',
+  run: async ({ asJson, console }) => {
+    const told = await versions()
+    if (asJson) console.json('version', told)
+    else console.write(...shown(told))
+    return fine
+  },
+} satisfies Definition
 
 // --- internal
 
@@ -43,7 +44,7 @@ async function versions(): Promise<Versions> {
   return { version, commit, node, platform: `${platform}-${arch}`, plugins: await Promise.all(all), switches }
 }
 
-function shown({ version, commit, node, platform, plugins, switches }: Versions): string {
+function shown({ version, commit, node, platform, plugins, switches }: Versions): string[] {
   const width = Math.max(
     ...plugins.map(({ name }) => name.length),
     ...Object.keys(switches).map(({ length }) => length),
@@ -57,6 +58,5 @@ function shown({ version, commit, node, platform, plugins, switches }: Versions)
     '',
     'Variables of the environment that change what a plugin does:',
     ...Object.entries(switches).map(([name, text]) => row(name, text)),
-    '',
-  ].join('\n')
+  ]
 }

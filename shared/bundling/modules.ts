@@ -102,6 +102,16 @@ const virtualModules: Record<string, (tree: ModuleTree) => string> = {
     const ofPlugins = plugins.map(({ name }, index): [string, string] => [name, `shapeOf(schema${index})`])
     return [...imports, shapesText([...ofShared, ...ofPlugins])].join('\n')
   },
+  'podwire:schemas': (tree) => {
+    const plugins = listPlugins(tree.root)
+    const imports = plugins.map(
+      ({ schema }, index) => `import { schema as schema${index} } from ${location(tree, schema)}`,
+    )
+    const entries = plugins.map(
+      ({ name, folder }, index) => `${JSON.stringify(name)}: { schema: schema${index}, ipam: ${folder === 'ipam'} }`,
+    )
+    return [...imports, `export const schemas = ${objectText(entries)}`].join('\n')
+  },
   'podwire:tools': (tree) => {
     const tools = listTools(tree.root)
     const imports = tools.map((module, index) => `import tool${index} from ${location(tree, module)}`)

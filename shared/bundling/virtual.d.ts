@@ -11,10 +11,15 @@ declare module 'podwire:shapes' {
   import type { Shape } from '../values/shape.js'
   export const shapes: Readonly<Record<string, Shape>> & Readonly<Record<'result.A' | 'result.B' | 'result.C', Shape>>
 }
+declare module 'podwire:schemas' {
+  import type { z } from 'zod'
+  /** The schemas themselves, for the program `podwire`: plugins have shapes. `ipam`: it is an IPAM plugin's. */
+  export const schemas: Readonly<Record<string, { readonly schema: z.ZodType; readonly ipam: boolean }>>
+}
 declare module 'podwire:tools' {
-  import type { Command } from 'commander'
-  /** Makes each command of the program `podwire`. */
-  export const commands: readonly (() => Command)[]
+  import type { Definition } from '../../tools/frame/command.js'
+  /** Every command of the program `podwire`. */
+  export const commands: readonly Definition[]
 }
 declare module 'podwire:version' {
   export const version: string

@@ -174,6 +174,22 @@ describe('uninstall', () => {
     expect(readdirSync(at('bin/podwire-lib'))).toEqual(['other'])
   })
 
+  test('removes what the archive had in podwire-share, and leaves what others have there', () => {
+    build(binary)
+    install()
+    const files = ['schemas/bridge.schema.json', 'man/man1/podwire-lint.1', 'completions/podwire.zsh']
+    const share = (file: string) => {
+      mkdirSync(path.dirname(at('bin/podwire-share', file)), { recursive: true })
+      writeFileSync(at('bin/podwire-share', file), '')
+    }
+    for (const file of [...files, 'man/man1/other.1']) share(file)
+    uninstall()
+    expect(readdirSync(at('bin/podwire-share'), { recursive: true })).toEqual(['man', 'man/man1', 'man/man1/other.1'])
+    rmSync(at('bin/podwire-share/man/man1/other.1'))
+    uninstall()
+    expect(readdirSync(at('bin'))).toEqual([])
+  })
+
   test('leaves the libraries to a name of somebody else that leads to podwire', () => {
     build(binary)
     carry('one')
@@ -196,6 +212,8 @@ describe('archive', () => {
 
   beforeEach(() => {
     for (const name of ['LICENSE', 'README.md']) writeFileSync(at(name), name)
+    mkdirSync(at('dist/share/schemas'), { recursive: true })
+    for (const name of ['.built', 'schemas/bridge.schema.json']) writeFileSync(at('dist/share', name), '')
     build('one')
     carry('one')
   })
@@ -204,7 +222,11 @@ describe('archive', () => {
     archive()
     mkdirSync(at('unpacked'))
     execFileSync('tar', ['-xzf', file(), '-C', at('unpacked')])
-    expect(readdirSync(at('unpacked')).sort()).toEqual(['LICENSE', 'README.md', ...names, 'podwire', 'podwire-lib'])
+    expect(readdirSync(at('unpacked')).sort()).toEqual(
+      ['LICENSE', 'README.md', ...names, 'podwire', 'podwire-lib', 'podwire-share'].sort(),
+    )
+    const share = readdirSync(at('unpacked/podwire-share'), { recursive: true })
+    expect(share).toEqual(['schemas', 'schemas/bridge.schema.json'])
     expect(readFileSync(at('unpacked/podwire'), 'utf8')).toBe('one tool')
     expect(readdirSync(at('unpacked/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1'])
     expect(statSync(at('unpacked/bridge')).nlink).toBe(2)

@@ -10,7 +10,7 @@ const most = 120
 
 /** What benchmarks write, and what others wrote. */
 const written = ['bench/{RESULTS,PROFILE}.md', 'conformance/{clients,cases}/**', 'LICENSE']
-const files = globSync(['*.md', 'Makefile', '{.ci,bench,conformance,examples,ipam,plugins,shared,tools}/**'], {
+const files = globSync(['*.md', 'Makefile', '{.ci,bench,conformance,docs,examples,ipam,plugins,shared,tools}/**'], {
   cwd: repository,
   exclude: written,
   withFileTypes: true,

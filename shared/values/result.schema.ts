@@ -1,17 +1,18 @@
 import { z } from 'zod'
-import { checked, dns } from './config.schema.js'
+import { checked, described, dns } from './config.schema.js'
 
 const unsigned = z.int().min(0).max(4294967295)
 
-/** `scope` is a number as in /etc/iproute2/rt_scopes. */
+const [old, newer] = [{ official: '0.6.0' }, { official: '1.6.0' }]
+
 export const route = z.object({
-  dst: checked('cidr'),
-  gw: checked('addressOrEmpty').optional(),
-  mtu: unsigned.optional(),
-  advmss: unsigned.optional(),
-  priority: unsigned.optional(),
-  table: unsigned.optional(),
-  scope: z.int().min(0).max(255).optional(),
+  dst: described(checked('cidr'), 'Where it leads, such as "0.0.0.0/0".', old),
+  gw: described(checked('addressOrEmpty').optional(), 'The next hop. Absent: the gateway of the address.', old),
+  mtu: described(unsigned.optional(), 'The largest packet on it, in bytes.', newer),
+  advmss: described(unsigned.optional(), 'The segment size to announce to TCP peers, in bytes.', newer),
+  priority: described(unsigned.optional(), 'Its metric: of several the lowest counts.', newer),
+  table: described(unsigned.optional(), 'The routing table it stands in.', newer),
+  scope: described(z.int().min(0).max(255).optional(), 'A number as in /etc/iproute2/rt_scopes.', newer),
 })
 
 /** Addresses of one family in results of 0.1.0 and 0.2.0. */
