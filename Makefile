@@ -18,13 +18,14 @@ base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
 
 # The folders stand among the sources because a removed file shows only there.
 SOURCES := $(shell find plugins ipam shared tools -name '*.ts' ! -name '*.test.ts' ! -path 'shared/testing/*') \
-  $(shell find plugins ipam shared tools -type d) tsconfig.json shared/bundling/tsconfig.json
+  $(shell find plugins ipam shared tools -type d) tsconfig.json shared/bundling/tsconfig.json \
+  conformance/oracle/differences.ts
 
 FAULTS := conformance/faults conformance/main/killed conformance/devices/faults conformance/lan/faults conformance/ptp/faults \
   conformance/outlive conformance/unclear conformance/state conformance/surroundings conformance/protocol/standard \
   conformance/limits conformance/swapped conformance/changed
 
-.PHONY: all setup build demo install uninstall dist check unit mutants test-setup lint test test-vm test-roots \
+.PHONY: all setup build demo install uninstall dist docs check unit mutants test-setup lint test test-vm test-roots \
   test-oracles test-upgrade faults kills bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -70,7 +71,7 @@ dist/podwire: dist/recorder
 	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
 
 # The program for people: an ordinary one, with an event loop and libraries, in a file of its own.
-dist/program.cjs: dist/podwire.cjs
+dist/program.cjs: dist/podwire.cjs README.md
 	$(NODE) dist/js/shared/bundling/program.js
 
 # What it writes itself: schemas for editors, man pages, completion.
@@ -139,6 +140,10 @@ dist/podwire-arm64: dist/podwire.cjs $(call base,arm64)
 
 dist/plain/podwire-arm64: dist/plain/podwire.cjs $(call base,arm64)
 	$(NODE) dist/js/shared/packing/sea.js arm64 $@ $< dist/plain/scripts plain
+
+# The pages that are made of the plugins' schemas; a unit test holds them to these.
+docs: dist/program.cjs
+	$(NODE) $< explain --to docs/plugins
 
 lint: $(MODULES)
 	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings
