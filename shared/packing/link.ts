@@ -27,18 +27,20 @@ function copyLibraries(from: string, to: string): void {
 /**
  * Fails unless VERSION answers JSON and says nothing on stderr, where V8 reports a code cache made under other flags.
  */
-function checkStart(binary: string, name: string): void {
+function checkStart(binary: string, name: string, [emulator, ...options]: readonly string[]): void {
   const call = { argv0: name, env: { CNI_COMMAND: 'VERSION' }, input: '{"cniVersion":"1.1.0"}' }
-  const { status, signal, stdout, stderr } = spawnSync(binary, [], { ...call, encoding: 'utf8' })
+  const words = emulator === undefined ? [] : [...options, '-0', name, binary]
+  const { status, signal, stdout, stderr } = spawnSync(emulator ?? binary, words, { ...call, encoding: 'utf8' })
   if (status !== 0 || stderr !== '') throw new Error(`${name} VERSION: ${signal ?? `exit ${status}`}\n${stderr}`)
   JSON.parse(stdout)
 }
 
-// link FOLDER PROGRAM: gives FOLDER/podwire its names in FOLDER/bin, and the program for people the name podwire.
-const [folder = 'dist', program = 'dist/program'] = process.argv.slice(2)
+// link FOLDER PROGRAM [EMULATOR...]: gives FOLDER/podwire its names in FOLDER/bin, and the program for people the name
+// podwire. EMULATOR runs binaries for another processor, with its options.
+const [folder = 'dist', program = 'dist/program', ...emulator] = process.argv.slice(2)
 const [binary, bin] = [path.join(folder, 'podwire'), path.join(folder, 'bin')]
 const names = listPlugins(process.cwd()).map(({ name }) => name)
-for (const name of [...names, 'x-bridge', 'unknown']) checkStart(binary, name)
+for (const name of [...names, 'x-bridge', 'unknown']) checkStart(binary, name, emulator)
 copyLibraries(path.join(folder, 'podwire-lib'), path.join(bin, 'podwire-lib'))
 linkNames(bin, new Map([...names.map((name) => [name, binary] as const), ['podwire', program]]))
 console.log(`${bin}: ${names.join(' ')} podwire`)

@@ -96,10 +96,7 @@ interface Ingredients {
   bundle: string
   /** The folder of what it carries, "" for nothing. */
   scripts: string
-  /**
-   * The saved heap it starts from, "" for Node's own. That and the code made with it belong to the architecture that
-   * made them: x64 only.
-   */
+  /** The saved heap it starts from, "" for Node's own; of the same architecture, as the caches among the scripts. */
   heap: string
   /** Stands on Node's public interfaces alone: no option shows others, nothing in the base is patched. */
   isPlain: boolean
@@ -123,7 +120,7 @@ async function main({ arch, output, bundle, scripts, heap, isPlain }: Ingredient
       assets: scripts === '' ? {} : assetsIn(scripts, heap !== ''),
     },
   })
-  if (heap !== '') startNoThreads(unfinished)
+  if (heap !== '') startNoThreads(unfinished, arch)
   if (scripts !== '' || isPlain) setRunpath(unfinished, places.join(':'))
   renameSync(unfinished, output)
 }

@@ -4,21 +4,14 @@ import { bytesAt, offsetOf } from './elf.js'
 
 // Node starts a thread for V8's delayed work and at least one more for its background work, as many as the machine has
 // processors when it is told 0, and waits for ever for one that could not be made (a pids cgroup, TasksMax,
-// RLIMIT_NPROC). There is no such work under the flags of a start (flags.ts). So the platform of our binaries for x64
-// makes none, and returns where it would hand work to them, or wait for their end. That spares a start two threads with
+// RLIMIT_NPROC). There is no such work under the flags of a start (flags.ts). So the platform of our binaries makes
+// none, and returns where it would hand work to them, or wait for their end. That spares a start two threads with
 // their stacks, heaps, event loop and descriptors, too. (The third, which waits for SIGUSR1, an option turns off.)
 
 const runner = '_ZN4node23WorkerThreadsTaskRunner'
 
-/**
- * The constructor, from the first thread's handle on, whose semaphore begins at 0, to the unlocking behind the wait for
- * all of them.
- */
+/** The constructor. */
 const starter = `${runner}C1EiNS_21PlatformDebugLogLevelE`
-/** mov $8,%edi; call new; mov %rax,%r12; movq $0,(%rax); mov %r15,%rdi; xor %esi,%esi */
-const threadStart = pattern('bf08000000 e8........ 4989c4 48c70000000000 4c89ff 31f6')
-/** lea -0x70(%rbp),%rbx; mov %rbx,%rdi; call uv_mutex_unlock; lea -0xa0(%rbp),%rdi */
-const threadEnd = pattern('488d5d90 4889df e8........ 488dbd60ffffff')
 
 /** What takes work for the threads, now or later, and waits until they have ended. */
 const platform = '_ZN4node12NodePlatform'
@@ -29,12 +22,53 @@ const users = [
   `${platform}33PostDelayedTaskOnWorkerThreadImplE${task}d${location}`,
   `${runner}8ShutdownEv`,
 ]
-/** push %rbp; mov %rsp,%rbp */
-const entry = pattern('55 4889e5')
-const ret = Buffer.from('c3', 'hex')
 
-/** Has a binary for x64 start no threads. @throws when it is not the Node that is known */
-export function startNoThreads(file: string): void {
+/** What a processor's code is known by, and what is put in its place. */
+interface Code {
+  /** In the constructor, the first thread's handle, whose semaphore begins at 0. */
+  threadStart: RegExp
+  /** There, the unlocking behind the wait for all threads. */
+  threadEnd: RegExp
+  /** How a function begins. */
+  entry: RegExp
+  /** A jump as many bytes forward. */
+  jump: (distance: number) => Buffer
+  /** A function that does nothing. */
+  nothing: Buffer
+}
+
+const codes: Record<string, Code> = {
+  x64: {
+    // mov $8,%edi; call new; mov %rax,%r12; movq $0,(%rax); mov %r15,%rdi; xor %esi,%esi
+    threadStart: pattern('bf08000000 e8........ 4989c4 48c70000000000 4c89ff 31f6'),
+    // lea -0x70(%rbp),%rbx; mov %rbx,%rdi; call uv_mutex_unlock; lea -0xa0(%rbp),%rdi
+    threadEnd: pattern('488d5d90 4889df e8........ 488dbd60ffffff'),
+    // push %rbp; mov %rsp,%rbp
+    entry: pattern('55 4889e5'),
+    // jmp rel32
+    jump: (distance) => Buffer.concat([Buffer.of(0xe9), word(distance - 5)]),
+    // ret
+    nothing: Buffer.from('c3', 'hex'),
+  },
+  arm64: {
+    // mov w0,8; bl new; mov x23,x0; str xzr,[x0]; mov x0,x21; mov w1,wzr
+    threadStart: pattern('00018052 ........ f70300aa 1f0000f9 e00315aa e1031f2a'),
+    // sub x0,x29,0x30; bl uv_mutex_unlock; add x0,sp,0x10; bl uv_cond_destroy; sub x0,x29,0x30
+    threadEnd: pattern('a0c300d1 ........ e0430091 ........ a0c300d1'),
+    // paciasp
+    entry: pattern('3f2303d5'),
+    // b imm26, which counts words
+    jump: (distance) => word(0x14000000 + distance / 4),
+    // bti c, since a caller by a pointer may have to find one; ret
+    nothing: Buffer.concat([word(0xd503245f), word(0xd65f03c0)]),
+  },
+}
+
+/** Has a binary start no threads. @throws when it is not the Node that is known */
+export function startNoThreads(file: string, arch: string): void {
+  const known = codes[arch]
+  if (!known) throw new Error(`what starts threads on ${arch} is not known`)
+  const { threadStart, threadEnd, entry, jump, nothing } = known
   const symbols = symbolsOf(file)
   const fd = openSync(file, 'r+')
   try {
@@ -44,7 +78,7 @@ export function startNoThreads(file: string): void {
     const changes = users.map((name) => {
       const user = functionAt(fd, symbols, name)
       if (user.code.toString('latin1').search(entry) !== 0) throw new Error(`${name} is not the code it was`)
-      return { at: user.offset, bytes: ret }
+      return { at: user.offset, bytes: nothing }
     })
     for (const { at, bytes } of [{ at: offset + from, bytes: jump(to - from) }, ...changes]) {
       writeSync(fd, bytes, 0, bytes.length, at)
@@ -74,10 +108,10 @@ function only(code: Buffer, bytes: RegExp, name: string): number {
   return found.index
 }
 
-/** jmp rel32 */
-function jump(distance: number): Buffer {
-  const bytes = Buffer.from('e900000000', 'hex')
-  bytes.writeInt32LE(distance - bytes.length, 1)
+/** 32 bits, the lowest first. */
+function word(value: number): Buffer {
+  const bytes = Buffer.alloc(4)
+  bytes.writeInt32LE(value | 0)
   return bytes
 }
 
