@@ -30,4 +30,5 @@ main({
   run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), trace }),
   files: createFiles(),
   netlink: env['PODWIRE_NO_NETLINK'] ? undefined : createNetlink(traceOperation),
+  trace: trace && ((line) => appendTrace(trace, { time: new Date().toISOString(), ...line })),
 }).then(exit, (thrown) => exit(1, `${thrown instanceof Error ? thrown.stack : thrown}\n`))

@@ -36,7 +36,9 @@ describe('ADD', () => {
     const config = { ...tuning(), prevResult: alone.json }
     const behind = await show({ plugin: 'tuning', verb: 'ADD', config, answers })
     expect(status).toBe(0)
-    expect(plan).toBe(alone.plan + behind.plan)
+    const times = expect.stringMatching(/^# plugins\[0\] loopback took \S+ ms\n# plugins\[1\] tuning took \S+ ms\n$/)
+    const whole = `# plugins[0] loopback\n${alone.plan}# plugins[1] tuning\n${behind.plan}`
+    expect([plan.slice(0, whole.length), plan.slice(whole.length)]).toEqual([whole, times])
     expect(json).toEqual(behind.json)
   })
 
@@ -107,7 +109,9 @@ describe('ADD', () => {
 describe('the other verbs', () => {
   test('DEL goes in reverse', async () => {
     const { plan, status } = await chain([{ type: 'loopback' }, { type: 'loopback', mtu: 1 }], {}, { verb: 'DEL' })
-    expect([plan, status]).toEqual(['container# ip link set dev lo down\n'.repeat(2), 0])
+    const lines = plan.split('\n').filter((line) => !line.includes(' took '))
+    const down = 'container# ip link set dev lo down'
+    expect([lines, status]).toEqual([['# plugins[1] loopback', down, '# plugins[0] loopback', down, ''], 0])
   })
 
   test('CHECK gives every member the final result, and stops at the first that is not content', async () => {

@@ -3,7 +3,9 @@ import { definePlugin } from '../../shared/program/plugin.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { emptyResult, printResult, type Result } from '../../shared/values/result.js'
 import type { ChainConfiguration } from './chain.schema.js'
-import { type ChainCall, type Member, membersOf, named, requireInstalled, requireVersion, run } from './members.js'
+import { type ChainCall, type Member, membersOf, named, requireInstalled, typesIn } from './members.js'
+import { requireVersion, run } from './run.js'
+import { type SharedHost, sharing } from './together.js'
 
 /**
  * A list of plugins in one process, which means what the list means. Members of this file run inside, in one journal:
@@ -12,72 +14,71 @@ import { type ChainCall, type Member, membersOf, named, requireInstalled, requir
 export default definePlugin<ChainConfiguration>({
   name: 'chain',
   prevResult: { ADD: 'optional' },
-  loads: ({ plugins }) =>
-    (Array.isArray(plugins) ? plugins : [])
-      .flatMap((one) => [one?.type, one?.ipam?.type])
-      .filter((type) => typeof type === 'string'),
+  loads: typesIn,
 
-  refuse: (call) => [
-    ...emptyProblems(call),
-    ...nestedProblems(call),
-    ...disableProblems(call),
-    ...capabilityProblems(call),
-  ],
+  refuse: problemsOf,
 
-  add(call) {
-    const members = prepared(call)
-    let result: Result | undefined
-    for (const member of members) {
-      const prevResult = result ? JSON.parse(printResult(result, call.version)) : call.config.prevResult
-      result = run(call, member, 'ADD', { prevResult }) ?? result
-    }
-    return result ?? call.prevResult ?? emptyResult
-  },
-
-  check(call) {
-    for (const member of prepared(call)) run(call, member, 'CHECK', call.config)
-  },
-
-  del(call) {
-    const leases: Lease[] = []
-    const failed: { member: Member; error: CniError }[] = []
-    const attempt = (member: Member, body: () => void) => {
-      try {
-        body()
-      } catch (thrown) {
-        failed.push({ member, error: asCniError(thrown) })
+  add: (call) =>
+    sharing(call, (shared) => {
+      let result: Result | undefined
+      for (const member of prepared(shared)) {
+        const prevResult = result ? JSON.parse(printResult(result, call.version)) : call.config.prevResult
+        result = run(shared, member, 'ADD', { prevResult }) ?? result
       }
-    }
-    for (const member of membersOf(call).toReversed()) {
-      const leaseLater = (release: () => void) => void leases.push({ member, release })
-      attempt(member, () => run(call, member, 'DEL', { ...call.config, leaseLater }))
-    }
-    // An address that one of our rules still leads to is nobody else's yet; whoever repeats the DEL gives it back.
-    if (!failed.some(({ member }) => member.plugin)) {
-      for (const { member, release } of leases) attempt(member, () => named(member, release))
-    }
-    throwTogether(failed.map(({ error }) => error))
-  },
+      shared.settle()
+      return result ?? call.prevResult ?? emptyResult
+    }),
 
-  status(call) {
-    const problems = [...emptyProblems(call), ...nestedProblems(call), ...capabilityProblems(call)]
-    if (problems.length > 0) throw new CniError(codes.notAvailable, 'the chain cannot serve', { problems })
-    for (const member of membersOf(call)) {
-      const { index, type, plugin } = member
-      try {
-        named(member, () => requireInstalled(call, member))
-      } catch (thrown) {
-        throw unavailable(asCniError(thrown))
+  check: (call) =>
+    sharing(call, (shared) => {
+      const { prevResult } = call.config
+      for (const member of prepared(shared)) run(shared, member, 'CHECK', { prevResult })
+    }),
+
+  del: (call) =>
+    sharing(call, (shared) => {
+      const { prevResult } = call.config
+      const leases: Lease[] = []
+      const failed: { member: Member; error: CniError }[] = []
+      const attempt = (member: Member, body: () => void) => {
+        try {
+          body()
+        } catch (thrown) {
+          failed.push({ member, error: asCniError(thrown) })
+        }
       }
-      if (!plugin) call.host.warn(`chain: plugins[${index}] ${type} is executed: it is not of this file`)
-      named(member, () => requireVersion(call, member))
-      run(call, member, 'STATUS', {})
-    }
-  },
+      for (const member of removable(call).toReversed()) {
+        const leaseLater = (release: () => void) => void leases.push({ member, release })
+        attempt(member, () => run(shared, member, 'DEL', { prevResult, leaseLater }))
+      }
+      // An address that one of our rules may still lead to is nobody else's yet; whoever repeats the DEL gives it back.
+      if (!failed.some(({ member }) => mayLead(member))) {
+        for (const { member, release } of leases) attempt(member, () => shared.as(member, release))
+      }
+      throwTogether(failed.map(({ error }) => error))
+    }),
 
-  gc(call) {
-    attemptAll(...membersOf(call).map((member) => () => void run(call, member, 'GC', {})))
-  },
+  status: (call) =>
+    sharing(call, (shared) => {
+      const problems = problemsOf(call)
+      if (problems.length > 0) throw new CniError(codes.notAvailable, 'the chain cannot serve', { problems })
+      for (const member of membersOf(call)) {
+        const { index, type, plugin } = member
+        try {
+          named(member, () => requireInstalled(call, member))
+        } catch (thrown) {
+          throw unavailable(asCniError(thrown))
+        }
+        if (!plugin) call.host.warn(`chain: plugins[${index}] ${type} is executed: it is not of this build`)
+        named(member, () => requireVersion(shared, member))
+        run(shared, member, 'STATUS')
+      }
+    }),
+
+  gc: (call) =>
+    sharing(call, (shared) => {
+      attemptAll(...removable(call).map((member) => () => void run(shared, member, 'GC')))
+    }),
 })
 
 // --- internal
@@ -88,11 +89,29 @@ interface Lease {
 }
 
 /** The members, each of which is there and knows the version. @throws before anything is done */
-function prepared(call: ChainCall): readonly Member[] {
+function prepared(shared: SharedHost): readonly Member[] {
+  const { call } = shared
   const members = membersOf(call)
   for (const member of members) named(member, () => requireInstalled(call, member))
-  for (const member of members) named(member, () => requireVersion(call, member))
+  for (const member of members) named(member, () => requireVersion(shared, member))
   return members
+}
+
+/** Those that an ADD can have run: it refuses a chain in a chain. */
+function removable(call: ChainCall): readonly Member[] {
+  return membersOf(call).filter(({ type, plugin }) => type !== 'chain' && plugin?.name !== 'chain')
+}
+
+/** Whether what a member may have left after a DEL that failed leads to the attachment's addresses. */
+function mayLead({ plugin }: Member): boolean {
+  return plugin !== undefined && !leadNowhere.includes(plugin.name)
+}
+
+/** Plugins whose rules and settings, if they make any, are those of a link, or in the container. */
+const leadNowhere = ['loopback', 'tuning', 'bandwidth', 'sbr', 'vrf']
+
+function problemsOf(call: ChainCall): readonly Problem[] {
+  return [...emptyProblems(call), ...nestedProblems(call), ...disableProblems(call), ...capabilityProblems(call)]
 }
 
 function unavailable({ message, details }: CniError): CniError {
@@ -123,7 +142,7 @@ function disableProblems({ config }: ChainCall): readonly Problem[] {
 function capabilityProblems({ config: { plugins, capabilities = {} } }: ChainCall): readonly Problem[] {
   return plugins.flatMap(({ capabilities: wanted = {} }, index) =>
     Object.entries(wanted).flatMap(([name, value]) => {
-      if (!value || capabilities[name]) return []
+      if (!value || (Object.hasOwn(capabilities, name) && capabilities[name])) return []
       const fix = `write "${name}": true into the chain's own "capabilities"`
       return [
         { path: `plugins[${index}].capabilities.${name}`, value, expected: 'a capability that the chain has', fix },

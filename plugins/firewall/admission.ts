@@ -1,4 +1,4 @@
-import { addElement, declare, declareChain, deleteElement, nftFamily } from '../../shared/net/nft.js'
+import { addElement, declare, declareChain, deleteElement, nftFamily, waiting } from '../../shared/net/nft.js'
 import { missingElements } from '../../shared/net/nft-elements.js'
 import type { Element } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
@@ -21,7 +21,7 @@ export function admit(
 ): readonly Operation[] {
   return addresses.flatMap((address) => {
     const add = addElement(elementOf(address, attachment), why(address), declarations(nftFamily(address)))
-    return heldByOthers.has(address) ? takeOver(add, address) : [add]
+    return heldByOthers.has(address) ? takeOver(add, address) : [waiting(add)]
   })
 }
 

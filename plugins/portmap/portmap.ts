@@ -62,9 +62,13 @@ export default definePlugin<PortmapConfiguration>({
     const sparing = spareListeners(host, attachment, { backend, publications })
     warnOfLoopback6(host, publications)
     const wanted = { backend, publications: sparing, ...markOf(call.config) }
-    const made = claim(host, attachment, wanted, netns).publications
-    host.apply(made.flatMap((one) => routeLoopback(linkTo(host.observer, one))))
-    forgetOldFlows(host, 'ADD', made)
+    const publish = () => {
+      const made = claim(host, attachment, wanted, netns).publications
+      host.apply(made.flatMap((one) => routeLoopback(linkTo(host.observer, one))))
+      forgetOldFlows(host, 'ADD', made)
+    }
+    if (call.later) call.later(publish)
+    else publish()
     return call.prevResult ?? emptyResult
   },
 

@@ -10,7 +10,7 @@ import { attachmentHash, officialComment, officialName, ownerComment } from '../
 import { quoted } from '../values/token.js'
 import { hasChain, iptables, iptablesTool, plainTools, removeChain, type SavedTables, savedTables } from './iptables.js'
 import type { Needs } from './needs.js'
-import { addElement, declare, declareChain, deleteElement, nft, nftFamily } from './nft.js'
+import { addElement, declare, declareChain, deleteElement, nft, nftFamily, waiting } from './nft.js'
 import { removeUnusedChains } from './nft-chains.js'
 import { missingElements } from './nft-elements.js'
 import { backendNeeds } from './probe.js'
@@ -58,12 +58,11 @@ export function seenForMasquerade(host: Host, attachment: Attachment, made: Masq
   return { saved, left: addresses.filter(isLeft), last: others.map(({ attachment: other }) => other) }
 }
 
-/** The operations that masquerade. */
+/** The operations that masquerade. They wait for nobody where they take something of others away (`forgetLast`). */
 export function masquerade(attachment: Attachment, made: Masquerade, seen: SeenForMasquerade): readonly Operation[] {
-  return [
-    ...seen.left.map((address) => withoutElement(attachment, address)),
-    ...backends[made.backend].publish(attachment, made.addresses, seen.saved),
-  ]
+  const plan = backends[made.backend].publish(attachment, made.addresses, seen.saved)
+  if (seen.left.length === 0 && seen.last.length === 0) return plan.map(waiting)
+  return [...seen.left.map((address) => withoutElement(attachment, address)), ...plan]
 }
 
 /** After the plan was applied: a late DEL of who had the addresses before takes nothing away. */

@@ -19,6 +19,11 @@ export function nft(argv: readonly string[], why: string): Operation {
   }
 }
 
+/** One that may be made together with what later plugins of a chain make. */
+export function waiting(operation: Operation): Operation {
+  return operation.tool === 'nft' ? { ...operation, waits: true } : operation
+}
+
 /** Declares a table, chain, map or set of ours; declaring what is there changes nothing. */
 export function declare(
   family: NftFamily,

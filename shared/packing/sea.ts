@@ -5,6 +5,7 @@ import path from 'node:path'
 import { promisify } from 'node:util'
 import { nodeFlags, v8Flags } from '../heap/flags.js'
 import { places, setRunpath } from './runpath.js'
+import { seal } from './seal.js'
 import { startNoThreads } from './threads.js'
 
 type MakeExecutable = (entry: string, options: object) => Promise<void>
@@ -122,6 +123,7 @@ async function main({ arch, output, bundle, scripts, heap, isPlain }: Ingredient
   })
   if (heap !== '') startNoThreads(unfinished, arch)
   if (scripts !== '' || isPlain) setRunpath(unfinished, places.join(':'))
+  seal(unfinished)
   renameSync(unfinished, output)
 }
 

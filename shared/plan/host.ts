@@ -26,6 +26,8 @@ export interface Host extends Machine {
   /** Changes a file or asks another plugin to: in a dry run only says so. */
   readonly change: (description: string, body: () => void) => void
   readonly warn: (text: string) => void
+  /** Present where the call is traced (PODWIRE_TRACE): appends a line. */
+  readonly trace?: ((line: object) => void) | undefined
 }
 
 export function createHost(options: {
@@ -36,8 +38,9 @@ export function createHost(options: {
   env: Host['env']
   dryRun: boolean
   stderr: (text: string) => void
+  trace?: Host['trace']
 }): Host {
-  const { machine, run, toolLock, files, env, dryRun, stderr } = options
+  const { machine, run, toolLock, files, env, dryRun, stderr, trace } = options
   const journal = createJournal()
   const show = (plan: readonly Operation[]) => stderr(render(plan))
   return {
@@ -52,6 +55,7 @@ export function createHost(options: {
     sweep: dryRun ? show : (plan) => throwTogether(sweep(plan, machine)),
     change: dryRun ? (description) => stderr(`# ${description}\n`) : (_, body) => body(),
     warn: (text) => stderr(`${text}\n`),
+    trace,
   }
 }
 

@@ -33,6 +33,11 @@ export interface Operation {
   readonly tolerate?: readonly Reason[]
   /** What takes it back, in order; absent when nothing should (shared objects, things that vanish with another). */
   readonly undo?: readonly Operation[]
+  /**
+   * nft only: nobody needs it at once or acts on its refusal, so it may be made in one transaction with what later
+   * plugins of a chain make.
+   */
+  readonly waits?: true
   /** The link whose being there, or being gone, shows that it ran, where its tool does not say (unclear.ts). */
   readonly shownBy?: { readonly link: string; readonly netns?: string | undefined; readonly exists: boolean }
   /** nft only: declarations the operation relies on. Sent first only when the kernel says they are absent. */

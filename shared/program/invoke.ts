@@ -59,7 +59,7 @@ export function readVersion(request: Request, plugin: AnyPlugin): Version {
 }
 
 /** Plugins of ours that one runs, loaded already, and what is done with leases: see Call. */
-export type Delegates = Pick<Call, 'ownDelegate' | 'hostLocal' | 'members' | 'leaseLater'>
+export type Delegates = Pick<Call, 'ownDelegate' | 'hostLocal' | 'members' | 'leaseLater' | 'later'>
 
 /** Whether an IPAM plugin of ours has leases that this DEL or GC would free. @throws what the call would */
 export function holds(plugin: AnyPlugin, request: Request, host: Host): boolean {

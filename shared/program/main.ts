@@ -29,6 +29,8 @@ export interface World {
   readonly files: Files
   /** Absent where only tools may be used. */
   readonly netlink?: Netlink | undefined
+  /** Present where the call is traced: appends a line. */
+  readonly trace?: ((line: object) => void) | undefined
 }
 
 /**
@@ -101,6 +103,7 @@ async function dispatch(world: World): Promise<void> {
     env: world.env,
     dryRun: isDryRun(world),
     stderr: world.stderr,
+    trace: world.trace,
   })
   try {
     invoke(plugin, request, host, {

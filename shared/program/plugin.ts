@@ -31,6 +31,8 @@ export interface Call<Config = NetworkConfiguration> {
   readonly members?: ReadonlyMap<string, AnyPlugin>
   /** Takes what gives the lease back, where that is not to be done yet. */
   readonly leaseLater?: (release: () => void) => void
+  /** In an ADD: takes what can wait for what later plugins of a chain make; absent, it is done at once. */
+  readonly later?: (body: () => void) => void
 }
 
 /** A plugin: what it accepts and what it does for each verb. A verb it lacks is a silent success. */
