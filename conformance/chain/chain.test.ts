@@ -2,60 +2,22 @@ import { describe, expect } from 'vitest'
 import { errorOf, type Result, resultOf, succeedSilently } from '../harness/answer.js'
 import { Chain, type Conflist, type PluginConfig } from '../harness/chain.js'
 import { test } from '../harness/fixture.js'
-import type { Host } from '../harness/host.js'
 import { suites } from '../harness/locations.js'
-import { type Call, runPlugin, type Verb } from '../harness/plugin.js'
-import { difference, takeSnapshot } from '../harness/snapshot.js'
+import { runPlugin } from '../harness/plugin.js'
+import { difference } from '../harness/snapshot.js'
 import { ask, serve } from '../harness/traffic.js'
-import { asChain, fourMembers, portMappings } from './setting.js'
-
-/** What calls leave, without where the next search for an address begins. */
-const look = async (host: Host) => {
-  const lines = await takeSnapshot(host, { directories: ['/var/lib/cni', '/run/podwire'] })
-  return lines.filter((line) => !line.includes('last_reserved_ip'))
-}
-
-/** Of that what is the attachment's. */
-const ofAttachment = async (host: Host) =>
-  (await look(host)).filter((line) => /c1|veth|8080|networks\/network\/10/.test(line))
-
-/** A call of the chain that is the list's only plugin. */
-function call(list: Conflist, command: Verb, netns: string, more: Partial<Call> & { given?: object } = {}): Call {
-  const { given, ...rest } = more
-  const [chain] = list.plugins as [PluginConfig]
-  const config = { cniVersion: list.cniVersion, name: list.name, ...chain, ...given }
-  return { plugin: 'chain', command, config, netns, containerID: 'c1', ...rest }
-}
-
-/** CNI_PATH with a folder of the host before ours, where plugins of other files are: scripts, or links to programs. */
-async function withOthers(host: Host, others: Readonly<Record<string, string>>): Promise<string> {
-  await host.output(['mkdir', '-p', '/run/others'])
-  for (const [name, target] of Object.entries(others)) {
-    if (target.startsWith('/')) await host.output(['ln', '-s', target, `/run/others/${name}`])
-    else await host.output(['sh', '-c', `cat >/run/others/${name}; chmod +x /run/others/${name}`], { stdin: target })
-  }
-  return `/run/others:${suites.podwire}`
-}
-
-/** A plugin of somebody else: notes each call in /run/calls, and does what `body` says, by the verb in $CNI_COMMAND. */
-const noting = (body = '') => `#!/bin/sh
-input=$(cat)
-printf '%s %s\\n' "$CNI_COMMAND" "$input" >>/run/calls
-${body}
-case $CNI_COMMAND in
-  VERSION) echo '{"cniVersion":"1.1.0","supportedVersions":["1.0.0","1.1.0"]}' ;;
-  ADD) echo '{"cniVersion":"1.1.0","interfaces":[{"name":"other"}],"dns":{}}' ;;
-esac
-`
-
-const calls = async (host: Host): Promise<[string, Record<string, unknown>][]> =>
-  (await host.output(['cat', '/run/calls']))
-    .trim()
-    .split('\n')
-    .map((line) => [line.slice(0, line.indexOf(' ')), JSON.parse(line.slice(line.indexOf(' ')))])
-
-const failingAt = (verb: string) =>
-  noting(`[ "$CNI_COMMAND" != ${verb} ] || { echo '{"code":150,"msg":"out of order","details":"why"}'; exit 1; }`)
+import {
+  asChain,
+  call,
+  calls,
+  failingAt,
+  fourMembers,
+  look,
+  noting,
+  ofAttachment,
+  portMappings,
+  withOthers,
+} from './setting.js'
 
 describe('a chain', () => {
   test('gives a container what its list gives, all verbs', async ({ host }) => {

@@ -1,6 +1,7 @@
+import { formerNetworks } from '../../shared/exec/records.js'
 import { attemptAll, throwTogether } from '../../shared/plan/host.js'
 import { definePlugin } from '../../shared/program/plugin.js'
-import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
+import { asCniError, CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
 import { emptyResult, printResult, type Result } from '../../shared/values/result.js'
 import type { ChainConfiguration } from './chain.schema.js'
 import { type ChainCall, type Member, membersOf, named, requireInstalled, typesIn } from './members.js'
@@ -47,7 +48,7 @@ export default definePlugin<ChainConfiguration>({
           failed.push({ member, error: asCniError(thrown) })
         }
       }
-      for (const member of removable(call).toReversed()) {
+      for (const member of [...formerly(call), ...removable(call)].toReversed()) {
         const leaseLater = (release: () => void) => void leases.push({ member, release })
         attempt(member, () => run(shared, member, 'DEL', { prevResult, leaseLater }))
       }
@@ -92,6 +93,8 @@ interface Lease {
 function prepared(shared: SharedHost): readonly Member[] {
   const { call } = shared
   const members = membersOf(call)
+  const nested = nestedProblems(call)
+  if (nested.length > 0) throw invalidConfiguration(nested)
   for (const member of members) named(member, () => requireInstalled(call, member))
   for (const member of members) named(member, () => requireVersion(shared, member))
   return members
@@ -100,6 +103,16 @@ function prepared(shared: SharedHost): readonly Member[] {
 /** Those that an ADD can have run: it refuses a chain in a chain. */
 function removable(call: ChainCall): readonly Member[] {
   return membersOf(call).filter(({ type, plugin }) => type !== 'chain' && plugin?.name !== 'chain')
+}
+
+/** Members of this suite under the names that the network had when it attached this interface, if it had another. */
+function formerly(call: ChainCall): readonly Member[] {
+  const inside = removable(call).filter(({ plugin }) => plugin !== undefined)
+  const kinds = [...new Set(inside.map(({ plugin }) => plugin?.name ?? '')), 'masquerade', 'ipam']
+  return formerNetworks(call.host, kinds, call.attachment).flatMap((name) => {
+    call.host.warn(`chain: the network was called "${name}" when it attached this interface`)
+    return inside.map((member) => ({ ...member, config: { ...member.config, name } }))
+  })
 }
 
 /** Whether what a member may have left after a DEL that failed leads to the attachment's addresses. */

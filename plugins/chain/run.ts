@@ -89,7 +89,10 @@ function runInside(
   given: Given,
 ): Result | undefined {
   const { environment, members, hostLocal } = shared.call
-  const request = readRequest({ ...environment, command: verb }, stdinOf(shared.call, member, verb, given))
+  const request = readRequest(
+    { ...environment, command: verb },
+    stdinOf(shared.call, understanding(shared.call, member), verb, given),
+  )
   const { plugin } = member
   const ipam = ipamType(request.json)
   const ownDelegate = ipam === undefined ? undefined : members?.get(ipam)
@@ -99,6 +102,15 @@ function runInside(
     ...(given.leaseLater ? { leaseLater: given.leaseLater } : {}),
     later: shared.later,
   })
+}
+
+/**
+ * A DEL or GC gets as far as a member's first version where the configuration's is older: it was a newer one at ADD,
+ * which refuses that, or there is nothing to remove.
+ */
+function understanding({ version }: ChainCall, member: Member): Member {
+  const supported: readonly string[] = versionsSince(member.plugin?.since)
+  return supported.includes(version) ? member : { ...member, config: { ...member.config, cniVersion: supported[0] } }
 }
 
 /** An ADD of another program is taken back by its DEL, with the result that it has made or, if it failed, found. */

@@ -165,6 +165,26 @@ export function someRecord<Data>(host: RecordHost, kind: string, isAsked: (entry
   )
 }
 
+/**
+ * The other networks in whose name a container's interface has a record of one of these kinds, if it has none in its
+ * network's: that one was renamed. Looks at one file a network, however many attachments there are.
+ */
+export function formerNetworks(host: RecordHost, kinds: readonly string[], attachment: Attachment): readonly string[] {
+  const has = (network: string) =>
+    kinds.some((kind) => {
+      const file = fileOf(kind, { ...attachment, network }, network)
+      return files.lstatSync(file, { throwIfNoEntry: false }) !== undefined
+    })
+  try {
+    if (has(attachment.network)) return []
+    const all = new Set(kinds.flatMap((kind) => listed(host, `${stateRoot}/${kind}`)))
+    return [...all].filter((network) => network !== attachment.network && has(network))
+  } catch (thrown) {
+    skip(host, stateRoot, whyUnusable(thrown))
+    return []
+  }
+}
+
 // --- internal
 
 const files = systemStateFiles
