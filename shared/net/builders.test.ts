@@ -101,6 +101,10 @@ const rows: Record<string, [Operation | readonly Operation[], string]> = {
     nft.addElement(element, 'x', []),
     "nft 'add element ip podwire m { 10.1.0.2 comment \"net/eth0/c1\" : jump x }'\nundo: nft 'delete element ip podwire m { 10.1.0.2 }'\n",
   ],
+  'nft.waiting': [
+    [nft.waiting(nft.deleteElement(element, 'x')), nft.waiting(ip.setUp(eth0))],
+    "nft 'delete element ip podwire m { 10.1.0.2 }'\nnsenter --net=/run/netns/c ip link set dev eth0 up\n",
+  ],
   'nft.deleteElement': [nft.deleteElement(element, 'x'), "nft 'delete element ip podwire m { 10.1.0.2 }'\n"],
   'tc.limitRate': [
     tc.limitRate('v', { rate: 1_000_000, burst: 10_000, limit: 35_000 }),
@@ -145,6 +149,11 @@ describe('builders', () => {
     )
     expect(names.filter((name) => !(name in rows))).toEqual([])
   })
+})
+
+test('only what nft does may wait for what later plugins of a chain make', () => {
+  expect(nft.waiting(nft.deleteElement(element, 'x')).waits).toBe(true)
+  expect(nft.waiting(ip.setUp(eth0)).waits).toBeUndefined()
 })
 
 test('a chain that another rule still jumps to stays', () => {
