@@ -7,18 +7,20 @@ import {
   writeRecord,
 } from '../../shared/exec/records.js'
 import { throwDifferences } from '../../shared/net/interface.js'
+import { plainTools } from '../../shared/net/iptables.js'
 import { requireForAdd } from '../../shared/net/needs.js'
-import { attemptAll } from '../../shared/plan/host.js'
-import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import { attemptAll, type Host } from '../../shared/plan/host.js'
+import { definePlugin } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
+import { asCniError, CniError, codes } from '../../shared/values/errors.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
 import { admittedAddresses, dismiss, heldByOthers, thingOf } from './admission.js'
-import { type Backend, backends, type FirewallCall, type Made } from './backends.js'
+import { adminChain, type Backend, backends, type FirewallCall, type Made } from './backends.js'
 import type { FirewallConfiguration } from './firewall.schema.js'
-import { removeSources, runsFirewalld } from './firewalld.js'
-import { hold, holderWriting, release } from './holders.js'
-import { removeRules } from './iptables.js'
-import { type Isolation, isolatedPorts, portRemovals } from './isolation.js'
+import { addSources, removeSources, runsFirewalld } from './firewalld.js'
+import { acceptance, type Family, lookAtUnused } from './forward.js'
+import { exclusively, hold, holderWriting, holds, release } from './holders.js'
+import { type Isolation, isolatedPorts, lookAtPolicy, thingOf as policyThing, portRemovals } from './isolation.js'
 
 /** Lets a container's traffic through the host's firewall, and keeps bridges or containers apart where asked to. */
 export default definePlugin<FirewallConfiguration>({
@@ -56,7 +58,8 @@ export default definePlugin<FirewallConfiguration>({
     writeRecord<Made>(host, 'firewall', attachment, made)
     for (const address of made.addresses) hold(host, thingOf(address), attachment)
     if (!host.dryRun) supersede(call, made)
-    backends[made.backend].publish(call, made)
+    publish(call, made)
+    addSources(host, made.zone, backends[made.backend].sources(made))
     return result
   },
 
@@ -70,7 +73,7 @@ export default definePlugin<FirewallConfiguration>({
   del(call) {
     const { host, attachment } = call
     const record = readRecord<Made>(host, 'firewall', attachment)?.data
-    if (record) remove(call, attachment, record)
+    if (record) remove(host, attachment, record)
     else removeUnrecorded(call)
   },
 
@@ -83,15 +86,14 @@ export default definePlugin<FirewallConfiguration>({
     )
   },
 
-  gc(call) {
-    const { config, host, validAttachments } = call
+  gc({ config, host, validAttachments }) {
     if (validAttachments === undefined) return
     const stale = staleRecords<Made>(host, 'firewall', config.name, validAttachments)
     attemptAll(
       ...stale.map(
         ({ attachment, data }) =>
           () =>
-            remove(call, attachment, data),
+            remove(host, attachment, data),
       ),
     )
   },
@@ -99,7 +101,7 @@ export default definePlugin<FirewallConfiguration>({
 
 // --- internal
 
-function backendOf({ backend }: FirewallConfiguration, host: Call['host']): Backend {
+function backendOf({ backend }: FirewallConfiguration, host: Host): Backend {
   if (backend === 'ip6tables') return 'iptables'
   return backend || (runsFirewalld(host) ? 'firewalld' : 'nftables')
 }
@@ -117,10 +119,76 @@ function wantedOf({ config, host }: FirewallCall, { ips, interfaces }: Result): 
   }
 }
 
-function remove(call: FirewallCall, attachment: Attachment, made: Made): void {
-  backends[made.backend].withdraw(call, attachment, made)
-  for (const address of made.addresses) release(call.host, thingOf(address), attachment)
-  removeRecord(call.host, 'firewall', attachment)
+/** Looks and applies; both under the lock what attachments share, else parallel ADDs would double it. */
+function publish(call: FirewallCall, made: Made): void {
+  const { host, attachment } = call
+  const { isShared, lookToPublish, publish } = backends[made.backend]
+  const lookAndApply = () => {
+    if (made.isolation) holdPolicy(call, made.isolation, made.backend)
+    const seen = lookToPublish(call, made)
+    host.apply(publish(attachment, made, seen))
+    return seen
+  }
+  const seen = isShared(made) ? undefined : lookToPublish(call, made)
+  const isOwn = seen?.forward.length === 0
+  if (isOwn) host.apply(publish(attachment, made, seen))
+  const { unused } = isOwn ? seen : exclusively(host, lookAndApply)
+  for (const family of unused) prepareForward(call, family)
+}
+
+/** Counts the attachment among those that want a policy; a bridge keeps what the others want when the ADD fails. */
+function holdPolicy({ host, attachment }: FirewallCall, isolation: Isolation, backend: Backend): void {
+  const isNew = !holds(host, policyThing(isolation), attachment)
+  hold(host, policyThing(isolation), attachment)
+  if (!isNew || host.dryRun) return
+  const plan = () => backends[backend].withdrawPolicy(isolation, lookAtPolicy(host, attachment, isolation))
+  host.journal.note(() => takeBack(() => exclusively(host, () => host.sweep(plan()))))
+}
+
+/** Without nft nothing can have been made. */
+function takeBack(body: () => void): readonly CniError[] {
+  try {
+    body()
+    return []
+  } catch (thrown) {
+    const error = asCniError(thrown)
+    return error.code === codes.toolMissing ? [] : [error]
+  }
+}
+
+/**
+ * Makes FORWARD of iptables with our rule before anybody uses it: who begins to (Docker, when it starts) sets its
+ * policy to DROP, and containers that are there by then must keep their traffic. Where iptables cannot do it, nobody
+ * sets that policy with it.
+ */
+function prepareForward({ host, config }: FirewallCall, family: Family): void {
+  try {
+    const plan = () => acceptance(lookAtUnused(host.observer, family), adminChain(config))
+    if (plan().length > 0) exclusively(host, () => host.apply(plan()))
+  } catch (thrown) {
+    if (!(thrown instanceof CniError)) throw thrown
+    host.warn(`firewall: should the policy of ${plainTools[family]} FORWARD turn to DROP, ADD again: ${thrown.message}`)
+  }
+}
+
+function remove(host: Host, attachment: Attachment, made: Made): void {
+  const { sources } = backends[made.backend]
+  attemptAll(
+    () => takeAway(host, attachment, made),
+    () => removeSources(host, made.zone, sources(made)),
+  )
+  for (const address of made.addresses) release(host, thingOf(address), attachment)
+  removeRecord(host, 'firewall', attachment)
+}
+
+function takeAway(host: Host, attachment: Attachment, made: Made): void {
+  const { isShared, lookToWithdraw, withdraw } = backends[made.backend]
+  const body = () => {
+    host.sweep(withdraw(made, lookToWithdraw(host, attachment, made)))
+    if (made.isolation) release(host, policyThing(made.isolation), attachment)
+  }
+  if (isShared(made)) exclusively(host, body)
+  else body()
 }
 
 /**
@@ -128,13 +196,12 @@ function remove(call: FirewallCall, attachment: Attachment, made: Made): void {
  * one, so they are gone, and another suite, say, took them away without us. What this one has by now stays, and what
  * other interfaces of the same container have.
  */
-function supersede(call: FirewallCall, { addresses }: Made): void {
-  const { config, host, attachment } = call
+function supersede({ config, host, attachment }: FirewallCall, { addresses }: Made): void {
   const others = heldByOthers(host, attachment, addresses)
   if (others.size === 0) return
   for (const { attachment: other, data } of allRecords<Made>(host, 'firewall', config.name)) {
     const isGone = other.containerID !== attachment.containerID && data.addresses.some((one) => others.has(one))
-    if (isGone) remove(call, other, data)
+    if (isGone) remove(host, other, data)
   }
 }
 
@@ -145,6 +212,12 @@ function supersede(call: FirewallCall, { addresses }: Made): void {
 function removeUnrecorded(call: FirewallCall): void {
   const { host, attachment, config } = call
   const { addresses: named, isolation } = wantedOf(call, call.prevResult ?? emptyResult)
+  const official: Made = {
+    backend: 'iptables',
+    addresses: named,
+    zone: '',
+    ...(isolation?.bridge ? { isolation } : {}),
+  }
   const admitted = admittedAddresses(host, attachment)
   attemptAll(
     () =>
@@ -153,7 +226,7 @@ function removeUnrecorded(call: FirewallCall): void {
         ...isolatedPorts(host, attachment).flatMap(portRemovals),
       ]),
     ...[...new Set([...admitted, ...named])].map((address) => () => release(host, thingOf(address), attachment)),
-    () => removeRules(host, attachment, { addresses: named, ...(isolation?.bridge ? { isolation } : {}) }),
+    () => takeAway(host, attachment, official),
     () => removeSources(host, config.firewalldZone || 'trusted', named),
     // What lies there and is none.
     () => removeRecord(host, 'firewall', attachment),

@@ -9,12 +9,10 @@ import {
 } from '../../shared/net/iptables.js'
 import { nft } from '../../shared/net/nft.js'
 import { ownTable } from '../../shared/plan/element.js'
-import type { Host } from '../../shared/plan/host.js'
-import type { IptablesTool, ListedChain, SavedRules } from '../../shared/plan/observer.js'
+import type { IptablesTool, ListedChain, Observer, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { CniError, type Problem } from '../../shared/values/errors.js'
+import type { Problem } from '../../shared/values/errors.js'
 import { quoted } from '../../shared/values/token.js'
-import { exclusively } from './holders.js'
 import { missingSkeleton } from './rules.js'
 
 /**
@@ -24,30 +22,55 @@ import { missingSkeleton } from './rules.js'
  */
 export const admittedMark = { bit: '0x20000000', others: '0xdfffffff' }
 
-/**
- * Puts that one rule where it takes effect: into FORWARD of iptables, in whichever of its two kernel interfaces it has
- * rules, and into every nftables chain whose policy is drop. It is shared, and stays. `chains` are all there are.
- */
-export function acceptInForward(
-  host: Host,
+/** A foreign chain of the forward hook, as it was seen: FORWARD of iptables, or a chain of nftables. */
+export type ForwardChain =
+  | { readonly iptables: SavedTable }
+  | { readonly chain: ListedChain; readonly hasRule: boolean }
+
+/** The chains that an ADD has to get past yet. `chains` are all of nftables. */
+export function lookAtForward(
+  observer: Observer,
   chains: readonly ListedChain[],
   families: readonly Family[],
   adminChain: string,
-): void {
-  const look = (seen: readonly ListedChain[]) => {
-    const unsettled = families.filter((family) => !isSettled(seen, family, adminChain))
-    return forwardChains(host, seen, { families, read: unsettled })
-  }
-  if (acceptance(look(chains), adminChain).length > 0) {
-    // Another may have done it until the lock is ours.
-    exclusively(host, () => host.apply(acceptance(look(host.observer.chains()), adminChain)))
-  }
-  for (const family of families) if (!forwardOf(chains, family)) prepareForward(host, family, adminChain)
+): readonly ForwardChain[] {
+  const read = families.filter((family) => !isSettled(chains, family, adminChain))
+  return forwardChains(observer, chains, { families, read }).filter((one) => acceptance([one], adminChain).length > 0)
+}
+
+/**
+ * Puts that one rule where it takes effect: into FORWARD of iptables, in whichever of its two kernel interfaces it has
+ * rules, and into every nftables chain whose policy is drop. It is shared, and stays. Nothing where it is.
+ */
+export function acceptance(chains: readonly ForwardChain[], adminChain: string): readonly Operation[] {
+  return chains.flatMap((one) => {
+    if (!('iptables' in one)) return one.hasRule ? [] : [insertRule(one.chain)]
+    const { saved, tool } = one.iptables
+    return [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)]
+  })
+}
+
+/** The families in which nobody uses FORWARD of iptables yet. */
+export function unusedForward(
+  observer: Observer,
+  chains: readonly ListedChain[],
+  families: readonly Family[],
+): readonly Family[] {
+  return families.filter((family) => !forwardOf(chains, family) && !observer.hasLegacyTable(family, 'filter'))
+}
+
+/** FORWARD of iptables, as its tool has it; nothing where iptables is not installed. @throws where it cannot be read */
+export function lookAtUnused(observer: Observer, family: Family): readonly ForwardChain[] {
+  return iptablesForward(tableOf(observer, family))
 }
 
 /** What CHECK finds: chains that drop what the container sends. */
-export function forwardDifferences(host: Host, families: readonly Family[], adminChain: string): readonly Problem[] {
-  return forwardChains(host, host.observer.chains(), { families, read: families })
+export function forwardDifferences(
+  observer: Observer,
+  families: readonly Family[],
+  adminChain: string,
+): readonly Problem[] {
+  return forwardChains(observer, observer.chains(), { families, read: families })
     .filter((chain) => acceptance([chain], adminChain).length > 0)
     .map((chain) => ({
       path: nameOf(chain),
@@ -61,16 +84,13 @@ export type Family = 'ip' | 'ip6'
 
 // --- internal
 
-/** A foreign chain of the forward hook, as it was seen: FORWARD of iptables, or a chain of nftables. */
-type ForwardChain = { readonly iptables: SavedTable } | { readonly chain: ListedChain; readonly hasRule: boolean }
-
 const why = 'let the containers through'
 const ownChain = 'PODWIRE-ADMITTED'
 const ruleComment = 'podwire: admitted by the firewall plugin'
 
 /** `read`: the families whose FORWARD of iptables is read, which takes a process. */
 function forwardChains(
-  host: Host,
+  observer: Observer,
   chains: readonly ListedChain[],
   { families, read }: { families: readonly Family[]; read: readonly Family[] },
 ): readonly ForwardChain[] {
@@ -79,14 +99,14 @@ function forwardChains(
   )
   const found: ForwardChain[] = []
   for (const family of families) {
-    const legacy = legacyTable(host.observer, family, 'filter')
+    const legacy = legacyTable(observer, family, 'filter')
     if (legacy) found.push(...iptablesForward(legacy))
     const own = forwardOf(chains, family)
-    const byIptables = own && read.includes(family) ? iptablesForward(tableOf(host, family)) : []
+    const byIptables = own && read.includes(family) ? iptablesForward(tableOf(observer, family)) : []
     const plain = dropping.filter((one) => one.family === family && (one !== own || byIptables.length === 0))
-    found.push(...byIptables, ...plain.map((one) => nftForward(host, one)))
+    found.push(...byIptables, ...plain.map((one) => nftForward(observer, one)))
   }
-  return [...found, ...dropping.filter(({ family }) => family === 'inet').map((one) => nftForward(host, one))]
+  return [...found, ...dropping.filter(({ family }) => family === 'inet').map((one) => nftForward(observer, one))]
 }
 
 /** FORWARD of iptables as nf_tables has it. */
@@ -101,23 +121,7 @@ function isSettled(chains: readonly ListedChain[], family: Family, adminChain: s
   return forwardOf(chains, family)?.policy !== 'drop' && isThere(ownChain) && isThere(adminChain)
 }
 
-/**
- * Makes FORWARD of iptables with our rule before anybody uses it: who begins to (Docker, when it starts) sets its
- * policy to DROP, and containers that are there by then must keep their traffic. Where iptables cannot do it, nobody
- * sets that policy with it.
- */
-function prepareForward(host: Host, family: Family, adminChain: string): void {
-  if (host.observer.hasLegacyTable(family, 'filter')) return
-  try {
-    const look = () => iptablesForward(tableOf(host, family))
-    if (acceptance(look(), adminChain).length > 0) exclusively(host, () => host.apply(acceptance(look(), adminChain)))
-  } catch (thrown) {
-    if (!(thrown instanceof CniError)) throw thrown
-    host.warn(`firewall: should the policy of ${plainTools[family]} FORWARD turn to DROP, ADD again: ${thrown.message}`)
-  }
-}
-
-function tableOf({ observer }: Host, family: Family): SavedTable {
+function tableOf(observer: Observer, family: Family): SavedTable {
   const tool = plainTools[family]
   return { tool, saved: savedRules(observer, tool, 'filter') }
 }
@@ -127,7 +131,7 @@ function iptablesForward(table: SavedTable): readonly ForwardChain[] {
   return hasChain(table.saved, 'FORWARD') ? [{ iptables: table }] : []
 }
 
-function nftForward({ observer }: Host, chain: ListedChain): ForwardChain {
+function nftForward(observer: Observer, chain: ListedChain): ForwardChain {
   const rules = observer.rules({ family: chain.family, table: chain.table, chain: chain.name })
   return { chain, hasRule: rules.some(({ comment }) => comment === ruleComment) }
 }
@@ -136,15 +140,6 @@ function nameOf(chain: ForwardChain): string {
   if ('iptables' in chain) return `${chain.iptables.tool} FORWARD`
   const { family, table, name } = chain.chain
   return `${family} ${table} ${name}`
-}
-
-/** What has to be done to get past chains: nothing where they have our rule. */
-function acceptance(chains: readonly ForwardChain[], adminChain: string): readonly Operation[] {
-  return chains.flatMap((one) => {
-    if (!('iptables' in one)) return one.hasRule ? [] : [insertRule(one.chain)]
-    const { saved, tool } = one.iptables
-    return [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)]
-  })
 }
 
 /**

@@ -34,8 +34,8 @@ export function othersHolding(host: Host, thing: string, attachment: Attachment)
 }
 
 /** Holds the lock of everything that is looked at first and changed then; in a dry run nothing changes. */
-export function exclusively(host: Host, body: () => void): void {
-  withOwnLock(host, `${folder}/lock`, body)
+export function exclusively<T>(host: Host, body: () => T): T {
+  return withOwnLock(host, `${folder}/lock`, body)
 }
 
 const folder = 'firewall-holders'

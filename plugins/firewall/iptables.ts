@@ -1,13 +1,13 @@
 import { someRecord } from '../../shared/exec/records.js'
 import { hasRule, iptablesTool, savedRules } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
-import type { SavedRules } from '../../shared/plan/observer.js'
+import type { Observer, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
 import { thingOf as addressThing, heldByOthers } from './admission.js'
-import { exclusively, hold, othersHolding, release } from './holders.js'
+import { othersHolding } from './holders.js'
 import { type Isolation, thingOf } from './isolation.js'
 import {
   addressRules,
@@ -32,43 +32,63 @@ export interface Wanted {
 
 type Tool = 'iptables' | 'ip6tables'
 
-/**
- * The rules of the official plugin, in one look and one transaction for each family that has an address. Under a lock,
- * because iptables cannot say "unless it is there": parallel ADDs would double the shared rules.
- */
-export function installRules(host: Host, attachment: Attachment, wanted: Wanted, adminChain: string): void {
-  exclusively(host, () => {
-    const plan = toolsFor(wanted.addresses).flatMap((tool) =>
-      missingRules(requireRules(host, tool), tool, wanted, adminChain),
-    )
-    if (wanted.isolation) hold(host, thingOf(wanted.isolation), attachment)
-    host.apply(plan)
-  })
+/** Each family's rules, by the tool that has them. */
+export type RulesSeen = ReadonlyMap<Tool, SavedRules>
+
+/** What an ADD has to see. @throws code 101 where iptables is not installed */
+export function lookToInstall({ observer }: Host, { addresses }: Wanted): RulesSeen {
+  return new Map(toolsFor(addresses).map((tool) => [tool, requireRules(observer, tool)]))
+}
+
+/** The rules of the official plugin, in one transaction for each family that has an address. */
+export function installRules(wanted: Wanted, adminChain: string, seen: RulesSeen): readonly Operation[] {
+  return [...seen].flatMap(([tool, saved]) => missingRules(saved, tool, wanted, adminChain))
+}
+
+/** What a DEL has to see. */
+export interface RemovalSeen {
+  readonly rules: RulesSeen
+  /** Addresses that others have been given since. */
+  readonly held: ReadonlySet<string>
+  /**
+   * The tools whose rules admit addresses that no attachment of ours has: containers of the official plugin, which want
+   * their bridge's policy, too. It is asked each time, because they come and go without telling.
+   */
+  readonly strangers: ReadonlySet<Tool>
+  /** The policies of the bridge that others want to be kept by these rules. */
+  readonly wanted: readonly IngressPolicy[]
+}
+
+export function lookToRemove(host: Host, attachment: Attachment, { addresses, isolation }: Wanted): RemovalSeen {
+  const rules = new Map(toolsFor(addresses).map((tool) => [tool, savedRules(host.observer, tool, 'filter')]))
+  const held = heldByOthers(host, attachment, addresses)
+  if (!isolation) return { rules, held, strangers: new Set(), wanted: [] }
+  const admitting = [...rules].filter(([, saved]) => admitsOthers(host, saved, addresses, attachment))
+  return {
+    rules,
+    held,
+    strangers: new Set(admitting.map(([tool]) => tool)),
+    wanted: policies.filter((policy) => isWantedHere(host, attachment, { ...isolation, policy })),
+  }
 }
 
 /**
  * Takes away what `installRules` made and nobody else wants; the shared chains stay, as the official plugin leaves
  * them.
  */
-export function removeRules(host: Host, attachment: Attachment, { addresses, isolation }: Wanted): void {
-  exclusively(host, () => {
-    const held = heldByOthers(host, attachment, addresses)
-    const free = addresses.filter((address) => !held.has(address))
-    const plan = toolsFor(addresses).flatMap((tool) => {
-      const saved = savedRules(host.observer, tool, 'filter')
-      const isKept = !isolation || admitsOthers(host, saved, addresses, attachment)
-      const shared = isKept ? [] : unwantedRules(host, isolation, attachment)
-      return removePresent(saved, tool, [...ofTool(free, tool).flatMap(addressRules), ...shared])
-    })
-    host.sweep(plan)
-    if (isolation) release(host, thingOf(isolation), attachment)
+export function removeRules({ addresses, isolation }: Wanted, seen: RemovalSeen): readonly Operation[] {
+  const free = addresses.filter((address) => !seen.held.has(address))
+  return [...seen.rules].flatMap(([tool, saved]) => {
+    const isKept = !isolation || seen.strangers.has(tool)
+    const shared = isKept ? [] : unwantedRules(isolation, seen.wanted)
+    return removePresent(saved, tool, [...ofTool(free, tool).flatMap(addressRules), ...shared])
   })
 }
 
 /** What CHECK finds missing; it changes nothing. */
 export function ruleDifferences(host: Host, wanted: Wanted, adminChain: string): readonly Problem[] {
-  return toolsFor(wanted.addresses).flatMap((tool) =>
-    problemsOf(missingRules(requireRules(host, tool), tool, wanted, adminChain), tool),
+  return [...lookToInstall(host, wanted)].flatMap(([tool, saved]) =>
+    problemsOf(missingRules(saved, tool, wanted, adminChain), tool),
   )
 }
 
@@ -134,18 +154,14 @@ function removePresent(saved: SavedRules, tool: Tool, rules: readonly (readonly 
   return rules.filter((rule) => hasRule(saved, rule)).map((rule) => removeRule(tool, rule))
 }
 
-function requireRules(host: Host, tool: Tool): SavedRules {
-  const saved = host.observer.savedRules(tool, 'filter')
+function requireRules(observer: Observer, tool: Tool): SavedRules {
+  const saved = observer.savedRules(tool, 'filter')
   if (saved) return saved
   throw new CniError(codes.toolMissing, `cannot admit the container: the program "${tool}-save" is not installed`, {
     fix: 'install the package iptables, or leave out "backend"',
   })
 }
 
-/**
- * Whether addresses are admitted that no attachment of ours has: containers of the official plugin, which want their
- * bridge's policy, too. It is asked each time, because they come and go without telling.
- */
 function admitsOthers(host: Host, saved: SavedRules, addresses: readonly string[], attachment: Attachment): boolean {
   return admittedBy(saved).some(
     (address) => !addresses.includes(address) && othersHolding(host, addressThing(address), attachment) === 0,
@@ -158,15 +174,14 @@ function bridgeRules(saved: SavedRules, tool: Tool, { bridge, policy }: Isolatio
 
 /** A policy's rules go with the last attachment that wants it, the entry rule with the last that wants any. */
 function unwantedRules(
-  host: Host,
   { bridge, policy }: Isolation,
-  attachment: Attachment,
+  wanted: readonly IngressPolicy[],
 ): readonly (readonly string[])[] {
-  const isWanted = (one: IngressPolicy) => isWantedHere(host, attachment, { bridge, policy: one })
   const entries = [entryRule(bridge), oldEntryRule(bridge)]
-  const isAnyWanted = (['same-bridge', 'isolated'] as const).some(isWanted)
-  return [...(isWanted(policy) ? [] : policyRules(bridge, policy)), ...(isAnyWanted ? [] : entries)]
+  return [...(wanted.includes(policy) ? [] : policyRules(bridge, policy)), ...(wanted.length > 0 ? [] : entries)]
 }
+
+const policies: readonly IngressPolicy[] = ['same-bridge', 'isolated']
 
 /**
  * The backends whose policies are made of these rules. The others' attachments, which hold a policy by the same name,

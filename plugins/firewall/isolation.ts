@@ -5,11 +5,11 @@ import type { Host } from '../../shared/plan/host.js'
 import type { Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
-import { asCniError, type CniError, codes, type Problem } from '../../shared/values/errors.js'
+import type { Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
 import { quoted } from '../../shared/values/token.js'
 import type { Family } from './forward.js'
-import { exclusively, hold, holds, othersHolding, release } from './holders.js'
+import { othersHolding } from './holders.js'
 import type { IngressPolicy } from './rules.js'
 
 /** What an attachment wants of the bridge it is on. `port` is the host's end of its link. */
@@ -19,42 +19,37 @@ export interface Isolation {
   readonly port?: string
 }
 
+/** What a bridge's policy is planned from. */
+export interface PolicySeen {
+  /** The families the host has. */
+  readonly families: readonly Family[]
+  /** The strictest policy that others want of the bridge. */
+  readonly wanted: IngressPolicy | undefined
+}
+
+/** To be looked at under the lock: others come and go. */
+export function lookAtPolicy(host: Host, attachment: Attachment, { bridge }: Isolation): PolicySeen {
+  return { families: families(host.observer), wanted: othersWant(host, bridge, attachment) }
+}
+
 /**
  * same-bridge: no packet is forwarded from one bridge that has a policy to another such bridge. isolated: nor between
  * two ports of the bridge, whether the host routes the packet or the bridge forwards the frame (which iptables only
  * sees where br_netfilter is loaded). A bridge's policy is the strictest that any attachment on it wants.
  */
-export function isolate(host: Host, attachment: Attachment, isolation: Isolation): void {
-  exclusively(host, () => {
-    const isNew = !holds(host, thingOf(isolation), attachment)
-    hold(host, thingOf(isolation), attachment)
-    if (isNew && !host.dryRun) host.journal.note(() => takeBack(() => unisolate(host, attachment, isolation)))
-    host.apply([
-      ...policed(families(host.observer), isolation.bridge, strictest(host, isolation, attachment)),
-      ...portElements(attachment, isolation),
-    ])
-  })
+export function isolate(attachment: Attachment, isolation: Isolation, seen: PolicySeen): readonly Operation[] {
+  const policy = seen.wanted === 'isolated' ? seen.wanted : isolation.policy
+  return [...policed(seen.families, isolation.bridge, policy), ...portElements(attachment, isolation)]
 }
 
 /** Takes an attachment's wish back: the bridge keeps what the others on it want. */
-export function unisolate(host: Host, attachment: Attachment, isolation: Isolation): void {
-  exclusively(host, () => {
-    const wanted = othersWant(host, isolation.bridge, attachment)
-    const present = families(host.observer)
-    const plan = wanted ? policed(present, isolation.bridge, wanted) : unpoliced(present, isolation.bridge)
-    host.sweep([...plan, ...portRemovals(isolation.port)])
-    release(host, thingOf(isolation), attachment)
-  })
+export function unisolate({ bridge, port }: Isolation, { families, wanted }: PolicySeen): readonly Operation[] {
+  return [...(wanted ? policed(families, bridge, wanted) : unpoliced(families, bridge)), ...portRemovals(port)]
 }
 
 /** What an ADD under iptables holds, too, by the same names. */
 export function thingOf({ bridge, policy }: Isolation): string {
   return `${policy}-${bridge}`
-}
-
-/** The strictest policy that others want of a bridge. */
-export function othersWant(host: Host, bridge: string, attachment: Attachment): IngressPolicy | undefined {
-  return strictestFirst.find((policy) => othersHolding(host, thingOf({ bridge, policy }), attachment) > 0)
 }
 
 /** The isolated ports that carry the owner's name, for a DEL without a record. */
@@ -92,19 +87,9 @@ const bridges = 'firewall_bridges'
 const within = 'firewall_within'
 const ports = 'firewall_isolated_ports'
 
-/** Without nft nothing can have been made. */
-function takeBack(body: () => void): readonly CniError[] {
-  try {
-    body()
-    return []
-  } catch (thrown) {
-    const error = asCniError(thrown)
-    return error.code === codes.toolMissing ? [] : [error]
-  }
-}
-
-function strictest(host: Host, { bridge, policy }: Isolation, attachment: Attachment): IngressPolicy {
-  return othersWant(host, bridge, attachment) === 'isolated' ? 'isolated' : policy
+/** The strictest policy that others want of a bridge. */
+function othersWant(host: Host, bridge: string, attachment: Attachment): IngressPolicy | undefined {
+  return strictestFirst.find((policy) => othersHolding(host, thingOf({ bridge, policy }), attachment) > 0)
 }
 
 function families({ hasIPv6 }: Pick<Observer, 'hasIPv6'>): readonly Family[] {
@@ -119,7 +104,7 @@ function withinElement(family: NftFamily, bridge: string): Element {
   return { family, collection: within, key: [quoted(bridge), '.', quoted(bridge)] }
 }
 
-/** The bridge under a policy. It is shared: what takes it back counts who else wants it (`isolate`). */
+/** The bridge under a policy. It is shared: what takes it back counts who else wants it (firewall.ts). */
 function policed(present: readonly Family[], bridge: string, policy: IngressPolicy): readonly Operation[] {
   const why = `keep ${bridge} apart from other bridges`
   const verdict = policy === 'isolated' ? ['drop'] : ['return']
