@@ -71,8 +71,6 @@ interface FirewallBackend {
   readonly publish: (attachment: Attachment, made: Made, seen: PublishSeen) => readonly Operation[]
   readonly lookToWithdraw: (host: Host, attachment: Attachment, made: Made) => WithdrawSeen
   readonly withdraw: (made: Made, seen: WithdrawSeen) => readonly Operation[]
-  /** What an ADD that fails takes back of a bridge's policy. */
-  readonly withdrawPolicy: (isolation: Isolation, seen: PolicySeen) => readonly Operation[]
   /** The addresses that firewalld is told of. */
   readonly sources: (made: Made) => readonly string[]
   readonly differences: (call: FirewallCall, made: Made) => readonly Problem[]
@@ -116,7 +114,6 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
       policy: isolation && lookAtPolicy(host, attachment, isolation),
     }),
     withdraw: (made, seen) => [...dismiss(made.addresses, seen.held), ...noLongerIsolated(made, seen)],
-    withdrawPolicy: unisolate,
     sources: () => [],
     differences: elementDifferences,
     unrecordedDifferences: (call, made) =>
@@ -133,7 +130,6 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
     publish: (_, made, { rules, adminChain }) => installRules(made, adminChain, rules),
     lookToWithdraw: (host, attachment, made) => ({ ...nothingToWithdraw, ...lookToRemove(host, attachment, made) }),
     withdraw: removeRules,
-    withdrawPolicy: () => [],
     sources: () => [],
     differences: ({ host, config }, made) => ruleDifferences(host, made, adminChain(config)),
     unrecordedDifferences: ({ host, config }, made) =>
@@ -156,7 +152,6 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
       policy: isolation && lookAtPolicy(host, attachment, isolation),
     }),
     withdraw: noLongerIsolated,
-    withdrawPolicy: unisolate,
     sources: ({ addresses }) => addresses,
     differences: ({ host }, { zone, addresses, isolation }) => [
       ...sourceDifferences(host, zone, addresses),

@@ -20,7 +20,7 @@ import type { FirewallConfiguration } from './firewall.schema.js'
 import { addSources, removeSources, runsFirewalld } from './firewalld.js'
 import { acceptance, type Family, lookAtUnused } from './forward.js'
 import { exclusively, hold, holderWriting, holds, release } from './holders.js'
-import { type Isolation, isolatedPorts, lookAtPolicy, thingOf as policyThing, portRemovals } from './isolation.js'
+import { type Isolation, isolatedPorts, thingOf as policyThing, portRemovals } from './isolation.js'
 
 /** Lets a container's traffic through the host's firewall, and keeps bridges or containers apart where asked to. */
 export default definePlugin<FirewallConfiguration>({
@@ -124,7 +124,7 @@ function publish(call: FirewallCall, made: Made): void {
   const { host, attachment } = call
   const { isShared, lookToPublish, publish } = backends[made.backend]
   const lookAndApply = () => {
-    if (made.isolation) holdPolicy(call, made.isolation, made.backend)
+    if (made.isolation) holdPolicy(call, made.isolation, made)
     const seen = lookToPublish(call, made)
     host.apply(publish(attachment, made, seen))
     return seen
@@ -137,15 +137,16 @@ function publish(call: FirewallCall, made: Made): void {
 }
 
 /** Counts the attachment among those that want a policy; a bridge keeps what the others want when the ADD fails. */
-function holdPolicy({ host, attachment }: FirewallCall, isolation: Isolation, backend: Backend): void {
+function holdPolicy({ host, attachment }: FirewallCall, isolation: Isolation, made: Made): void {
   const isNew = !holds(host, policyThing(isolation), attachment)
   hold(host, policyThing(isolation), attachment)
   if (!isNew || host.dryRun) return
-  const plan = () => backends[backend].withdrawPolicy(isolation, lookAtPolicy(host, attachment, isolation))
+  const { lookToWithdraw, withdraw } = backends[made.backend]
+  const plan = () => withdraw(made, lookToWithdraw(host, attachment, made))
   host.journal.note(() => takeBack(() => exclusively(host, () => host.sweep(plan()))))
 }
 
-/** Without nft nothing can have been made. */
+/** Without the tool nothing can have been made. */
 function takeBack(body: () => void): readonly CniError[] {
   try {
     body()

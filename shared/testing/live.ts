@@ -2,9 +2,11 @@ import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import type { Command, Outcome } from '../exec/command.js'
+import type { Files } from '../exec/files.js'
 import { keepStateIn, stateRoot } from '../exec/state.js'
 import { main } from '../program/main.js'
 import { answering, environmentOf, filesOf, holding, inputOf, netns, type Row } from './golden.js'
+import type { Memory } from './memory.js'
 
 /** What a call did: its answer, the changes it made, each as a person would type it, and what it said on stderr. */
 export interface Performed {
@@ -30,12 +32,13 @@ export interface Stage {
   readonly close: () => void
 }
 
-export function openStage(): Stage {
+/** @param memory what answers the looks that a row does not, and keeps what calls change */
+export function openStage(memory?: Memory): Stage {
   const root = mkdtempSync(join(tmpdir(), 'podwire-stage-'))
   const usual = stateRoot
   keepStateIn(join(root, 'state'))
   return {
-    perform: (row, failing) => perform(row, failing),
+    perform: (row, failing) => perform(row, failing, memory),
     state: () =>
       existsSync(stateRoot)
         ? readdirSync(stateRoot, { recursive: true, withFileTypes: true })
@@ -55,23 +58,34 @@ export const nothing = { 'flock *': '', 'iptables-save *': '', 'ip6tables-save *
 
 // --- internal
 
-async function perform(row: Row, failing: number | undefined): Promise<Performed> {
+async function perform(row: Row, failing: number | undefined, memory: Memory | undefined): Promise<Performed> {
   const changes: string[] = []
   let [said, stdout, count] = ['', '', 0]
-  const look = answering({
-    'flock *': '',
-    'iptables-save *': '',
-    'ip6tables-save *': '',
-    'conntrack *': '',
-    ...row.answers,
-  })
+  const own = answering({ ...row.answers, '*': unanswered })
+  const usual = answering(nothing)
+  const look = (command: Command): Outcome => {
+    const said = own(command)
+    if (said.failure !== unanswered.failure) return said
+    const told = memory?.run(command)
+    return told ? { ...done, ...told } : usual(command)
+  }
   const one = (command: Pick<Command, 'argv' | 'stdin'>): Outcome => {
     const made = changesOf(command)
     if (made.length === 0) return look(command as Command)
     count += 1
     if (count === failing) return { ...done, status: 1, stderr: refused(command) }
-    changes.push(...made)
-    return done
+    const outcome = { ...done, ...memory?.run(command) }
+    if (outcome.status === 0) changes.push(...made)
+    return outcome
+  }
+  const files = holding(filesOf(row))
+  const from = <T>(way: (files: Files) => T): T => {
+    try {
+      return way(files)
+    } catch (thrown) {
+      if (!memory) throw thrown
+      return way(memory.files)
+    }
   }
   const status = await main({
     plugin: row.plugin,
@@ -85,12 +99,17 @@ async function perform(row: Row, failing: number | undefined): Promise<Performed
     },
     run: (command) => (command.parts ? shell(command.parts, one) : one(command)),
     files: {
-      ...holding(filesOf(row)),
+      read: (path) => from((one) => one.read(path)),
+      readLink: (path) => from((one) => one.readLink(path)),
+      list: (path) => from((one) => one.list(path)),
       write: (path, text) => void changes.push(`sysctl -w ${path.replace('/proc/sys/', '')}=${text}`),
     },
   })
   return { status, json: stdout === '' ? undefined : JSON.parse(stdout), changes, said }
 }
+
+/** Stands for a look that a row does not answer. */
+const unanswered = { failure: 'unanswered' }
 
 const done: Outcome = { status: 0, signal: null, stdout: '', stderr: '' }
 

@@ -1,0 +1,327 @@
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { stateRoot } from '../shared/exec/state.js'
+import type { Row } from '../shared/testing/golden.js'
+import { openStage, type Performed, type Stage } from '../shared/testing/live.js'
+import { createMemory, type Link, type Memory, secondNetns } from '../shared/testing/memory.js'
+
+// Calls one after another on a machine that remembers what they change: what one made the next one finds.
+
+const CNI_PATH = mkdtempSync(join(tmpdir(), 'remembered-'))
+symlinkSync(process.execPath, join(CNI_PATH, 'static'))
+afterAll(() => rmSync(CNI_PATH, { recursive: true }))
+
+interface Case {
+  readonly plugin: string
+  /** The configuration of the first or the second container. */
+  readonly config: (number: 1 | 2) => object
+  readonly host?: readonly Partial<Link>[]
+  readonly container?: (number: 1 | 2) => readonly Partial<Link>[]
+  readonly files?: Readonly<Record<string, string>>
+  readonly answers?: Row['answers']
+  /** What ADD makes and CHECK does not look at. */
+  readonly unchecked?: RegExp
+  /** What DEL leaves that finds no record: nobody else knows of it. */
+  readonly unknown?: RegExp
+  /** What stays behind the last attachment, because all share it. */
+  readonly stays?: RegExp
+  /** True where all is in the container and ends with it: GC gives leases back and leaves links. */
+  readonly isInside?: boolean
+  /** False where a second ADD of the same is refused, as the interface is there. */
+  readonly isRepeatable?: boolean
+}
+
+const address = (number: number) => `10.1.2.${number + 2}`
+const chained = (number: number, more: object = {}) => ({
+  prevResult: {
+    cniVersion: '1.1.0',
+    interfaces: [{ name: 'cni0' }, { name: `vethx${number}` }, { name: 'eth0', sandbox: '/proc/self/ns/net' }],
+    ips: [
+      { address: `${address(number)}/24`, gateway: '10.1.2.1', interface: 2 },
+      { address: `fd00::${number + 2}/64`, gateway: 'fd00::1', interface: 2 },
+    ],
+  },
+  ...more,
+})
+const sockets = Object.fromEntries(['tcp', 'tcp6', 'udp', 'udp6'].map((name) => [`/proc/net/${name}`, '']))
+
+const ports = (number: number) => ({
+  runtimeConfig: {
+    portMappings: [
+      { hostPort: 8080 + number, containerPort: 80, protocol: 'tcp' },
+      { hostPort: 50 + number, containerPort: 5353, protocol: 'udp', hostIP: '192.0.2.1' },
+      ...[0, 1, 2, 3].map((one) => ({
+        hostPort: 9000 + 10 * number + one,
+        containerPort: 9000 + 10 * number + one,
+        protocol: 'tcp',
+      })),
+    ],
+  },
+})
+const portmapFiles = {
+  ...sockets,
+  '/proc/net/route': 'Iface\n',
+  '/proc/sys/net/ipv4/ip_local_port_range': '32768\t60999\n',
+}
+
+const ipam = (number: number) => ({
+  type: 'static',
+  addresses: [{ address: `${address(number)}/24`, gateway: '10.1.2.1' }],
+  routes: [{ dst: '0.0.0.0/0' }, { dst: '10.9.0.0/16', gw: '10.1.2.9' }],
+})
+const lan = { ifname: 'lan0', address: '02:00:00:00:00:0a', flags: ['UP'] }
+const lanAddress = { family: 'inet', local: '10.1.2.100', prefixlen: 24, scope: 'global' }
+const eth0 = {
+  ifname: 'eth0',
+  address: '02:00:00:00:00:07',
+  addr_info: [{ family: 'inet', local: '10.1.2.3', prefixlen: 24, scope: 'global' }],
+}
+const forwards = { '/proc/sys/net/ipv4/ip_forward': '0' }
+const isUp = { 'container# arping *': '', 'nsenter *arping *': '' }
+
+const cases: Record<string, Case> = {
+  'firewall by nftables': {
+    unchecked: /^ip6?tables|podwire rule|element firewall_within/,
+    unknown: /element firewall_(bridges|within)/,
+    plugin: 'firewall',
+    config: (number) => chained(number, { backend: 'nftables', ingressPolicy: 'isolated' }),
+    stays: /^ip6?tables filter -A|^nft \S+ podwire rule/,
+  },
+  'firewall by iptables': {
+    plugin: 'firewall',
+    config: (number) => chained(number, { backend: 'iptables', ingressPolicy: 'isolated' }),
+    stays: /CNI-(FORWARD|ADMIN|ISOLATION-STAGE-1)$|STAGE-\d .* -j RETURN$/,
+  },
+  'portmap by nftables': {
+    unchecked: /podwire rule/,
+    plugin: 'portmap',
+    config: (number) => chained(number, { backend: 'nftables', ...ports(number) }),
+    files: portmapFiles,
+    stays: /^nft \S+ podwire rule/,
+  },
+  'portmap by iptables': {
+    unchecked: /^iptables raw/,
+    plugin: 'portmap',
+    config: (number) => chained(number, { backend: 'iptables', ...ports(number) }),
+    files: portmapFiles,
+    stays: /-A CNI-HOSTPORT-(MASQ|SETMARK)|-j CNI-HOSTPORT-(MASQ|DNAT)$|^iptables raw/,
+  },
+  bridge: {
+    unchecked: /podwire rule|^host address|element (allowed_macs|guarded_ports)/,
+    plugin: 'bridge',
+    config: (number) => ({
+      ...{ ipam: ipam(number), isGateway: true, ipMasq: true, macspoofchk: true, hairpinMode: true, mtu: 1400 },
+    }),
+    files: forwards,
+    isRepeatable: false,
+    stays: /^host (link|address).* cni0|^nft \S+ podwire rule/,
+  },
+  'bridge by iptables': {
+    unchecked: /^host address| -j ACCEPT$/,
+    plugin: 'bridge',
+    config: (number) => ({ ipam: ipam(number), isGateway: true, ipMasq: true, ipMasqBackend: 'iptables' }),
+    files: forwards,
+    isRepeatable: false,
+    stays: /^host (link|address).* cni0/,
+  },
+  'bridge with a VLAN': {
+    unchecked: /^host address|^host link (cni0.7|vethe66b4fdfa66) /,
+    plugin: 'bridge',
+    config: (number) => ({ ipam: ipam(number), isGateway: true, vlan: 7 }),
+    files: forwards,
+    isRepeatable: false,
+    stays: /^host (link|address).* cni0/,
+  },
+  ptp: {
+    unchecked: /podwire rule|^container route 10\.1\.2\./,
+    plugin: 'ptp',
+    config: (number) => ({ ipam: ipam(number), ipMasq: true, mtu: 1400 }),
+    files: forwards,
+    isRepeatable: false,
+    stays: /^nft \S+ podwire rule/,
+  },
+  macvlan: {
+    plugin: 'macvlan',
+    isInside: true,
+    config: (number) => ({ master: 'lan0', ipam: ipam(number), mtu: 1400 }),
+    host: [lan],
+    answers: isUp,
+    isRepeatable: false,
+  },
+  'macvlan with the host': {
+    unknown: /shim/,
+    plugin: 'macvlan',
+    isInside: true,
+    config: (number) => ({ master: 'lan0', hostAccess: true, ipam: ipam(number) }),
+    host: [{ ...lan, addr_info: [lanAddress] }],
+    answers: isUp,
+    isRepeatable: false,
+  },
+  ipvlan: {
+    plugin: 'ipvlan',
+    isInside: true,
+    config: (number) => ({ master: 'lan0', mode: 'l2', ipam: ipam(number) }),
+    host: [lan],
+    answers: isUp,
+    isRepeatable: false,
+  },
+  vlan: {
+    plugin: 'vlan',
+    isInside: true,
+    config: (number) => ({ master: 'lan0', vlanId: 4 + number, ipam: ipam(number) }),
+    host: [lan],
+    answers: isUp,
+    isRepeatable: false,
+  },
+  dummy: { plugin: 'dummy', isInside: true, config: (number) => ({ ipam: ipam(number) }), isRepeatable: false },
+  tap: { plugin: 'tap', isInside: true, config: (number) => ({ ipam: ipam(number), mtu: 1400 }), isRepeatable: false },
+  'host-device': {
+    unknown: /host link hd1 /,
+    plugin: 'host-device',
+    config: (number) => ({ device: `hd${number}`, ipam: ipam(number) }),
+    host: [1, 2].map((number) => ({
+      ...{ ifname: `hd${number}`, address: `02:00:00:00:aa:0${number}`, flags: ['UP'], ifalias: `was ${number}` },
+      parentdev: `0000:0${number}:00.0`,
+    })),
+    isRepeatable: false,
+  },
+  bandwidth: {
+    unchecked: /ingress/,
+    unknown: /vethx1 (ingress|root|bwp)/,
+    plugin: 'bandwidth',
+    config: (number) =>
+      chained(number, { ingressRate: 8e6, ingressBurst: 80_000, egressRate: 16e6, egressBurst: 160_000 }),
+    host: [1, 2].map((number) => ({
+      ...{ ifname: `vethx${number}`, ifindex: 100 + number, link_index: 2 },
+      linkinfo: { info_kind: 'veth' },
+    })),
+    container: (number) => [{ ...eth0, ifindex: 2, link_index: 100 + number, linkinfo: { info_kind: 'veth' } }],
+  },
+  sbr: {
+    unknown: /table 10/,
+    plugin: 'sbr',
+    config: (number) => chained(number),
+    container: () => [eth0],
+  },
+  vrf: {
+    plugin: 'vrf',
+    config: (number) => chained(number, { vrfname: 'blue' }),
+    container: () => [eth0],
+  },
+}
+
+const row = (one: Case, verb: Row['verb'], number: 1 | 2 = 1, more: object = {}): Row => ({
+  plugin: one.plugin,
+  verb,
+  config: { ...one.config(number), ...more },
+  env: { CNI_PATH, CNI_CONTAINERID: `c${number}`, ...(number === 2 ? { CNI_NETNS: secondNetns } : {}) },
+  ...(one.answers ? { answers: one.answers } : {}),
+  ...(one.files ? { files: one.files } : {}),
+})
+
+/** Runs `body` on a machine of its own. */
+async function on<T>(one: Case, body: (stage: Stage, memory: Memory) => Promise<T>): Promise<T> {
+  const { host = [], container = () => [] } = one
+  const memory = createMemory({ host, container: container(1), container2: container(2) })
+  const stage = openStage(memory)
+  try {
+    return await body(stage, memory)
+  } finally {
+    stage.close()
+  }
+}
+
+async function succeed(stage: Stage, asked: Row): Promise<Performed> {
+  const performed = await stage.perform(asked)
+  expect(performed.status, `${asked.verb} ${JSON.stringify(performed.json)}`).toBe(0)
+  return performed
+}
+
+const nothing = /^$/
+const kept = (stage: Stage) => stage.state().filter((file) => !file.endsWith('lock'))
+const without = (things: readonly string[], others: readonly string[]) => things.filter((one) => !others.includes(one))
+
+describe.each(Object.entries(cases))('%s', (_, one) => {
+  const { stays = nothing, unchecked = nothing, unknown = nothing, isRepeatable = true, isInside = false } = one
+  const own = (memory: Memory) => memory.things().filter((thing) => !stays.test(thing))
+
+  test('CHECK finds what ADD made', async () => {
+    await on(one, async (stage) => {
+      const { json } = await succeed(stage, row(one, 'ADD'))
+      expect((await succeed(stage, row(one, 'CHECK', 1, { prevResult: json }))).json).toBeUndefined()
+    })
+  })
+
+  test('CHECK tells whatever is taken away of that, but what is listed', async () => {
+    await on(one, async (stage, memory) => {
+      const before = memory.things()
+      const { json } = await succeed(stage, row(one, 'ADD'))
+      const made = without(memory.things(), before)
+      const restore = memory.save()
+      const unnoticed: string[] = []
+      for (const thing of made) {
+        memory.remove(thing)
+        const { status } = await stage.perform(row(one, 'CHECK', 1, { prevResult: json }))
+        if (status === 0) unnoticed.push(thing)
+        restore()
+      }
+      expect(unnoticed).toEqual(made.filter((thing) => unchecked.test(thing)))
+    })
+  })
+
+  test.runIf(isRepeatable)('ADD again makes nothing more', async () => {
+    await on(one, async (stage, memory) => {
+      await succeed(stage, row(one, 'ADD'))
+      const made = memory.things()
+      await succeed(stage, row(one, 'ADD'))
+      expect(memory.things()).toEqual(made)
+    })
+  })
+
+  test('whatever is refused, nothing is left of it', async () => {
+    await on(one, async (stage, memory) => {
+      const [before, files, restore] = [own(memory), kept(stage), memory.save()]
+      for (let failing = 1; ; failing++) {
+        const { status, changes } = await stage.perform(row(one, 'ADD'), failing)
+        if (status === 0) {
+          expect(failing, `${changes.length} changes`).toBeGreaterThan(1)
+          return
+        }
+        expect([own(memory), kept(stage)], `refused at ${failing}`).toEqual([before, files])
+        restore()
+      }
+    })
+  })
+
+  test('DEL and GC take away what is their own, and nothing of another', async () => {
+    const alone = await on(one, async (stage, memory) => {
+      await succeed(stage, row(one, 'ADD', 2))
+      return [own(memory), kept(stage)]
+    })
+    const valid = { 'cni.dev/valid-attachments': [{ containerID: 'c2', ifname: 'eth0' }] }
+    for (const asked of [row(one, 'DEL'), ...(isInside ? [] : [row(one, 'GC', 1, valid)])]) {
+      await on(one, async (stage, memory) => {
+        await succeed(stage, row(one, 'ADD'))
+        const { json } = await succeed(stage, row(one, 'ADD', 2))
+        await succeed(stage, asked)
+        expect([own(memory), kept(stage)], asked.verb).toEqual(alone)
+        await succeed(stage, row(one, 'CHECK', 2, { prevResult: json }))
+      })
+    }
+  })
+
+  test('DEL without a record', async () => {
+    await on(one, async (stage, memory) => {
+      const before = own(memory)
+      await succeed(stage, row(one, 'ADD'))
+      rmSync(stateRoot, { recursive: true, force: true })
+      await succeed(stage, row(one, 'DEL'))
+      expect(own(memory).filter((thing) => !unknown.test(thing))).toEqual(
+        before.filter((thing) => !unknown.test(thing)),
+      )
+      expect(own(memory).some((thing) => unknown.test(thing))).toBe(unknown !== nothing)
+    })
+  })
+})
