@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { accessSync, constants, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import type { Command, Outcome } from '../exec/command.js'
@@ -34,7 +34,7 @@ export interface Stage {
 
 /** @param memory what answers the looks that a row does not, and keeps what calls change */
 export function openStage(memory?: Memory): Stage {
-  const root = mkdtempSync(join(tmpdir(), 'podwire-stage-'))
+  const root = mkdtempSync(join(quickDirectory(), 'podwire-stage-'))
   const usual = stateRoot
   keepStateIn(join(root, 'state'))
   return {
@@ -57,6 +57,16 @@ export function openStage(memory?: Memory): Stage {
 export const nothing = { 'flock *': '', 'iptables-save *': '', 'ip6tables-save *': '', 'conntrack *': '' } as const
 
 // --- internal
+
+/** In memory where that can be had: every record is synchronised with the disk. */
+function quickDirectory(): string {
+  try {
+    accessSync('/dev/shm', constants.W_OK)
+    return '/dev/shm'
+  } catch {
+    return tmpdir()
+  }
+}
 
 async function perform(row: Row, failing: number | undefined, memory: Memory | undefined): Promise<Performed> {
   const changes: string[] = []
