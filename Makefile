@@ -188,12 +188,12 @@ mutants: $(MODULES)
 	conformance/runner/apart $(NODE) node_modules/@stryker-mutator/core/bin/stryker.js run conformance/runner/mutants.ts
 
 test-setup: setup
-	@conformance/setup/debian test containerd podman vm roots
+	@conformance/setup/debian test containerd podman vm roots $(if $(filter x64,$(ARCH)),arm64)
 	@conformance/setup/go-tools dist/tools
 	@conformance/setup/roots dist/roots
 
 # The last line counts every test of the run: `N passed, N failed, N skipped`.
-test: test-setup lint build dist/plain/.built $(call archive,dist,$(ARCH))
+test: test-setup lint build dist/plain/.built $(call archive,dist,$(ARCH)) $(if $(filter x64,$(ARCH)),dist/arm64/podwire)
 	$(VITEST) run
 
 # All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what

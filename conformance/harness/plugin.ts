@@ -73,7 +73,7 @@ function binaryOf({ suite = 'podwire', plugin }: Call): string {
   return join(everySuite[suite], plugin)
 }
 
-function standardInput({ config }: Call): string | Uint8Array {
+export function standardInput({ config }: Call): string | Uint8Array {
   if (config === undefined) return ''
   return typeof config === 'string' || config instanceof Uint8Array ? config : JSON.stringify(config)
 }
