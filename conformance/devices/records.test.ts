@@ -186,3 +186,40 @@ describe.each(ways)('a published port is its owner’s %s', (_, env) => {
     resultOf(await runPlugin(host, publish('ADD', other)))
   })
 })
+
+describe('a network that got another name while a device of it was lent', () => {
+  const mac = '02:00:00:00:aa:02'
+  const lend = async (host: Host) => {
+    await host.container('third')
+    const container = await host.container('c1')
+    const made = ['link add hd0 type veth peer name far0 netns third', `link set hd0 address ${mac}`]
+    await host.output(['ip', '-batch', '-'], { stdin: `${made.join('\n')}\n` })
+    resultOf(await runPlugin(host, callOf('host-device', 'ADD', container, { device: 'hd0' })))
+    return container
+  }
+
+  test.for([
+    ['its name', { device: 'hd0' }],
+    ['its address', { hwaddr: mac.toUpperCase() }],
+  ] as const)('gets it back by %s', async ([, keys], { host }) => {
+    const container = await lend(host)
+    const finished = await runPlugin(host, callOf('host-device', 'DEL', container, { name: 'renamed', ...keys }))
+    succeedSilently(finished)
+    expect(finished.stderr).toContain('hd0 was attached by the network network')
+    expect(await linkOf(host, 'hd0')).toMatchObject({ address: mac })
+    expect(readdirSync(host.path('/run/podwire/host-device/network'))).toEqual([])
+  })
+
+  test.for([
+    ['of another device', {}, { device: 'hd1' }],
+    ['of another address', {}, { hwaddr: '02:00:00:00:aa:03' }],
+    ['of another interface', { ifName: 'eth1' }, { device: 'hd0' }],
+    ['of another container', { containerID: 'c2' }, { device: 'hd0' }],
+  ] as const)('a DEL %s leaves it', async ([, more, keys], { host }) => {
+    const container = await lend(host)
+    const call = callOf('host-device', 'DEL', container, { name: 'renamed', ...keys }, more)
+    succeedSilently(await runPlugin(host, call))
+    expect(await linkOf(host, 'hd0')).toBeUndefined()
+    expect(await linkOf(container, 'eth0')).toMatchObject({ address: mac })
+  })
+})

@@ -2,6 +2,7 @@ import type { Host } from '../../shared/plan/host.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
+import type { Moved } from './identity.js'
 
 /** What a configuration means: a link to look for, or none because a program drives the device itself. */
 export type Device = { readonly dpdk: true } | { readonly dpdk: false; readonly find: () => ObservedLink }
@@ -58,6 +59,16 @@ export function findDevice(host: Host, config: Config): Device {
   const bus = busDevice(host, config)
   const dpdk = bus?.bus === 'pci' ? userSpaceDrivers.includes(driverOf(host, bus.path)) : config.dpdkMode
   return dpdk ? { dpdk } : { dpdk, find: () => linkOf(host, config, bus) }
+}
+
+/** Whether a configuration names a device that was lent, in the same precedence. */
+export function isNamed(config: Config, { device, mac, permanent, parent }: Moved): boolean {
+  const { hwaddr, kernelpath, pciBusID, runtimeConfig } = config
+  if (config.device) return config.device === device
+  if (hwaddr) return [mac, permanent].includes(octetsOf(hwaddr) ?? '')
+  const bus = parent?.slice(parent.indexOf('/') + 1)
+  if (bus === undefined) return false
+  return kernelpath ? kernelpath.split('/').includes(bus) : bus === (runtimeConfig?.deviceID || pciBusID)
 }
 
 // --- internal

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { link, needsRun, type Row, show } from '../../shared/testing/golden.js'
+import { isNamed } from './find.js'
 
 // "dev..." and the records are hashes of network "net", container "c1", interface "eth0".
 const passing = 'devdd6ccc806f76'
@@ -186,4 +187,21 @@ test('STATUS and GC have nothing of their own to say', async ({ skip }) => {
   skip(...needsRun)
   expect(await call('STATUS', { device: 'hd0' })).toEqual({ plan: '', status: 0, json: undefined })
   expect(await call('GC', { device: 'hd0', 'cni.dev/valid-attachments': [] })).toMatchObject({ plan: '', status: 0 })
+})
+
+describe('what was lent is known by the key that named it', () => {
+  const lent = { device: 'hd0', up: true, mac, permanent: mac, parent: 'pci/0000:04:00.1' }
+  test.each([
+    ['its name', { device: 'hd0' }, true],
+    ['another name, first of all', { device: 'hd1', hwaddr: mac }, false],
+    ['its address in another spelling', { hwaddr: '0200.0000.AA01' }, true],
+    ['its place on the bus', { pciBusID: '0000:04:00.1' }, true],
+    ['another place', { pciBusID: '0000:04:00.2' }, false],
+    ['the place that the runtime names', { runtimeConfig: { deviceID: '0000:04:00.1' } }, true],
+    ['its path', { kernelpath: '/sys/devices/pci0000:00/0000:04:00.1' }, true],
+    ['another path', { kernelpath: '/sys/devices/pci0000:00/0000:04:00.11' }, false],
+    ['nothing', {}, false],
+  ] as const)('%s', (_, keys, named) => {
+    expect(isNamed({ dpdkMode: false, ...keys }, lent)).toBe(named)
+  })
 })

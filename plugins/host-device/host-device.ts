@@ -23,12 +23,13 @@ import {
   requireIpam,
 } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import type { Attachment } from '../../shared/values/attachment.js'
 import { isLinkName } from '../../shared/values/checks.js'
 import { CniError, codes, invalidConfiguration } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { emptyResult, printResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { configureLan } from '../lan/interface.js'
-import { deviceProblems, findDevice } from './find.js'
+import { deviceProblems, findDevice, isNamed } from './find.js'
 import type { HostDeviceConfiguration } from './host-device.schema.js'
 import { type Moved, makeOf, placeOf } from './identity.js'
 import { moveIn, recordKind, returnDevice } from './move.js'
@@ -87,7 +88,8 @@ export default definePlugin<HostDeviceConfiguration>({
 
   /** The lease is given back after the device: as long as that is in the container, its address answers. */
   del(call) {
-    const { host, environment, attachment } = call
+    const { host, environment } = call
+    const attachment = attachmentOnRecord(call)
     if (!returnDevice(host, attachment, environment.netns)) warnOfAbsence(call)
     release(call)
     removeRecord(host, recordKind, attachment)
@@ -139,6 +141,21 @@ function requireDevice({ config, host }: HostDeviceCall): void {
       `host-device: ${holder.data.device} is with container ${holder.attachment.containerID}: no other can be attached`,
     )
   }
+}
+
+/**
+ * The attachment that the device was lent to. A network that has another name by now is known by its container, its
+ * interface and its device.
+ */
+function attachmentOnRecord({ config, host, attachment }: HostDeviceCall): Attachment {
+  if (readRecord<Moved>(host, recordKind, attachment)) return attachment
+  const { containerID, ifName } = attachment
+  const renamed = recordsOfAllNetworks<Moved>(host, recordKind).find(
+    ({ attachment: one, data }) => one.containerID === containerID && one.ifName === ifName && isNamed(config, data),
+  )
+  if (!renamed) return attachment
+  host.warn(`host-device: ${renamed.data.device} was attached by the network ${renamed.attachment.network}`)
+  return renamed.attachment
 }
 
 /**
