@@ -207,9 +207,9 @@ test-roots: test-setup build dist/plain/.built $(call archive,dist,$(ARCH))
 	PODWIRE_ALL_IN_ROOT=1 $(VITEST) run conformance/roots
 
 # Every configuration of the differential against v1.9.1 of the official suite, too; `make test` compares with that what
-# the newer one does otherwise.
+# the newer one does otherwise. And what clients recorded, as both versions answer it.
 test-oracles: test-setup build
-	PODWIRE_ALL_ORACLES=1 $(VITEST) run --project conformance conformance/oracle
+	PODWIRE_ALL_ORACLES=1 $(VITEST) run --project conformance conformance/oracle conformance/clients/replay
 
 # Upgrade and way back between every two of the official suite's versions and ours; `make test` leaves out what ours has
 # no part in, and some of the older versions.

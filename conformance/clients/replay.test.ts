@@ -1,21 +1,40 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { repository } from '../harness/locations.js'
-import { differences } from './replay/compare.js'
+import { type OfficialSuite, repository, suites } from '../harness/locations.js'
+import { differences as table } from '../oracle/differences.js'
+import { differences, explanation } from './replay/compare.js'
 import { readSample } from './replay/samples.js'
 import { Substitution } from './replay/substitution.js'
-import { scenario } from './scenario.js'
+import { type Outcome, scenario } from './scenario.js'
 
+const ending = '.jsonl.gz'
 const samples = join(repository, 'conformance/clients/samples')
-const files = readdirSync(samples).filter((name) => name.endsWith('.jsonl.gz'))
+const names = readdirSync(samples).flatMap((file) => (file.endsWith(ending) ? [file.replace(ending, '')] : []))
+
+function replay(suite: 'podwire' | OfficialSuite, name: string, whatElse?: (outcome: Outcome) => void): void {
+  scenario('replay', ['unshare', 'ip', 'iptables'], [suite, name], { plugins: suites[suite] }, whatElse)
+}
 
 describe('recorded calls of real clients', () => {
   test('the samples hold every recorded call', () => {
-    expect(files.flatMap((file) => readSample(join(samples, file)))).toHaveLength(1679)
+    expect(names.flatMap((name) => readSample(join(samples, `${name}${ending}`)))).toHaveLength(1679)
   })
 
-  for (const file of files) scenario('replay', ['unshare', 'ip', 'iptables'], [file.replace('.jsonl.gz', '')])
+  const explained = new Set<string>()
+  for (const name of names) {
+    replay('podwire', name, (outcome) => {
+      for (const line of outcome.explained) explained.add(line.replace(/^\d+: /, ''))
+    })
+  }
+
+  test('show each difference that the table has for them', () => {
+    expect([...explained].sort()).toEqual(table.flatMap(({ replay, what }) => (replay ? [what] : [])).sort())
+  })
+})
+
+describe.runIf(process.env['PODWIRE_ALL_ORACLES'] === '1')('both official versions answer them as recorded', () => {
+  for (const suite of ['official', 'official-1.9.1'] as const) for (const name of names) replay(suite, name)
 })
 
 describe('comparison of results', () => {
@@ -35,14 +54,24 @@ describe('comparison of results', () => {
       '02:00:00:00:00:02',
       ['$: "02:00:00:00:00:02", not "02:00:00:00:00:01"'],
     ],
-    ['the same error in other words', { code: 7, msg: 'a' }, { cniVersion: '1.0.0', code: 7, msg: 'b' }, []],
+    ['the same error with more words', { code: 7, msg: 'a' }, { cniVersion: '1.0.0', code: 7, msg: 'x: a; b' }, []],
+    ['the same error in other words', { code: 7, msg: 'a' }, { code: 7, msg: 'b' }, ['$.msg: "b" has not "a"']],
     ['another error', { code: 7, msg: 'a' }, { code: 999, msg: 'a' }, ['$.code: 999, not 7']],
-    ['an own code where there was none', { code: 999, msg: 'a' }, { code: 108, msg: 'a' }, []],
-    ['a specified code where there was none', { code: 999, msg: 'a' }, { code: 7, msg: 'a' }, ['$.code: 7, not 999']],
-    ['an error without words', { code: 7, msg: 'a' }, { code: 7 }, ['$.msg: missing']],
+    ['an own code where there was none', { code: 999, msg: 'a' }, { code: 108, msg: 'a' }, ['$.code: 108, not 999']],
+    ['an error without words', { code: 7, msg: 'a' }, { code: 7 }, ['$.msg: null has not "a"']],
   ] as const)('%s', ([, expected, actual, found]) => {
     expect(differences(structuredClone(expected) as never, structuredClone(actual) as never, given)).toEqual(found)
   })
+})
+
+test.for([
+  ['loopback', '$.ips[0].version: added', true],
+  ['bridge', '$.ips[0].version: added', false],
+  ['bridge', '$.code: 108, not 999', true],
+  ['bridge', '$.code: 7, not 999', false],
+  ['bridge', '$.msg: "b" has not "a"', false],
+] as const)('the table explains for %s %s: %s', ([plugin, difference, isKnown]) => {
+  expect(explanation(plugin, difference) !== undefined).toBe(isKnown)
 })
 
 test('recorded names are replaced by those of this run, whole strings only', () => {

@@ -13,6 +13,7 @@ export type Outcome = {
   passed: string[]
   failed: string[]
   skipped: string[]
+  explained: string[]
   finished: boolean
   status: number | null
   stderr: string
@@ -44,12 +45,16 @@ export async function runScenario(name: string, parameters: readonly string[], p
   }
   const env = { PATH: commandPath, HOME: '/root', OFFICIAL: process.env['OFFICIAL'] ?? '', ...where }
   const { stdout, stderr, status } = await run(argv, { env, deadline })
-  const [passed, failed, skipped] = ['ok', 'FAIL', 'skip'].map((word) => linesOf(stdout, word)) as [
-    string[],
-    string[],
-    string[],
-  ]
-  return { passed, failed, skipped, finished: linesOf(stdout, 'done').length === 1, status, stderr }
+  const lines = (word: string) => linesOf(stdout, word)
+  return {
+    passed: lines('ok'),
+    failed: lines('FAIL'),
+    skipped: lines('skip'),
+    explained: lines('explained'),
+    finished: lines('done').length === 1,
+    status,
+    stderr,
+  }
 }
 
 /** Why this machine cannot run the commands; undefined when it can. */
@@ -85,12 +90,13 @@ export function needs(context: TestContext, commands: readonly string[]): void {
   if (reason !== undefined) skipLoudly(context, reason)
 }
 
-/** Declares the test of one scenario against the suite under test. */
+/** Declares the test of one scenario against the suite under test; `whatElse` is given what it printed. */
 export function scenario(
   name: string,
   commands: readonly string[],
   parameters: readonly string[] = [],
   place: Place = {},
+  whatElse: (outcome: Outcome) => void = () => {},
 ): void {
   test([name, ...parameters].join(' '), { timeout: deadline }, async (context) => {
     needs(context, commands)
@@ -99,5 +105,6 @@ export function scenario(
     expect(outcome.failed, outcome.stderr).toEqual([])
     expect(outcome, 'the scenario ends by itself').toMatchObject({ finished: true, status: 0 })
     expect(outcome.passed.length).toBeGreaterThan(0)
+    whatElse(outcome)
   })
 }

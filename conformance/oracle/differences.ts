@@ -15,6 +15,8 @@ export interface Difference {
   official?: RegExp
   /** Lines that only podwire leaves. */
   podwire?: RegExp
+  /** How podwire's answer to a recorded call differs, as the replay says it, and of which plugins. */
+  replay?: { plugins: RegExp; difference: RegExp }
 }
 
 /** Every deliberate difference in kernel state or on disk. A line that no row explains is a defect. */
@@ -201,5 +203,17 @@ export const differences: Difference[] = [
     what: "GC leaves files alone that are not named like addresses, and those whose text is no container's (a person's note); without a list it frees nothing",
     reason: 'v1.10.0 takes both, and a call without a list for one that lists nothing; v1.9.1 has no GC',
     test: 'ipam/collecting.test.ts',
+  },
+  {
+    what: 'the result has the format of the asked version',
+    reason: 'the official plugin prints 1.x for older versions',
+    test: 'clients/replay.test.ts',
+    replay: { plugins: /^loopback$/, difference: /^\$\.(ips\[\d\]\.version|dns): added$/ },
+  },
+  {
+    what: "errors have codes of their own (see above) and say where and how to mend; the official text stands in `msg`; the protocol's own errors are the official ones",
+    reason: '999 helps nobody; what people search for is found',
+    test: 'clients/replay.test.ts',
+    replay: { plugins: /./, difference: /^\$\.code: 1\d\d, not 999$/ },
   },
 ]

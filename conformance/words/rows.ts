@@ -225,6 +225,14 @@ const portmap: Row[] = [
 ]
 
 const meta: Row[] = [
+  // Before any ADD, which makes the rule that all containers share.
+  row(
+    'firewall',
+    'CHECK without rules',
+    { prevResult, backend: 'iptables' },
+    'expected FORWARD rule [-m comment --comment CNI firewall plugin rules -j CNI-FORWARD] not found',
+    { command: 'CHECK', code: 105 },
+  ),
   row('firewall', 'no chain', {}, 'missing prevResult from earlier plugin'),
   row('firewall', 'no such policy', { prevResult, ingressPolicy: 'x' }, 'unknown ingress policy: "x"'),
   row(
@@ -325,6 +333,153 @@ const meta: Row[] = [
     'an old prevResult',
     { prevResult: { cniVersion: '0.4.0' } },
     'failed to parse prevResult: could not parse prevResult: result type supports [1.0.0 1.1.0] but unmarshalled CNIVersion is "0.4.0"',
+  ),
+]
+
+const host: Partial<Record<string, object>> = { macvlan: { master: 'top0' }, 'host-device': { device: 'lent0' } }
+const gateway = { type: 'static', addresses: [{ address: '10.1.2.3/24', gateway: '10.1.2.1' }] }
+const routed = (address: string, dst: string, gw: string): object => ({
+  type: 'static',
+  addresses: [{ address }],
+  routes: [{ dst, gw }],
+})
+const failed = { code: 100 }
+const taken = { ifName: 'eth0', code: 103 }
+const setting = (what: string, sysctl: object, official: string): Row =>
+  row('tuning', what, { prevResult, sysctl }, official, failed)
+
+/** What the kernel refuses in the middle of an ADD, or what is missing at a CHECK. */
+const refusals: Row[] = [
+  ...['bridge', 'ptp', 'macvlan', 'tap', 'host-device'].flatMap((plugin) => [
+    row(
+      plugin,
+      'a route that leads nowhere',
+      { ...host[plugin], ipam: routed('10.1.2.3/24', '10.7.0.0/16', '10.200.0.1') },
+      "failed to add route '{10.7.0.0 ffff0000} via 10.200.0.1 dev eth9 metric 0 (Scope: universe, Table: 0)': network is unreachable",
+      failed,
+    ),
+    row(
+      plugin,
+      'an IPv6 route that leads nowhere',
+      { ...host[plugin], ipam: routed('fd00:1::3/64', 'fd00:7::/32', 'fd00:99::1') },
+      "failed to add route '{fd00:7:: ffffffff000000000000000000000000} via fd00:99::1 dev eth9 metric 0 (Scope: universe, Table: 0)': no route to host",
+      failed,
+    ),
+    row(
+      plugin,
+      'an address that is no interface’s',
+      { ...host[plugin], ipam: { type: 'static', addresses: [{ address: 'ff02::5/64' }] } },
+      plugin === 'ptp' ? '": cannot assign requested address' : 'to "eth9": cannot assign requested address',
+      failed,
+    ),
+  ]),
+  ...['bridge', 'ptp'].flatMap((plugin) => [
+    row(plugin, 'a name that is taken', { ipam: gateway }, 'container veth name ("eth0") peer provided ("veth', taken),
+    ...[20, 70000].map((mtu) =>
+      row(plugin, `MTU ${mtu}`, { mtu, ipam: gateway }, 'failed to make veth pair: invalid argument', failed),
+    ),
+  ]),
+  row(
+    'macvlan',
+    'a name that is taken',
+    { master: 'top0', ipam: gateway },
+    'failed to rename macvlan to "eth0": file exists',
+    taken,
+  ),
+  row(
+    'macvlan',
+    'a master that cannot be one',
+    { master: 'lo', ipam: gateway },
+    'failed to create macvlan: invalid argument',
+    failed,
+  ),
+  row(
+    'host-device',
+    'a name that is taken',
+    { device: 'lent0', ipam: gateway },
+    'failed to move link failed to move "eth0" (host: "lent0") to container NS: file exists',
+    taken,
+  ),
+  row(
+    'bridge',
+    'a link that is no bridge',
+    { bridge: 'top0', ipam: gateway },
+    'failed to create bridge "top0": "top0" already exists but is not a bridge',
+    { code: 103 },
+  ),
+  row(
+    'bridge',
+    "another network's address on it",
+    { bridge: 'br9', isGateway: true, ipam: gateway },
+    'failed to set bridge addr: "br9" already has an IP address different from 10.1.2.1/24',
+    { code: 110 },
+  ),
+  row(
+    'bridge',
+    'a slash in its name',
+    { bridge: 'a/b' },
+    'failed to create bridge "a/b": could not add "a/b": invalid',
+  ),
+  row(
+    'bridge',
+    'a name of 16 letters',
+    { bridge: 'abcdefghijklmnop' },
+    'failed to create bridge "abcdefghijklmnop": could not add "abcdefghijklmnop": numerical result out of range',
+  ),
+  setting(
+    'no such key',
+    { 'net.ipv4.conf.nosuch0.rp_filter': '0' },
+    'open /proc/sys/net/ipv4/conf/nosuch0/rp_filter: no such file or directory',
+  ),
+  setting(
+    'no number',
+    { 'net.ipv4.conf.eth0.rp_filter': 'x' },
+    'write /proc/sys/net/ipv4/conf/eth0/rp_filter: invalid argument',
+  ),
+  setting(
+    'a number too small',
+    { 'net.ipv4.ip_default_ttl': '0' },
+    'write /proc/sys/net/ipv4/ip_default_ttl: invalid argument',
+  ),
+  setting(
+    'a key that is read-only',
+    { 'net.ipv4.conf.all.mc_forwarding': '1' },
+    'open /proc/sys/net/ipv4/conf/all/mc_forwarding: permission denied',
+  ),
+  setting('a directory', { 'net.ipv4.conf': '1' }, 'open /proc/sys/net/ipv4/conf: is a directory'),
+  ...[20, 70000].map((mtu) => row('tuning', `MTU ${mtu}`, { prevResult, mtu }, 'invalid argument', failed)),
+  row(
+    'tuning',
+    'CHECK of no such key',
+    { prevResult, sysctl: { 'net.ipv4.conf.nosuch0.rp_filter': '0' } },
+    'open /proc/sys/net/ipv4/conf/nosuch0/rp_filter: no such file or directory',
+    { command: 'CHECK', code: 105 },
+  ),
+  row(
+    'bandwidth',
+    'no such link',
+    { prevResult, ingressRate: 8000, ingressBurst: 8000 },
+    'container interface no0 has no veth peer: could not look up "no0": Link not found',
+    { ifName: 'no0', code: 100 },
+  ),
+  row(
+    'vrf',
+    'a name of 16 letters',
+    { prevResult, vrfname: 'abcdefghijklmnop' },
+    'cmdAdd failed: could not add VRF abcdefghijklmnop: numerical result out of range',
+  ),
+  ...[{}, { backend: 'iptables' }].map((backend) =>
+    row(
+      'portmap',
+      `CHECK without rules ${JSON.stringify(backend)}`,
+      {
+        prevResult,
+        ...backend,
+        runtimeConfig: { portMappings: [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }] },
+      },
+      'could not check ipv4 dnat: chain CNI-DN-9b00b9b7c2795a8a61a6e not found in iptables table nat',
+      { command: 'CHECK', code: 105 },
+    ),
   ),
 ]
 
@@ -508,6 +663,7 @@ export const rows: readonly Row[] = [
   ...devices,
   ...portmap,
   ...meta,
+  ...refusals,
   ...hostLocal,
   ...fixedRows,
 ]

@@ -18,6 +18,9 @@ beforeAll(async () => {
   await container.batch(['link add eth0 type veth peer name peer0', 'link set eth0 txqueuelen 1000'])
   await host.output(['ip', 'link', 'add', 'top0', 'type', 'veth', 'peer', 'name', 'top1'])
   await host.output(['ip', 'link', 'set', 'top0', 'up'])
+  await host.output(['ip', 'link', 'add', 'lent0', 'type', 'veth', 'peer', 'name', 'lent1'])
+  await host.output(['ip', 'link', 'add', 'br9', 'type', 'bridge'])
+  await host.output(['ip', 'address', 'add', '10.1.2.99/24', 'dev', 'br9'])
 })
 
 afterAll(() => host.dispose())
@@ -28,12 +31,12 @@ const callOf = ({
   command = 'ADD',
   args,
   netns: at = netns,
-  ifName = 'eth0',
+  ifName = command === 'CHECK' || isChained(plugin) ? 'eth0' : 'eth9',
 }: Omit<Row, 'official' | 'code' | 'what'>): Call => ({
   plugin,
   command,
   netns: at,
-  ifName: command === 'CHECK' || isChained(plugin) ? ifName : 'eth9',
+  ifName,
   containerID: 'c1',
   config: { cniVersion: '1.1.0', name: 'n', type: plugin, ...config },
   ...(args === undefined ? {} : { args }),
@@ -44,11 +47,11 @@ const isChained = (plugin: string) => ['portmap', 'firewall', 'tuning', 'bandwid
 describe('the official text stands in what podwire says', () => {
   test.each(rows.map((row) => [row.plugin, row.what, row] as const))('%s: %s', async (plugin, _, row) => {
     const call = callOf(row)
-    const [official, podwire] = await Promise.all(suites.map((suite) => runPlugin(host, { ...call, suite })))
-    // What an official ADD that failed left must not reach the next row.
-    if (call.command === 'ADD' && !isChained(plugin))
+    const official = await runPlugin(host, { ...call, suite: 'official' })
+    // What an official ADD that failed left must not reach the next one; eth0 is the container's own.
+    if (call.command === 'ADD' && !isChained(plugin) && call.ifName !== 'eth0')
       await runPlugin(host, { ...call, suite: 'official', command: 'DEL' })
-    if (official === undefined || podwire === undefined) throw new Error('a call has no outcome')
+    const podwire = await runPlugin(host, { ...call, suite: 'podwire' })
     expect(errorOf(official).msg).toContain(row.official)
     const error = errorOf(podwire)
     expect(error.msg).toContain(row.official)

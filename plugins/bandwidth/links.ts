@@ -32,7 +32,9 @@ export function findHostEnd(
   const inside = host.observer.link(ifName, netns)
   if (inside?.linkinfo?.info_kind !== 'veth') {
     const found = inside ? `it is ${inside.linkinfo?.info_kind ?? 'a plain link'}` : 'it is not there'
-    throw new CniError(codes.operationFailed, `container interface ${ifName} has no veth peer: ${found}`, {
+    const what = `container interface ${ifName} has no veth peer: `
+    throw new CniError(codes.operationFailed, what + found, {
+      official: inside ? undefined : `${what}could not look up "${ifName}": Link not found`,
       problems: [
         { path: `interface ${ifName}`, value: inside?.linkinfo?.info_kind, expected: 'one end of a veth pair' },
       ],
@@ -42,7 +44,10 @@ export function findHostEnd(
   const end = hostEndOf(host, inside, prevResult)
   if (end) return end
   const names = prevResult.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name)
+  const { link_index: index } = inside
+  const isElsewhere = host.observer.links().every(({ ifindex }) => ifindex !== index)
   throw new CniError(codes.invalidConfiguration, 'no veth peer of container interface found in host ns', {
+    official: isElsewhere ? `veth peer with index ${index} is not in host ns` : undefined,
     problems: [{ path: 'prevResult.interfaces', value: names, expected: `the other end of ${ifName} in ${netns}` }],
   })
 }

@@ -32,7 +32,7 @@ import { checks, macOf, unicastMac } from '../../shared/values/checks.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { hostVethName, macFrom } from '../../shared/values/names.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
-import { macFault } from '../../shared/values/official.js'
+import { macFault, nameFault } from '../../shared/values/official.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
 import { collectVeths, detachVeth } from '../veth/detach.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
@@ -188,6 +188,7 @@ export default definePlugin<BridgeConfiguration>({
 
 function says(problem: Problem): string | undefined {
   const { path, value } = problem
+  if (path === 'bridge') return `failed to create bridge "${value}": could not add "${value}": ${nameFault(value)}`
   if (path === 'vlan') return `invalid VLAN ID ${value} (must be between 0 and 4094)`
   if (path.startsWith('vlanTrunk[')) return `incorrect trunk ${path.slice(path.lastIndexOf('.') + 1)} parameter`
   if (path.toLowerCase().endsWith('mac')) return `failed to make veth pair: ${macFault(value)}`
@@ -320,7 +321,8 @@ function connect(call: BridgeCall, netns: string, macs: Macs, found: Found): rea
 function requireBridge(link: ObservedLink | undefined, name: string): ObservedLink | undefined {
   const kind = link?.linkinfo?.info_kind ?? 'plain link'
   if (!link || kind === 'bridge') return link
-  throw new CniError(codes.nameTaken, `"${name}" already exists but is not a bridge`, {
+  const what = `"${name}" already exists but is not a bridge`
+  throw new CniError(codes.nameTaken, `failed to create bridge "${name}": ${what}`, {
     problems: [{ path: 'bridge', value: kind, expected: 'a bridge' }],
     fix: `give the network another bridge name, or remove the link ${name}`,
   })

@@ -65,7 +65,7 @@ function addressConflict(link: string, inTheWay: readonly string[], wanted: read
   const commands = inTheWay.map((address) => `ip addr del ${address} dev ${link}`).join('; ')
   return new CniError(
     codes.addressConflict,
-    `"${link}" already has an IP address different from ${wanted.join(', ')}`,
+    `failed to set bridge addr: "${link}" already has an IP address different from ${wanted.join(', ')}`,
     {
       problems: [{ path: `addresses of ${link}`, value: inTheWay, expected: `only ${wanted.join(', ')}` }],
       fix: `if nothing needs the other address: ${commands}; or set "forceAddress": true, or give the network a bridge of its own`,

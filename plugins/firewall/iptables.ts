@@ -6,6 +6,7 @@ import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
+import { unquoted } from '../../shared/values/token.js'
 import { thingOf as addressThing, heldByOthers } from './admission.js'
 import { othersHolding } from './holders.js'
 import { type Isolation, thingOf } from './isolation.js'
@@ -119,8 +120,17 @@ function problemsOf(missing: readonly Operation[], tool: Tool): readonly Problem
     path: `${tool} filter`,
     value: 'no rule',
     expected: argv.slice(2).join(' '),
+    official: missingText(argv.slice(2)),
     fix: 'DEL and ADD the attachment: something flushed its rules',
   }))
+}
+
+/** What the official CHECK says of a rule that is to be added; of a chain nothing. */
+function missingText([verb, chain = '', ...words]: readonly string[]): string | undefined {
+  if (verb !== '-A' && verb !== '-I') return undefined
+  const rule = words.map(unquoted).filter((word, at) => at > 0 || word !== '1')
+  const leads = chain === 'FORWARD' || (chain === 'CNI-FORWARD' && rule[0] === '-m')
+  return `expected ${leads ? `${chain} rule` : 'rule'} [${rule.join(' ')}] not found`
 }
 
 function missingPolicy(saved: SavedRules, tool: Tool, isolation: Isolation): readonly Operation[] {

@@ -183,6 +183,7 @@ function moveToContainer(
   const { ifName } = environment
   if (host.observer.link(ifName, netns)) {
     throw new CniError(codes.nameTaken, `the container has an interface ${ifName} already`, {
+      official: `failed to move link failed to move "${ifName}" (host: "${link.ifname}") to container NS: file exists`,
       fix: 'remove or rename the interface that is there; a DEL of the attachment does',
     })
   }

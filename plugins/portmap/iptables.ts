@@ -79,8 +79,17 @@ export function chainProblems(
   return publications.flatMap((publication) => {
     const tool = iptablesTool(publication.address)
     const rules = [...sharedRules(publication, mark), ...ownRules(attachment, publication, mark)]
-    return missingOf(rules, findIn(savedRules(observer, tool, 'nat')), tool)
+    const saved = savedRules(observer, tool, 'nat')
+    const missing = missingOf(rules, findIn(saved), tool)
+    if (hasChain(saved, officialName('CNI-DN-', attachment, 28))) return missing
+    return missing.map((problem) => ({ ...problem, official: absentText(attachment, publication) }))
   })
+}
+
+/** What the official CHECK says where nothing of an address is published. */
+export function absentText(attachment: Attachment, { family }: Publication): string {
+  const chain = officialName('CNI-DN-', attachment, 28)
+  return `could not check ${family === 'ip' ? 'ipv4' : 'ipv6'} dnat: chain ${chain} not found in iptables table nat`
 }
 
 /**

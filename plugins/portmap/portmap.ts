@@ -15,7 +15,7 @@ import { emptyResult } from '../../shared/values/result.js'
 import { backends } from './backends.js'
 import { claim, clearAddresses, forgetUnknown, publishedBy, release } from './claim.js'
 import { forgetOldFlows } from './flows.js'
-import { officialChainProblems } from './iptables.js'
+import { absentText, officialChainProblems } from './iptables.js'
 import { spareListeners } from './listeners.js'
 import { officialProblems } from './official.js'
 import type { PortmapConfiguration } from './portmap.schema.js'
@@ -174,10 +174,11 @@ function addressesOf({ prevResult }: PortmapCall): readonly string[] {
 /** Without a record the official plugin has published them, by either of its backends, or nobody. */
 function unrecordedProblems({ config, host, attachment }: PortmapCall, publication: Publication): readonly Problem[] {
   const expected = 'the ports of runtimeConfig.portMappings published by an ADD'
+  const official = absentText(attachment, publication)
   return (
     officialChainProblems(host.observer, attachment, { publication, ...markOf(config) }) ??
     officialProblems(host.observer, attachment, publication) ?? [
-      { path: `portmap, ${publication.family}`, value: 'nothing', expected, fix: 'ADD the attachment' },
+      { path: `portmap, ${publication.family}`, value: 'nothing', expected, official, fix: 'ADD the attachment' },
     ]
   )
 }

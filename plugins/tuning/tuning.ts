@@ -306,7 +306,11 @@ function sysctlDifferences({ settings }: Wanted, { sysctls }: Present): readonly
     .filter(({ path, value }) => sysctls.get(path) !== value)
     .map(({ path, value }) => {
       const found = sysctls.get(path)
-      const official = `Error: Tuning configured value of /proc/sys/${path} is ${value}, current value is ${found}`
-      return { path: `/proc/sys/${path}`, value: found, expected: value, official }
+      const file = `/proc/sys/${path}`
+      const official =
+        found === undefined
+          ? `open ${file}: no such file or directory`
+          : `Error: Tuning configured value of ${file} is ${value}, current value is ${found}`
+      return { path: file, value: found, expected: value, official }
     })
 }

@@ -13,6 +13,7 @@ import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
+import { nameFault } from '../../shared/values/official.js'
 import { emptyResult } from '../../shared/values/result.js'
 import { addToVrf, giveAgain, inTable, type Kept, keptOf, removeFromVrf, tableOfVrf } from './membership.js'
 import type { VrfConfiguration } from './vrf.schema.js'
@@ -31,10 +32,12 @@ export default definePlugin<VrfConfiguration>({
     types: { table: 'uint32' },
     prevResult: 'could not parse prevResult: could not parse prevResult: ',
     unchained: { ADD: 'missing prevResult from earlier plugin', CHECK: 'missing prevResult from earlier plugin' },
-    says: ({ path, value }) =>
-      path === 'vrfname' && (value === '' || value === undefined)
-        ? 'configuration is expected to have a valid vrf name'
-        : undefined,
+    says: ({ path, value }) => {
+      if (path !== 'vrfname') return undefined
+      const isMissing = value === '' || value === undefined
+      if (isMissing) return 'configuration is expected to have a valid vrf name'
+      return `cmdAdd failed: could not add VRF ${value}: ${nameFault(value)}`
+    },
   }),
 
   since: '0.3.1',

@@ -3,6 +3,7 @@ import { createFiles, type Files } from '../exec/files.js'
 import type { Netlink } from '../plan/netlink.js'
 import type { ListeningSocket } from '../plan/observer.js'
 import type { Operation, Tool } from '../plan/operation.js'
+import type { KernelRefusal } from '../plan/refusal.js'
 import { settingOf } from '../plan/setting.js'
 import { type Libc, loadLibc } from '../system/libc.js'
 import { namespaceAt } from '../system/namespaces.js'
@@ -45,8 +46,8 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
     run: (plan, done) => {
       let at = 0
       for (let group = nextGroup(plan, at); group.length > 0; group = nextGroup(plan, at)) {
-        const { isDone, kernelText } = carryOut(group)
-        if (!isDone) return { ran: at, kernelText }
+        const { isDone, ...refusal } = carryOut(group)
+        if (!isDone) return { ran: at, ...refusal }
         for (const operation of group) {
           done(operation)
           ran?.(operation)
@@ -184,10 +185,8 @@ function inAnother<T>(libc: Libc, move: () => boolean, body: () => T): T | undef
   }
 }
 
-/** `kernelText` is the kernel's own reason for a refusal. */
-interface Outcome {
+interface Outcome extends KernelRefusal {
   readonly isDone: boolean
-  readonly kernelText?: string | undefined
 }
 
 const handlings: Partial<Record<Tool, (handle: NamespaceHandle, operation: Operation) => Outcome>> = {
@@ -196,7 +195,11 @@ const handlings: Partial<Record<Tool, (handle: NamespaceHandle, operation: Opera
     const answer = request && handle.ask(request)
     const reason = asGoodAsDone[answer?.error ?? 0]
     const isTolerated = reason !== undefined && operation.undo === undefined && operation.tolerate?.includes(reason)
-    return { isDone: answer?.error === 0 || isTolerated === true, kernelText: answer?.text }
+    return {
+      isDone: answer?.error === 0 || isTolerated === true,
+      kernelError: answer?.error,
+      kernelText: answer?.text,
+    }
   },
   sysctl: (handle, operation) => ({ isDone: setSetting(handle, operation) }),
 }

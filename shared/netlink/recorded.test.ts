@@ -105,16 +105,20 @@ describe('hostNumberIn: the number that a namespace has for the host', () => {
 })
 
 describe('run', () => {
-  const kernelTexts: Readonly<Record<string, string>> = {
-    'ip link set dev br0 master br0': 'Can not enslave a bridge to a bridge',
-    'ip link set dev br0 mtu 70000': 'mtu greater than device maximum',
-    'ip route add 10.66.0.0/16 via 192.0.2.1 dev br0': 'Nexthop has invalid gateway',
-    'ip addr add 10.1.2.1/24 dev br0': 'ipv4: Address already assigned',
+  const refusals: Readonly<Record<string, { kernelError: number; kernelText?: string }>> = {
+    'ip link set dev br0 master br0': { kernelError: -40, kernelText: 'Can not enslave a bridge to a bridge' },
+    'ip link set dev br0 mtu 70000': { kernelError: -22, kernelText: 'mtu greater than device maximum' },
+    'ip route add 10.66.0.0/16 via 192.0.2.1 dev br0': {
+      kernelError: -101,
+      kernelText: 'Nexthop has invalid gateway',
+    },
+    'ip addr add 10.1.2.1/24 dev br0': { kernelError: -17, kernelText: 'ipv4: Address already assigned' },
+    'ip link add name br1 type bridge': { kernelError: -17 },
+    'ip link del dev absent0': { kernelError: -19 },
   }
   const port = (protocol: string) => `${protocol} . 90 : 10.9.0.2 . 90`
   const refused = [
-    ...Object.keys(kernelTexts),
-    'ip link del dev absent0',
+    ...Object.keys(refusals).filter((line) => line !== 'ip link add name br1 type bridge'),
     `nft create element ip podwire portmap_ports { ${port('tcp')} }`,
     'nft delete element ip podwire portmap_ports { tcp . 91 }',
   ]
@@ -129,7 +133,7 @@ describe('run', () => {
     const isRefused = refused.includes(line) || !isFirst
     const done: Operation[] = []
     const outcome = replay(recording, (netlink) => netlink.run([operation], (one) => done.push(one)))
-    expect(outcome).toEqual({ ran: isRefused ? 0 : 1, ...(isRefused ? { kernelText: kernelTexts[line] } : {}) })
+    expect(outcome).toEqual({ ran: isRefused ? 0 : 1, ...(isRefused ? refusals[line] : {}) })
     expect(done).toEqual(isRefused ? [] : [operation])
   })
 })

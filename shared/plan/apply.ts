@@ -1,7 +1,7 @@
 import { CniError } from '../values/errors.js'
 import type { Machine } from './machine.js'
 import type { Operation } from './operation.js'
-import { isTolerated, operationError, type Report, unclearError } from './refusal.js'
+import { isTolerated, type KernelRefusal, operationError, type Report, unclearError } from './refusal.js'
 import { asPossible, mayHaveRun, repeated, takenNames } from './unclear.js'
 
 /**
@@ -17,12 +17,12 @@ export function apply(
   done: (operation: Operation) => void,
 ): void {
   for (let rest = plan; rest.length > 0; ) {
-    const { ran, kernelText } = executor.request(rest, done)
+    const { ran, ...refusal } = executor.request(rest, done)
     rest = rest.slice(ran)
     if (rest.length === 0) return
     const groups = executor.leadingGroups(rest)
     const taken = takenNames(groups.flat(), observer)
-    const reports = explained(executor.runGroups(groups, false), rest, kernelText)
+    const reports = explained(executor.runGroups(groups, false), rest, refusal)
     for (const { ran, unclear = [] } of reports) {
       ran.forEach(done)
       const possible = unclear.flatMap(({ operations }) => operations)
@@ -43,13 +43,13 @@ export function sweep(plan: readonly Operation[], { observer, executor }: Machin
   const isNft = ({ tool }: Operation) => tool === 'nft'
   let rest: readonly Operation[] = [...plan.filter(isNft), ...plan.filter((one) => !isNft(one))]
   while (rest.length > 0) {
-    const { ran, kernelText } = executor.request(rest, () => undefined)
+    const { ran, ...refusal } = executor.request(rest, () => undefined)
     rest = rest.slice(ran)
     if (rest.length === 0) break
     const reports = settledOf(executor.runGroups(executor.leadingGroups(rest), true), rest).map((report) =>
       repeated(report, observer, (operation) => executor.runGroups([[operation]], true)[0] as Report),
     )
-    const refused = explained(reports, rest, kernelText).flatMap((report) => report.refused)
+    const refused = explained(reports, rest, refusal).flatMap((report) => report.refused)
     failures.push(...refused.filter((one) => !isTolerated(one)).map(operationError))
     rest = withoutSettled(rest, reports)
   }
@@ -62,12 +62,11 @@ export function sweep(plan: readonly Operation[], { observer, executor }: Machin
 function explained(
   reports: readonly Report[],
   [first]: readonly Operation[],
-  kernelText: string | undefined,
+  refusal: KernelRefusal,
 ): readonly Report[] {
-  if (kernelText === undefined) return reports
   return reports.map(({ refused, ...report }) => ({
     ...report,
-    refused: refused.map((one) => (one.operation === first ? { ...one, kernelText } : one)),
+    refused: refused.map((one) => (one.operation === first ? { ...one, ...refusal } : one)),
   }))
 }
 

@@ -1,14 +1,10 @@
 import type { Observer } from './observer.js'
 import type { Operation } from './operation.js'
-import type { Report } from './refusal.js'
+import type { KernelRefusal, Report } from './refusal.js'
 
-/**
- * How many of a plan's operations the kernel did, and why it refused the one behind them, where it has words of its own
- * for that.
- */
-export interface Requested {
+/** How many of a plan's operations the kernel did, and why it refused the one behind them. */
+export interface Requested extends KernelRefusal {
   readonly ran: number
-  readonly kernelText?: string | undefined
 }
 
 /**

@@ -1,19 +1,24 @@
 import type { Outcome } from '../exec/command.js'
 import { excerpt, firstLine, type Reason, reasonOf } from '../exec/stderr.js'
 import { CniError, codes } from '../values/errors.js'
+import { officialRefusal } from './official.js'
 import type { Operation } from './operation.js'
 import { renderOne } from './render.js'
 
+/** What the kernel answered to a request: a negative errno, and words where it has some of its own. */
+export interface KernelRefusal {
+  readonly kernelError?: number | undefined
+  readonly kernelText?: string | undefined
+}
+
 /** An operation that its tool or the kernel did not take. */
-export interface Refusal {
+export interface Refusal extends KernelRefusal {
   readonly operation: Operation
   readonly reason: Reason
   readonly stderr: string
   readonly missingTool?: string
   /** No process could be had for it (no task, descriptor or memory): nothing was tried. */
   readonly isUntried?: boolean
-  /** Why the kernel refused the same before, in its own words. */
-  readonly kernelText?: string
 }
 
 /** Operations of a tool that ended without saying which of them it did: none, some or all. */
@@ -64,7 +69,8 @@ export function isTolerated({ operation, reason, missingTool }: Refusal): boolea
 }
 
 /** A refusal as the user reads it. */
-export function operationError({ operation, reason, stderr, missingTool, isUntried, kernelText }: Refusal): CniError {
+export function operationError(refused: Refusal): CniError {
+  const { operation, reason, stderr, missingTool, isUntried, kernelText } = refused
   // `ip` mostly repeats them.
   const isNews = kernelText !== undefined && !stderr.includes(kernelText)
   const command = `command: ${renderOne(operation)}`
@@ -85,6 +91,7 @@ export function operationError({ operation, reason, stderr, missingTool, isUntri
   const code = meaning?.code ?? (reason === 'unsupported' ? codes.featureMissing : codes.operationFailed)
   return new CniError(code, meaning?.says ?? `cannot ${operation.why}: ${firstLine(stderr)}`, {
     details: `${told}\nstderr: ${excerpt(stderr)}`,
+    official: officialRefusal(refused),
     ...(meaning ? { fix: meaning.fix } : {}),
   })
 }

@@ -48,6 +48,11 @@ export function macFault(text: unknown): string {
   return isMac ? 'cannot assign requested address' : `address ${text}: invalid MAC address`
 }
 
+/** Why a text is no name for a link, in the words of the kernel. */
+export function nameFault(text: unknown): string {
+  return typeof text === 'string' && text.length > 15 ? 'numerical result out of range' : 'invalid argument'
+}
+
 /** An address or a subnet as Go's net package refuses it. */
 export function notParsed(kind: 'IP' | 'CIDR', text: unknown): string {
   return `invalid ${kind} address: ${text}`

@@ -1,15 +1,10 @@
 /** Compares what a plugin printed with what was recorded: keys, types, counts and every value that must be the same. */
+import { differences as table } from '../../oracle/differences.js'
 import { isObject, type Json } from './samples.js'
 
 const hardwareAddress = /^([0-9a-f]{2}:){5}[0-9a-f]{2}$/
 /** The official suite takes eight random digits, podwire eleven of a hash. */
 const hostEnd = /^veth[0-9a-f]{8,11}$/
-/**
- * The official suite's code for everything the specification has no code for; podwire has codes of its own from 100 up.
- */
-const unspecified = 999
-const firstOwnCode = 100
-
 /** True where both values are of a form that a plugin makes up anew at each ADD. */
 function madeUpAlike(expected: Json, actual: Json): boolean {
   return [hardwareAddress, hostEnd].some((form) => form.test(String(expected)) && form.test(String(actual)))
@@ -24,12 +19,12 @@ export function stringsIn(value: Json): Set<string> {
 
 /**
  * The differences, each as "path: what"; none for alike. Hardware addresses and names of host ends may differ unless
- * they are among the strings that the plugin was given: those must come back. An error's text is the plugin's own, its
- * code is not.
+ * they are among the strings that the plugin was given: those must come back. An error's text must be in ours, which says
+ * more.
  */
 export function differences(expected: Json, actual: Json, options: { given: Set<string> }, path = '$'): string[] {
   if (isObject(expected) && isObject(actual)) {
-    if (typeof expected['code'] === 'number') return errorDifferences(expected['code'], actual)
+    if (typeof expected['code'] === 'number') return errorDifferences(expected, actual)
     const keys = [...new Set([...Object.keys(expected), ...Object.keys(actual)])]
     return keys.flatMap((key) => {
       const [before, now] = [expected[key], actual[key]]
@@ -49,22 +44,18 @@ export function differences(expected: Json, actual: Json, options: { given: Set<
   return [`${path}: ${JSON.stringify(actual)}, not ${JSON.stringify(expected)}`]
 }
 
-function errorDifferences(code: number, actual: { [key: string]: Json }): string[] {
-  const given = actual['code']
-  const isOwn = code === unspecified && typeof given === 'number' && given >= firstOwnCode
-  const found = given === code || isOwn ? [] : [`$.code: ${JSON.stringify(given)}, not ${code}`]
-  const message = actual['msg']
-  return typeof message === 'string' && message !== '' ? found : [...found, '$.msg: missing']
+function errorDifferences(expected: { [key: string]: Json }, actual: { [key: string]: Json }): string[] {
+  const [code, message] = [actual['code'], actual['msg']]
+  const text = String(expected['msg'])
+  return [
+    ...(code === expected['code'] ? [] : [`$.code: ${JSON.stringify(code)}, not ${JSON.stringify(expected['code'])}`]),
+    ...(typeof message === 'string' && message.includes(text)
+      ? []
+      : [`$.msg: ${JSON.stringify(message ?? null)} has not ${JSON.stringify(text)}`]),
+  ]
 }
 
-/**
- * Where the recorded answer is itself wrong: the official loopback leaves out keys that versions before 1.0 require.
- */
-const officialMistakes: readonly { plugin: string; difference: RegExp }[] = [
-  { plugin: 'loopback', difference: /^\$\.(ips\[\d\]\.version|dns): added$/ },
-]
-
-/** True for a difference by which the official plugin, not the one under test, is wrong. */
-export function isOfficialMistake(plugin: string, difference: string): boolean {
-  return officialMistakes.some((mistake) => mistake.plugin === plugin && mistake.difference.test(difference))
+/** The row of the table of differences that explains how podwire's answer differs; undefined for none. */
+export function explanation(plugin: string, difference: string): string | undefined {
+  return table.find(({ replay }) => replay?.plugins.test(plugin) && replay.difference.test(difference))?.what
 }

@@ -1,7 +1,10 @@
-/** Prints what the replay found in the scenarios' notation: "ok", "FAIL", "skip" lines and "done PASSED FAILED". */
+/** Prints what the replay found in the scenarios' notation: "ok", "FAIL", "skip", "explained" lines and "done PASSED FAILED". */
 import type { RecordedCall } from './samples.js'
 
 const shownFailures = 5
+
+/** What explains that a plugin's answer differs so; undefined for nothing. */
+export type Explain = (plugin: string, difference: string) => string | undefined
 
 const countedUp = (counts: Map<string, number>, key: string) => counts.set(key, (counts.get(key) ?? 0) + 1)
 
@@ -12,14 +15,25 @@ export class Report {
   readonly #alike = new Map<string, number>()
   readonly #skipped = new Map<string, number>()
   readonly #failures = new Map<string, string[]>()
+  readonly #explained = new Map<string, number>()
+  readonly #explain: Explain
   #checked = 0
+
+  constructor(explain: Explain) {
+    this.#explain = explain
+  }
 
   #group(call: RecordedCall): string {
     return `${this.sample}: ${call.type} ${call.cmd}`
   }
 
-  /** Counts a replayed call with the differences that were found. */
-  count(call: RecordedCall, found: string[]): void {
+  /** Counts a replayed call with the differences that were found, of which some may be explained. */
+  count(call: RecordedCall, differences: string[]): void {
+    const found = differences.filter((difference) => {
+      const row = this.#explain(call.type, difference)
+      if (row !== undefined) countedUp(this.#explained, row)
+      return row === undefined
+    })
     if (found.length === 0) countedUp(this.#alike, this.#group(call))
     else this.#fail(this.#group(call), `${call.id.slice(0, 12)} ${call.ifname}: ${found.join('; ')}`)
   }
@@ -45,6 +59,7 @@ export class Report {
       passed += count
       console.log(`ok ${group}: ${count} calls`)
     }
+    for (const [row, count] of this.#explained) console.log(`explained ${count}: ${row}`)
     for (const [group, count] of this.#skipped) console.log(`skip ${group} :: ${count} calls`)
     for (const [group, failures] of this.#failures) {
       failed += failures.length

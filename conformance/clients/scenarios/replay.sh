@@ -1,2 +1,2 @@
-# Recorded calls of real clients. replay SAMPLE: one of samples/, by name.
-exec "$NODE" "$CLIENT_PROGRAMS/replay.mjs" "$CLIENTS/samples/$1.jsonl.gz"
+# Recorded calls of real clients. replay SUITE SAMPLE: what is under test, and one of samples/, by name.
+exec "$NODE" "$CLIENT_PROGRAMS/replay.mjs" "$1" "$CLIENTS/samples/$2.jsonl.gz"
