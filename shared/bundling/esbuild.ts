@@ -30,8 +30,8 @@ export function virtualModulesPlugin(root: string, textOf: (name: string) => str
  * Puts what asks Node by its public modules in the place of what asks it by its bindings; `compiled` is the code's
  * folder.
  */
-export function plainNode(compiled: string): Plugin {
-  const [own, plain] = ['node', 'node.plain'].map((name) => path.join(compiled, `shared/system/${name}.js`))
+export function plainNode(compiled: string, kind: 'plain' | 'program' = 'plain'): Plugin {
+  const [own, plain] = ['node', `node.${kind}`].map((name) => path.join(compiled, `shared/system/${name}.js`))
   return {
     name: 'podwire-plain-node',
     setup({ onResolve }) {

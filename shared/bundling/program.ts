@@ -14,7 +14,7 @@ const output = path.join(root, 'dist/program.cjs')
 const { outputFiles, metafile } = await build({
   ...options,
   entryPoints: [path.join(tree.base, 'shared/podwire-main.js')],
-  plugins: [plainNode(tree.base), virtualModulesPlugin(root, (name) => virtualModule(name, tree))],
+  plugins: [plainNode(tree.base, 'program'), virtualModulesPlugin(root, (name) => virtualModule(name, tree))],
 })
 const [file] = outputFiles
 if (!file) throw new Error('esbuild made no file of the program podwire')

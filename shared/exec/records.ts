@@ -185,6 +185,14 @@ export function formerNetworks(host: RecordHost, kinds: readonly string[], attac
   }
 }
 
+/** The record of a kind that a value of state is. @throws Unusable */
+export function understood(kind: string, value: Readonly<Record<string, unknown>>): Entry<unknown> {
+  const record = accepted('record', value) as Entry<Record<string, unknown>>
+  const { attachment, data } = record
+  const netns = record.netns ?? netnsOf010(data)
+  return { attachment, ...(netns ? { netns } : {}), data: accepted(kind, data) }
+}
+
 // --- internal
 
 const files = systemStateFiles
@@ -266,14 +274,6 @@ function read<Data>(host: RecordHost, kind: string, file: string): Entry<Data> |
 
 function skip(host: RecordHost, path: string, why: string): void {
   host.warn(`podwire: ${path} ${why}: it is skipped; remove it, unless another version of podwire needs it`)
-}
-
-/** @throws Unusable */
-function understood(kind: string, value: Readonly<Record<string, unknown>>): Entry<unknown> {
-  const record = accepted('record', value) as Entry<Record<string, unknown>>
-  const { attachment, data } = record
-  const netns = record.netns ?? netnsOf010(data)
-  return { attachment, ...(netns ? { netns } : {}), data: accepted(kind, data) }
 }
 
 function accepted(name: string, value: unknown): unknown {

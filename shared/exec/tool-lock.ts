@@ -75,6 +75,15 @@ export function createToolLock(
   }
 }
 
+/**
+ * Takes the lock of an attachment whose calls shall wait: one that begins waits, and what an earlier one started is
+ * waited for.
+ * @throws code 11 naming who is in the way
+ */
+export function holdTools(attachment: Attachment, host: LockOptions['host'], seconds: number): Held {
+  return takeOwnLock(pathOf(attachment), { host, seconds, purpose })
+}
+
 // --- internal
 
 /** How long it is waited, in seconds: as long as a tool may take whose plugin lives. */

@@ -101,6 +101,13 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
   }
 }
 
+/**
+ * Runs `body` with this thread in another namespace: also what it reads and writes under /proc/sys/net is of that one.
+ */
+export function inNamespace<T>(libc: Libc, file: number, body: () => T): T | undefined {
+  return inAnother(libc, () => libc.setns(file, CLONE_NEWNET) === 0, body)
+}
+
 // --- internal
 
 const LOCK_EX = 2
@@ -159,13 +166,6 @@ function openFile(path: string): number | undefined {
   } catch {
     return undefined
   }
-}
-
-/**
- * Runs `body` with this thread in another namespace: also what it reads and writes under /proc/sys/net is of that one.
- */
-function inNamespace<T>(libc: Libc, file: number, body: () => T): T | undefined {
-  return inAnother(libc, () => libc.setns(file, CLONE_NEWNET) === 0, body)
 }
 
 /** Runs `body` where `move` leads, and comes back; undefined where it leads nowhere. */

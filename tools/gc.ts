@@ -1,0 +1,157 @@
+import type { CommandCall } from './frame/command.js'
+import { type Definition, fine, found, type Status, wrong } from './frame/command.js'
+import { visible } from './frame/visible.js'
+import { type Belongings, belongingsOf, collect, loadPlugins } from './node/collect.js'
+import { type KnownAttachment, kernelOf, type Node, readNode } from './node/node.js'
+import { attachmentJson, shortID, warnOfUnused } from './node/print.js'
+import { isYoung, removeEmpty, reprieve, takeFrom } from './node/release.js'
+import { Sight } from './node/sight.js'
+import { installTimer, removeTimer, units } from './node/timer.js'
+
+/** `podwire gc`: removes what provably belongs to nobody. */
+export default {
+  name: 'gc',
+  summary: 'remove leases, links, rules, records and cached results that provably belong to nobody',
+  details: [
+    'An attachment is dead when the namespace of its record or cached result is gone, no namespace of the host has one ' +
+      'of its addresses, no plugin is at work for its container, and all of it is ten minutes old. That is looked at ' +
+      'once more with the locks held that the plugins take. What is not proven is left alone, and podwire ps says why.',
+    'It works on what the official plugins left, too. Of a chain with a plugin or IPAM of another suite it takes only ' +
+      "host-local's leases and podwire's records: the cached result stays for the runtime, which has to ask that plugin.",
+    '--install-timer writes podwire-gc.service and podwire-gc.timer to /etc/systemd/system, which run it every hour.',
+  ],
+  options: [
+    { flags: '--dry-run', what: 'list what would go, and change nothing' },
+    { flags: '--install-timer', what: 'have systemd run it every hour' },
+    { flags: '--remove-timer', what: 'take that back' },
+  ],
+  places: ['root', 'conf', 'bin', 'data'],
+  json: '`dead` attachments with what is theirs, those `waiting`, `emptyLeases`, what was `taken` and `kept`, and `unused` files',
+  finds: 'with --dry-run something would go; else something could not be removed',
+  examples: [
+    { line: 'podwire gc --dry-run', what: 'lists what would go' },
+    { line: 'podwire gc --install-timer', what: 'has systemd run it every hour' },
+  ],
+  run: (call) => {
+    const { options, place, console } = call
+    const isDryRun = options['dryRun'] === true
+    if (options['installTimer']) {
+      if (isDryRun) for (const [file, text] of units(process.execPath)) console.write(`# ${file}`, text)
+      else installTimer(place)
+      return isDryRun ? found : fine
+    }
+    if (options['removeTimer']) {
+      for (const file of removeTimer(place, isDryRun)) console.write(file)
+      return fine
+    }
+    return garbage(call, isDryRun)
+  },
+} satisfies Definition
+
+// --- internal
+
+/** Attachments whose locks are held together: each batch looks at all namespaces once more. */
+const batch = 50
+
+interface Outcome {
+  readonly belongings: Belongings
+  readonly taken: readonly string[]
+  readonly kept: string
+}
+
+async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
+  const { console, place, asJson } = call
+  const sight = new Sight(place)
+  const kernel = kernelOf(sight)
+  if (!kernel) {
+    console.warn('gc is for the host that it runs on: of another root nobody knows who lives')
+    return wrong
+  }
+  const node = readNode(sight, kernel)
+  const dead = node.attachments.filter(({ life }) => life.state === 'dead')
+  const waiting = dead.flatMap((attachment) => {
+    const why = reprieve(attachment, kernel)
+    return why === undefined ? [] : [{ attachment, why }]
+  })
+  const spared = new Set(waiting.map(({ attachment }) => attachment))
+  const all = dead.flatMap((attachment) => (spared.has(attachment) ? [] : (belongingsOf(attachment) ?? [])))
+  const empty = node.emptyLeases.filter(({ modified }) => !isYoung(modified))
+  if (!asJson) list(call, { all, empty, waiting })
+  const outcomes = isDryRun ? [] : await take(call, all)
+  const freed = isDryRun ? [] : removeEmpty(empty, (text) => console.warn(text))
+  const kept = outcomes.filter((one) => one.kept !== '')
+  if (asJson) {
+    console.json('gc', {
+      dead: all.map(jsonOf),
+      waiting: waiting.map(({ attachment, why }) => ({ ...attachmentJson(attachment), why })),
+      emptyLeases: empty.map(({ file }) => file),
+      taken: [...outcomes.flatMap(({ taken }) => taken), ...freed.map(({ file }) => file)],
+      kept: kept.map(({ belongings, kept: why }) => ({ ...attachmentJson(belongings.attachment), why })),
+      unused: sight.unused,
+    })
+  } else {
+    for (const { belongings, kept: why } of kept) console.write(visible(`kept: ${nameOf(belongings)}: ${why}`))
+    warnOfUnused(call, sight)
+  }
+  if (isDryRun) return all.length + empty.length > 0 ? found : fine
+  return kept.length > 0 ? found : fine
+}
+
+interface Listed {
+  readonly all: readonly Belongings[]
+  readonly empty: Node['emptyLeases']
+  readonly waiting: readonly { readonly attachment: KnownAttachment; readonly why: string }[]
+}
+
+function list({ console }: CommandCall, { all, empty, waiting }: Listed): void {
+  const rows = all.map(({ attachment, leases, records, results, plugins, foreign }) => {
+    const { network, containerID, ifName, name, addresses, life } = attachment
+    const counts = [
+      [leases.length, 'lease'],
+      [records.length, 'record'],
+      [results.length, 'cached result'],
+    ] as const
+    const things = counts.flatMap(([count, what]) => (count === 0 ? [] : [`${count} ${what}${count > 1 ? 's' : ''}`]))
+    const rules = plugins.length > 0 ? [`rules and links of ${plugins.join(', ')}`] : []
+    const left = foreign.length > 0 ? [`(left to the runtime: ${foreign.join(', ')})`] : []
+    const what = [...things, ...rules, ...left].join(', ')
+    return [network, shortID(containerID), name, ifName, addresses.join(','), what, life.how]
+  })
+  if (rows.length > 0) console.table(headings, rows)
+  for (const { file } of empty) console.write(visible(`${file}: a lease that names nobody`))
+  for (const { attachment, why } of waiting) console.write(visible(`left for now: ${nameOf({ attachment })}: ${why}`))
+  if (rows.length + empty.length === 0) console.write('Nothing here belongs to nobody.')
+}
+
+const headings = ['NETWORK', 'CONTAINER', 'NAME', 'INTERFACE', 'ADDRESSES', 'GOES', 'HOW IT IS KNOWN']
+
+async function take({ console, place }: CommandCall, all: readonly Belongings[]): Promise<readonly Outcome[]> {
+  if (all.length === 0) return []
+  const means = { loaded: await loadPlugins(), bin: place.bin }
+  const outcomes: Outcome[] = []
+  for (let at = 0; at < all.length; at += batch) {
+    console.progress(`removing, ${at} of ${all.length}`)
+    const some = all.slice(at, at + batch)
+    const byAttachment = new Map(some.map((one) => [one.attachment, one]))
+    const done = takeFrom(
+      some.map(({ attachment }) => attachment),
+      (text) => console.warn(text),
+      (host, attachment) => collect(host, byAttachment.get(attachment) as Belongings, means),
+    )
+    for (const [index, belongings] of some.entries()) {
+      const outcome = done[index]
+      const isTaken = outcome !== undefined && 'taken' in outcome
+      outcomes.push({ belongings, taken: isTaken ? outcome.taken : [], kept: isTaken ? '' : (outcome?.kept ?? '') })
+    }
+  }
+  console.endProgress()
+  return outcomes
+}
+
+function nameOf({ attachment: { network, containerID, ifName } }: Pick<Belongings, 'attachment'>): string {
+  return `${network}/${shortID(containerID)}/${ifName}`
+}
+
+function jsonOf({ attachment, leases, records, results, plugins, foreign }: Belongings) {
+  return { ...attachmentJson(attachment), leases, records, results, plugins, foreign }
+}

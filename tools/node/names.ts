@@ -1,0 +1,100 @@
+import { isObject, objectsIn, type Sight, textIn } from './sight.js'
+
+// What people call a container whose ID a runtime gave to CNI. Runtimes keep it in the annotations of OCI bundles, or
+// in lists of their own.
+
+/** The names of containers by ID; each bundle is read when it is asked for. */
+export function containerNames(sight: Sight): (containerID: string) => string {
+  const known = new Map(listedNames(sight))
+  const bundles = bundleFolders(sight)
+  return (containerID) => {
+    const found = known.get(containerID) ?? nameInBundles(sight, bundles, containerID)
+    known.set(containerID, found)
+    return found
+  }
+}
+
+// --- internal
+
+const tasks = '/run/containerd/io.containerd.runtime.v2.task'
+const storages = ['/var/lib/containers/storage', '/run/containers/storage']
+const drivers = ['overlay-containers', 'vfs-containers', 'btrfs-containers', 'zfs-containers']
+
+/** Where the bundle of a container lies: `FOLDER/ID/REST`. */
+interface Bundles {
+  readonly folder: string
+  readonly rest: string
+}
+
+function bundleFolders(sight: Sight): readonly Bundles[] {
+  const containerd = sight.names(tasks).map((namespace) => ({ folder: `${tasks}/${namespace}`, rest: 'config.json' }))
+  const others = storages.flatMap((storage) =>
+    drivers.map((driver) => ({ folder: `${storage}/${driver}`, rest: 'userdata/config.json' })),
+  )
+  return [...containerd, ...others.filter(({ folder }) => sight.isFolder(folder))]
+}
+
+function nameInBundles(sight: Sight, bundles: readonly Bundles[], containerID: string): string {
+  if (containerID === '' || containerID.includes('/') || containerID.startsWith('.')) return ''
+  for (const { folder, rest } of bundles) {
+    const file = `${folder}/${containerID}/${rest}`
+    if (sight.stat(file) === undefined) continue
+    const annotations = sight.json(file)?.['annotations']
+    if (isObject(annotations)) {
+      const found = annotatedName(annotations)
+      if (found !== '') return found
+    }
+  }
+  return ''
+}
+
+/** containerd's CRI, CRI-O, nerdctl, and what any runtime may say. */
+function annotatedName(annotations: Readonly<Record<string, unknown>>): string {
+  const of = (name: string) => textIn(annotations, name)
+  const pods = [
+    ['io.kubernetes.cri.sandbox-namespace', 'io.kubernetes.cri.sandbox-name'],
+    ['io.kubernetes.pod.namespace', 'io.kubernetes.pod.name'],
+  ] as const
+  for (const [namespace, name] of pods) if (of(name) !== '') return [of(namespace), of(name)].filter(Boolean).join('/')
+  return of('nerdctl/name') || of('io.kubernetes.cri-o.Name') || of('io.podman.annotations.name')
+}
+
+/** Podman's and CRI-O's own lists: `[{id, names, metadata}]`. */
+function listedNames(sight: Sight): readonly (readonly [string, string])[] {
+  return storages.flatMap((storage) =>
+    drivers.flatMap((driver) => {
+      const file = `${storage}/${driver}/containers.json`
+      if (sight.stat(file) === undefined) return []
+      return listIn(sight, file).flatMap((one): [string, string][] => {
+        const [names, id] = [one['names'], textIn(one, 'id')]
+        const first = Array.isArray(names) ? names.find((name) => typeof name === 'string') : undefined
+        const name = podIn(textIn(one, 'metadata')) || String(first ?? '')
+        return id === '' || name === '' ? [] : [[id, name]]
+      })
+    }),
+  )
+}
+
+function listIn(sight: Sight, file: string): readonly Readonly<Record<string, unknown>>[] {
+  const text = sight.text(file)
+  if (text === undefined) return []
+  try {
+    return objectsIn(JSON.parse(text))
+  } catch (thrown) {
+    if (!(thrown instanceof SyntaxError)) throw thrown
+    sight.note(file, 'is no JSON')
+    return []
+  }
+}
+
+/** CRI-O's metadata of a pod's own container: `{"pod-name": ..., "namespace": ...}` as a text. */
+function podIn(metadata: string): string {
+  try {
+    const value: unknown = JSON.parse(metadata === '' ? '{}' : metadata)
+    const name = textIn(value, 'pod-name')
+    return name === '' ? '' : [textIn(value, 'namespace'), name].filter(Boolean).join('/')
+  } catch (thrown) {
+    if (!(thrown instanceof SyntaxError)) throw thrown
+    return ''
+  }
+}

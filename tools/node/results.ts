@@ -1,0 +1,128 @@
+import { isObject, objectsIn, type Sight, textIn } from './sight.js'
+
+// What libcni keeps of every ADD: containerd, CRI-O, Podman, nerdctl and cnitool all have it do that, in one place
+// unless they were told another.
+
+/** A cached result, and the call it came of. */
+export interface CachedResult {
+  readonly file: string
+  readonly modified: number
+  readonly network: string
+  readonly containerID: string
+  readonly ifName: string
+  readonly netns: string
+  /** With prefix lengths, of the attachment's interface. */
+  readonly addresses: readonly string[]
+  readonly mac: string
+  /** The last link of the host in the result: a bridge's port rather than the bridge. */
+  readonly hostLink: string
+  readonly ports: readonly MappedPort[]
+  /** The list, as it was when the attachment was made. */
+  readonly list: Readonly<Record<string, unknown>>
+  readonly plugins: readonly Readonly<Record<string, unknown>>[]
+  readonly args: string
+  readonly capabilities: Readonly<Record<string, unknown>>
+  readonly result: Readonly<Record<string, unknown>>
+}
+
+export interface MappedPort {
+  readonly protocol: string
+  readonly host: number
+  readonly container: number
+  /** The host's address it is for; "" for every one. */
+  readonly address: string
+}
+
+/** libcni's own folder, that of its first versions, and where nodes put it that forget at a reboot. */
+export const resultFolders = ['/var/lib/cni/results', '/var/lib/cni/cache/results', '/run/cni/results']
+
+export function readResults(sight: Sight): readonly CachedResult[] {
+  return resultFolders.flatMap((folder) =>
+    sight.names(folder).flatMap((name) => {
+      const file = `${folder}/${name}`
+      const found = resultIn(sight, file)
+      return found ? [found] : []
+    }),
+  )
+}
+
+// --- internal
+
+function resultIn(sight: Sight, file: string): CachedResult | undefined {
+  const json = sight.json(file)
+  if (json === undefined) return undefined
+  if (textIn(json, 'kind') !== 'cniCacheV1') {
+    sight.note(file, 'is of a libcni that does not say which container it is of')
+    return undefined
+  }
+  const [network, containerID] = [textIn(json, 'networkName'), textIn(json, 'containerId')]
+  const ifName = textIn(json, 'ifName')
+  if (network === '' || containerID === '' || ifName === '') {
+    sight.note(file, 'names no attachment')
+    return undefined
+  }
+  const list = listIn(sight, file, textIn(json, 'config'))
+  const result = isObject(json['result']) ? json['result'] : {}
+  const capabilities = isObject(json['capabilityArgs']) ? json['capabilityArgs'] : {}
+  return {
+    file,
+    modified: sight.stat(file)?.mtimeMs ?? 0,
+    network,
+    containerID,
+    ifName,
+    netns: textIn(json, 'netns'),
+    list,
+    plugins: list['plugins'] === undefined ? [list] : objectsIn(list['plugins']),
+    args: argsOf(json['cniArgs']),
+    capabilities,
+    result,
+    ports: objectsIn(capabilities['portMappings']).flatMap(portOf),
+    ...linksOf(result, ifName),
+  }
+}
+
+/** The text is base64 of what the runtime loaded. */
+function listIn(sight: Sight, file: string, base64: string): Readonly<Record<string, unknown>> {
+  try {
+    const list: unknown = JSON.parse(Buffer.from(base64, 'base64').toString('utf8'))
+    if (isObject(list)) return list
+  } catch (thrown) {
+    if (!(thrown instanceof SyntaxError)) throw thrown
+  }
+  sight.note(file, 'holds no configuration')
+  return {}
+}
+
+function argsOf(value: unknown): string {
+  if (!Array.isArray(value)) return ''
+  return value.flatMap((pair) => (Array.isArray(pair) && pair.length === 2 ? [pair.join('=')] : [])).join(';')
+}
+
+function portOf(mapping: Readonly<Record<string, unknown>>): readonly MappedPort[] {
+  const [host, container] = [mapping['hostPort'], mapping['containerPort']]
+  if (typeof host !== 'number' || typeof container !== 'number') return []
+  const address = textIn(mapping, 'hostIP')
+  const isAny = address === '0.0.0.0' || address === '::'
+  const protocol = (textIn(mapping, 'protocol') || 'tcp').toLowerCase()
+  return [{ protocol, host, container, address: isAny ? '' : address }]
+}
+
+/** Addresses, MAC and host link, of every form a result has had: before 0.3.0 with "ip4" and "ip6". */
+function linksOf(result: Readonly<Record<string, unknown>>, ifName: string) {
+  const links = objectsIn(result['interfaces'])
+  const inside = (link: unknown) => textIn(link, 'sandbox') !== ''
+  const own = links.find((link) => inside(link) && textIn(link, 'name') === ifName)
+  const isOwn = ({ interface: index }: Readonly<Record<string, unknown>>) =>
+    typeof index !== 'number' || own === undefined || links[index] === own
+  const listed = objectsIn(result['ips']).filter(isOwn)
+  const addresses = [
+    ...listed.map((ip) => textIn(ip, 'address')),
+    ...['ip4', 'ip6'].map((name) => textIn(result[name], 'ip')),
+  ]
+  const hostLinks = links.filter((link) => !inside(link))
+  return {
+    addresses: addresses.filter((address) => address !== ''),
+    mac: textIn(own, 'mac'),
+    hostLink: textIn(hostLinks.at(-1), 'name'),
+  }
+}
