@@ -140,7 +140,7 @@ const reasons: Readonly<Record<string, string>> = {
 function readBounded(fd: number): string {
   const chunks: Buffer[] = []
   for (let total = 0; total <= mostBytes; ) {
-    const chunk = Buffer.alloc(65536)
+    const chunk = Buffer.allocUnsafe(16384)
     const length = readSync(fd, chunk)
     if (length === 0) return Buffer.concat(chunks).toString('utf8')
     total += length
