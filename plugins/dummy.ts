@@ -3,7 +3,7 @@ import { addLink } from '../shared/net/ip.js'
 import { insideTools, requireForAdd } from '../shared/net/needs.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { features } from '../shared/net/probe.js'
-import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/program/ipam.js'
+import { checkLease, collectLeases, hasIpam, ipamNeeds, lease, requireIpam } from '../shared/program/ipam.js'
 import { type Call, definePlugin } from '../shared/program/plugin.js'
 import { invalidConfiguration, type Problem } from '../shared/values/errors.js'
 import { attachmentHash, macFrom } from '../shared/values/names.js'
@@ -54,7 +54,7 @@ export default definePlugin<DummyConfiguration>({
     const problems = ipamProblems(call)
     if (problems.length > 0) throw invalidConfiguration(problems)
     const { host } = call
-    requireForAdd(host, { features: [features.dummy], programs: insideTools(host), ipam: () => ipamStatus(call) })
+    requireForAdd(host, { features: [features.dummy], programs: insideTools(host) }, ipamNeeds(call))
   },
 
   gc: collectLeases,

@@ -4,7 +4,7 @@ import { requireForAdd } from '../shared/net/needs.js'
 import { requireNetns } from '../shared/net/netns.js'
 import { features } from '../shared/net/probe.js'
 import type { Operation } from '../shared/plan/operation.js'
-import { checkLease, collectLeases, hasIpam, ipamStatus, lease, requireIpam } from '../shared/program/ipam.js'
+import { checkLease, collectLeases, hasIpam, ipamNeeds, lease, requireIpam } from '../shared/program/ipam.js'
 import { type Call, definePlugin } from '../shared/program/plugin.js'
 import { checks, macOf, unicastMac } from '../shared/values/checks.js'
 import { CniError, codes, type Problem } from '../shared/values/errors.js'
@@ -91,7 +91,7 @@ export default definePlugin<TapConfiguration>({
       host,
       { features: [features.tap], programs: ['nsenter', 'ip'] },
       config.selinuxContext ? { programs: ['runcon'] } : {},
-      { ipam: () => ipamStatus(call) },
+      ipamNeeds(call),
     )
   },
 

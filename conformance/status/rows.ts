@@ -51,6 +51,11 @@ export const rows: readonly Row[] = [
   },
   { name: 'macvlan', config: { type: 'macvlan', master: 'uplink', ipam }, writes: [leases] },
   {
+    name: 'macvlan with leases elsewhere, which is on record',
+    config: { type: 'macvlan', master: 'uplink', ipam: { ...ipam, dataDir: '/var/lib/leases' } },
+    writes: ['/var/lib/leases', records],
+  },
+  {
     name: 'macvlan that looks for conflicts',
     config: { type: 'macvlan', master: 'uplink', addressConflictDetection: true, ipam },
     programs: ['arping', 'nsenter'],

@@ -25,7 +25,7 @@ import { requireNetns } from '../../shared/net/netns.js'
 import { features, linkOf } from '../../shared/net/probe.js'
 import { containerEndMac, hostEndMac } from '../../shared/net/veth.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../../shared/program/ipam.js'
+import { checkLease, hasIpam, ipamNeeds, lease, requireIpam } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { checks, macOf, unicastMac } from '../../shared/values/checks.js'
@@ -172,10 +172,8 @@ export default definePlugin<BridgeConfiguration>({
       config.macspoofchk ? { features: [features.nftables], programs: ['ip', 'nsenter'] } : {},
       // What stands beside a port's VLANs is done by the process that sets them.
       filtersVlans(config) ? { programs: ['bridge', 'nsenter'] } : {},
-      {
-        also: [() => requireBridge(host.observer.linkIfThere(config.bridge), config.bridge)],
-        ipam: () => ipamStatus(call),
-      },
+      { also: [() => requireBridge(host.observer.linkIfThere(config.bridge), config.bridge)] },
+      ipamNeeds(call),
     )
   },
 

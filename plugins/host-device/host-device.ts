@@ -17,7 +17,7 @@ import {
   checkLease,
   collectLeases,
   hasIpam,
-  ipamStatus,
+  ipamNeeds,
   lease,
   release,
   requireIpam,
@@ -97,12 +97,15 @@ export default definePlugin<HostDeviceConfiguration>({
 
   status(call) {
     const { config, host } = call
-    requireForAdd(host, {
-      programs: ['nsenter', 'ip'],
-      writes: recordWritings(config.name, recordKind),
-      also: [() => requireDevice(call)],
-      ipam: () => ipamStatus(call),
-    })
+    requireForAdd(
+      host,
+      {
+        programs: ['nsenter', 'ip'],
+        writes: recordWritings(config.name, recordKind),
+        also: [() => requireDevice(call)],
+      },
+      ipamNeeds(call),
+    )
   },
 
   gc(call) {

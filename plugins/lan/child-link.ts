@@ -6,7 +6,7 @@ import { insideTools, type Needs, requireForAdd } from '../../shared/net/needs.j
 import { livingNetns, requireNetns } from '../../shared/net/netns.js'
 import { childOf } from '../../shared/net/probe.js'
 import { attemptAll } from '../../shared/plan/host.js'
-import { checkLease, hasIpam, ipamStatus, lease, release, requireIpam } from '../../shared/program/ipam.js'
+import { checkLease, hasIpam, ipamNeeds, lease, release, requireIpam } from '../../shared/program/ipam.js'
 import type { Call } from '../../shared/program/plugin.js'
 import type { Problem } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
@@ -87,7 +87,8 @@ export function childStatus(call: ChildCall, child: ChildLink, more: Needs = {})
     { features: [childOf(child.kind, wordsOf(child))], programs: insideTools(host) },
     config.addressConflictDetection ? { programs: ['arping', 'nsenter'] } : {},
     more,
-    { also: isElsewhere ? [] : [() => requireMaster(call, child)], ipam: () => ipamStatus(call) },
+    { also: isElsewhere ? [] : [() => requireMaster(call, child)] },
+    ipamNeeds(call),
   )
 }
 

@@ -16,7 +16,7 @@ import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net
 import { requireNetns } from '../../shared/net/netns.js'
 import { features } from '../../shared/net/probe.js'
 import { containerEndMac, hostEndMac } from '../../shared/net/veth.js'
-import { checkLease, hasIpam, ipamStatus, lease, requireIpam } from '../../shared/program/ipam.js'
+import { checkLease, hasIpam, ipamNeeds, lease, requireIpam } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import { invalidConfiguration, type Problem } from '../../shared/values/errors.js'
 import { hostVethName } from '../../shared/values/names.js'
@@ -107,7 +107,7 @@ export default definePlugin<PtpConfiguration>({
       { features: [features.veth], writes: recordWritings(config.name, 'ptp') },
       { programs: insideTools(host), settings: forwardingSettings(host) },
       config.ipMasq ? masqueradeNeeds(config.name, config.ipMasqBackend) : {},
-      { ipam: () => ipamStatus(call) },
+      ipamNeeds(call),
     )
   },
 

@@ -4,12 +4,13 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Command, Outcome } from '../exec/command.js'
 import { delegations } from '../exec/delegate.js'
+import { recordWritings } from '../exec/records.js'
 import { createJournal } from '../plan/journal.js'
 import type { Machine } from '../plan/machine.js'
 import { thrownBy } from '../testing/thrown.js'
 import { codes } from '../values/errors.js'
-import { checkLease, collectLeases, hasIpam, ipamStatus, lease, release, requireIpam } from './ipam.js'
-import type { Call } from './plugin.js'
+import { checkLease, collectLeases, hasIpam, ipamNeeds, lease, release, requireIpam } from './ipam.js'
+import type { AnyPlugin, Call } from './plugin.js'
 
 let directory: string
 beforeEach(() => {
@@ -45,11 +46,13 @@ function calling(type: string | undefined, answers: Record<string, Partial<Outco
   return { call, asked, rollback: () => journal.rollback({} as Machine) }
 }
 
+const status = (call: Call) => ipamNeeds(call).ipam?.()
+
 test('no IPAM plugin is asked where none is named', () => {
   for (const type of [undefined, '']) {
     const { call, asked } = calling(type)
     expect([hasIpam(call), requireIpam(call)]).toEqual([false, false])
-    for (const verb of [release, checkLease, ipamStatus, collectLeases]) verb(call)
+    for (const verb of [release, checkLease, status, collectLeases]) verb(call)
     expect(asked).toEqual([])
   }
 })
@@ -59,7 +62,7 @@ describe('one of others', () => {
     const { call, asked } = calling('dhcp', { ADD: { stdout: given } })
     expect(requireIpam(call)).toBe(true)
     expect(lease(call).ips).toMatchObject([{ address: '10.0.0.2/24' }])
-    for (const verb of [checkLease, ipamStatus, collectLeases, release]) verb(call)
+    for (const verb of [checkLease, status, collectLeases, release]) verb(call)
     expect(asked).toEqual(['ADD', 'CHECK', 'STATUS', 'GC', 'DEL'].map((verb) => `${verb} dhcp below dhcp`))
   })
 
@@ -98,12 +101,22 @@ test.each([
   [100, 50],
 ])('what it answers to STATUS, %i, is answered as %i', (answered, told) => {
   const stdout = JSON.stringify({ code: answered, msg: 'full', details: 'why' })
-  const error = thrownBy(() => ipamStatus(calling('dhcp', { STATUS: { status: 1, stdout } }).call))
+  const error = thrownBy(() => status(calling('dhcp', { STATUS: { status: 1, stdout } }).call))
   expect(error).toMatchObject({
     code: told,
     message: expect.stringContaining('full'),
     details: expect.stringContaining('why'),
   })
+})
+
+test.each([
+  [undefined, []],
+  ['static', []],
+  ['dhcp', recordWritings('net', 'ipam')],
+])('of %s a status looks whether it can be noted that it gave the addresses', (type, writes) => {
+  const { call } = calling(type)
+  const own = type === 'static' ? { ownDelegate: { name: 'static' } as AnyPlugin } : {}
+  expect(ipamNeeds({ ...call, ...own }).writes).toEqual(writes)
 })
 
 test('a plugin of ours that hands out no addresses is refused by its name, before it is looked for', () => {

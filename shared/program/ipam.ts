@@ -1,8 +1,16 @@
 import { ipams, names } from 'podwire:plugins'
 import { delegateEnvironment, findDelegate } from '../exec/delegate.js'
-import { readRecord, removeRecord, removeUnreadable, staleRecords, writeRecord } from '../exec/records.js'
+import {
+  readRecord,
+  recordWritings,
+  removeRecord,
+  removeUnreadable,
+  staleRecords,
+  writeRecord,
+} from '../exec/records.js'
 import { systemStateFiles as files, leaseRoot } from '../exec/state.js'
 import { writeObstacles } from '../exec/writable.js'
+import type { Needs } from '../net/needs.js'
 import { attemptAll } from '../plan/host.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Verb } from '../values/environment.js'
@@ -61,16 +69,11 @@ export function checkLease(call: Call): void {
   if (hasIpam(call)) delegate(call, 'CHECK')
 }
 
-/** @throws code 50 when the IPAM plugin is missing or says it cannot serve, 7 when it is none */
-export function ipamStatus(call: Call): void {
-  if (!hasIpam(call)) return
-  try {
-    delegate(call, 'STATUS')
-  } catch (thrown) {
-    const error = asCniError(thrown)
-    if (passedOn.includes(error.code)) throw error
-    throw new CniError(codes.notAvailable, `no addresses can be had: ${error.message}`, { details: error.details })
-  }
+/** For STATUS: what the IPAM plugin says, and where it is noted from where addresses come. */
+export function ipamNeeds(call: Call): Needs {
+  const { now } = configured(call)
+  const writes = now && isNoted(now, call.config) ? recordWritings(call.config.name, kind) : []
+  return { writes, ipam: () => requireAddresses(call) }
 }
 
 /** In a GC: frees what no valid attachment has, also what ADDs got in another way than the configuration has it. */
@@ -97,6 +100,18 @@ export function collectLeases(call: Call): void {
 }
 
 // --- internal
+
+/** @throws code 50 when the IPAM plugin is missing or says it cannot serve, 7 when it is none */
+function requireAddresses(call: Call): void {
+  if (!hasIpam(call)) return
+  try {
+    delegate(call, 'STATUS')
+  } catch (thrown) {
+    const error = asCniError(thrown)
+    if (passedOn.includes(error.code)) throw error
+    throw new CniError(codes.notAvailable, `no addresses can be had: ${error.message}`, { details: error.details })
+  }
+}
 
 function releaseNow(call: Call): void {
   const { host, attachment } = call
@@ -142,21 +157,21 @@ function forget({ host }: Call, attachment: Attachment, { sources }: Noted, done
   else if (done.length > 0) writeRecord<Noted>(host, kind, attachment, { sources: left })
 }
 
-/**
- * Before an ADD asks for addresses. An earlier one that was killed may have others elsewhere. Where a directory cannot
- * be used, host-local says so, and there is nothing to note.
- */
-function note({ host, attachment }: Call, source: Source): void {
-  if (isUsual(source) || !canBeUsed(source, attachment)) return
+/** Before an ADD asks for addresses. An earlier one that was killed may have others elsewhere. */
+function note({ host, attachment, config }: Call, source: Source): void {
+  if (!isNoted(source, config)) return
   const others = usable(readRecord<Noted>(host, kind, attachment)?.data.sources ?? []).filter((one) => {
     return one.plugin !== source.plugin || !isSame(one, source)
   })
   writeRecord<Noted>(host, kind, attachment, { sources: [...others, source] })
 }
 
-function canBeUsed({ dataDir }: Source, { network }: Attachment): boolean {
+/** Where a directory cannot be used, host-local says so, and there is nothing to note. */
+function isNoted(source: Source, { name }: Call['config']): boolean {
+  const { dataDir } = source
+  if (isUsual(source)) return false
   if (dataDir === undefined) return true
-  return !dataDir.includes('\0') && writeObstacles([{ directory: `${dataDir}/${network}` }]).length === 0
+  return !dataDir.includes('\0') && writeObstacles([{ directory: `${dataDir}/${name}` }]).length === 0
 }
 
 /** The source by the configuration, as far as it can be told. */
