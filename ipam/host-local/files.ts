@@ -1,6 +1,6 @@
 import { linkSync, readFileSync, symlinkSync, utimesSync } from 'node:fs'
 import { readState, systemStateFiles, Unusable, writeNew } from '../../shared/exec/state.js'
-import { errnoOf, messageOf } from '../../shared/values/errno.js'
+import { errnoOf, messageOf, scarce } from '../../shared/values/errno.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 
 /** The system calls the lease store makes, in one place: tests break each of them at every turn. */
@@ -25,7 +25,7 @@ export function reaching<T>(what: string, body: () => T): T {
   } catch (thrown) {
     const errno = errnoOf(thrown)
     if (thrown instanceof CniError || errno === undefined) throw thrown
-    const fix = fixes[errno]
+    const fix = fixes[errno] ?? scarce[errno]
     const details = messageOf(thrown)
     throw new CniError(codes.ioFailure, `cannot ${what}`, { details, cause: thrown, ...(fix ? { fix } : {}) })
   }

@@ -103,9 +103,10 @@ export default definePlugin<TuningConfiguration>({
     try {
       if (originals && netns !== undefined && areThere(host, originals, at)) host.sweep(restore(originals, at))
     } catch (thrown) {
+      const { code, message, details } = asCniError(thrown)
+      if (code === codes.tryAgainLater) throw thrown
       // The namespace is about to go: a value that cannot be restored must not keep the container from going, too.
-      const { message, details } = asCniError(thrown)
-      return host.warn(`tuning: DEL goes on, ${message}\n${details}`)
+      host.warn(`tuning: DEL goes on, ${message}\n${details}`)
     }
     forgetOriginals(host, file)
   },

@@ -1,7 +1,7 @@
 import { shapes } from 'podwire:shapes'
 import { accept } from '../values/accept.js'
 import type { Attachment } from '../values/attachment.js'
-import { errnoOf, isAbsent, messageOf } from '../values/errno.js'
+import { errnoOf, isAbsent, messageOf, scarce } from '../values/errno.js'
 import { asCniError, CniError, codes } from '../values/errors.js'
 import { attachmentHash } from '../values/names.js'
 import {
@@ -226,7 +226,9 @@ function put(kind: string, file: string, entry: Entry<unknown>): void {
   } catch (thrown) {
     throw new CniError(codes.ioFailure, `cannot write ${file}`, {
       details: messageOf(thrown),
-      fix: `make ${stateRoot} a writable directory with space: it keeps what DEL has to remove`,
+      fix:
+        scarce[errnoOf(thrown) ?? ''] ??
+        `make ${stateRoot} a writable directory with space: it keeps what DEL has to remove`,
       cause: thrown,
     })
   }

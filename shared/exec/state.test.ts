@@ -14,6 +14,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { lateDisk } from '../testing/power.js'
 import { errnoOf, messageOf } from '../values/errno.js'
+import { asCniError, codes } from '../values/errors.js'
 import {
   clearDrafts,
   mostBytes,
@@ -25,6 +26,7 @@ import {
   type StateFiles,
   systemStateFiles,
   Unusable,
+  whyUnusable,
   writeNew,
 } from './state.js'
 
@@ -70,6 +72,18 @@ describe('reading', () => {
     expect(() => readState(changedBy({ openSync: failing('EACCES') }), file)).toThrow(Unusable)
     expect(() => readState(changedBy({ openSync: failing('EMFILE') }), file)).toThrow('EMFILE: as told')
     expect(() => readState(changedBy({ openSync: failing('EMFILE') }), file)).not.toThrow(Unusable)
+  })
+
+  test('a lack of open files or memory says nothing of the file, and is code 11', () => {
+    const lack = (code: string) => Object.assign(new Error(`${code}: as told`), { code })
+    for (const errno of ['EMFILE', 'ENFILE', 'ENOMEM']) {
+      expect(() => whyUnusable(lack(errno))).toThrow(errno)
+      expect(asCniError(lack(errno))).toMatchObject({
+        code: codes.tryAgainLater,
+        details: expect.stringContaining('raise'),
+      })
+    }
+    expect(whyUnusable(lack('EIO'))).toContain('EIO')
   })
 
   test('a file of a person may be a link, and have no size', () => {

@@ -13,7 +13,7 @@ import {
   unlinkSync,
   writeSync,
 } from 'node:fs'
-import { errnoOf, isAbsent, messageOf } from '../values/errno.js'
+import { errnoOf, isAbsent, isLack, messageOf } from '../values/errno.js'
 import { makeDirectories } from './directories.js'
 
 // How every file is read and written that a call leaves for a later one: records, original values, leases, locks. A
@@ -178,7 +178,7 @@ export function namesIn(files: StateFiles, directory: string): readonly string[]
 /** Why a file is not used, of what reading it has thrown. @throws what is no matter of the file */
 export function whyUnusable(thrown: unknown): string {
   if (thrown instanceof Unusable) return thrown.message
-  if (errnoOf(thrown) === undefined) throw thrown
+  if (errnoOf(thrown) === undefined || isLack(thrown)) throw thrown
   return `cannot be read: ${messageOf(thrown)}`
 }
 

@@ -1,10 +1,10 @@
-import { readdirSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import type { Attachment } from '../values/attachment.js'
 import { errnoOf } from '../values/errno.js'
 import { CniError, codes } from '../values/errors.js'
 import type { Run } from './command.js'
 import { type Held, type LockOptions, takeOwnLock } from './lock.js'
-import { stateRoot } from './state.js'
+import { namesIn, stateRoot, systemStateFiles, whyUnusable } from './state.js'
 
 /**
  * Runtimes that lose patience kill the plugin and nobody else: a tool it has started goes on, and what that does then
@@ -126,10 +126,11 @@ function validPaths(network: string, valid: Parameters<ToolLock['waitForEarlier'
 
 function locksOf(network: string, without: readonly string[]): readonly string[] {
   try {
-    const names = readdirSync(stateRoot).filter((name) => name.startsWith(startOf(network)))
+    const names = namesIn(systemStateFiles, stateRoot).filter((name) => name.startsWith(startOf(network)))
     return names.map((name) => `${stateRoot}/${name}`).filter((path) => !without.includes(path))
   } catch (thrown) {
-    if (errnoOf(thrown) === undefined) throw thrown
+    // Where it cannot be looked at, no earlier call can have made one; a lack of open files is thrown.
+    whyUnusable(thrown)
     return []
   }
 }

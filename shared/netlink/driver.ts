@@ -7,6 +7,7 @@ import type { KernelRefusal } from '../plan/refusal.js'
 import { settingOf } from '../plan/setting.js'
 import { type Libc, loadLibc } from '../system/libc.js'
 import { namespaceAt } from '../system/namespaces.js'
+import { isLack } from '../values/errno.js'
 import { listedChains } from './chains.js'
 import { changeElements, heldElements } from './elements.js'
 import { encode } from './encode.js'
@@ -219,7 +220,8 @@ function setSetting({ ask, enter, files }: NamespaceHandle, operation: Operation
 function readSetting(files: Files, path: string): [string, string][] {
   try {
     return [[path, files.read(`/proc/sys/${path}`)]]
-  } catch {
+  } catch (thrown) {
+    if (isLack(thrown)) throw thrown
     return []
   }
 }

@@ -71,6 +71,11 @@ describe('several failures', () => {
     })
   })
 
+  test('are code 11 where another try may do more', () => {
+    const three = new CniError(codes.tryAgainLater, 'third')
+    expect(thrownBy(() => throwTogether([one, three, two])).code).toBe(codes.tryAgainLater)
+  })
+
   test('stop nothing of what is to be done', () => {
     const did: number[] = []
     const failing = () => {

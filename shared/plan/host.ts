@@ -59,12 +59,13 @@ export function createHost(options: {
   }
 }
 
-/** One error for several: the first one's code and message, all their details. */
+/** One error for several, with the first one's message and all their details; code 11 where another try may do more. */
 export function throwTogether(failures: readonly CniError[]): void {
   const [first, ...others] = failures
   if (!first) return
   if (others.length === 0) throw first
-  throw new CniError(codes.cleanupIncomplete, `${failures.length} things could not be removed: ${first.message}`, {
+  const code = failures.some((one) => one.code === codes.tryAgainLater) ? codes.tryAgainLater : codes.cleanupIncomplete
+  throw new CniError(code, `${failures.length} things could not be removed: ${first.message}`, {
     details: failures.map(({ message, details }) => `${message}\n${details}`).join('\n'),
     fix: 'mend the cause and repeat the same DEL or GC: what is gone already is skipped',
   })

@@ -1,5 +1,6 @@
 import type { Outcome } from '../exec/command.js'
 import { excerpt, firstLine, type Reason, reasonOf } from '../exec/stderr.js'
+import { whatToRaise } from '../values/errno.js'
 import { CniError, codes } from '../values/errors.js'
 import { officialRefusal } from './official.js'
 import type { Operation } from './operation.js'
@@ -84,7 +85,7 @@ export function operationError(refused: Refusal): CniError {
   if (isUntried) {
     return new CniError(codes.tryAgainLater, `cannot ${operation.why}: no process can be started (${stderr})`, {
       details: told,
-      fix: scarce[stderr] ?? 'mend the cause and try again',
+      fix: whatToRaise[stderr] ?? 'mend the cause and try again',
     })
   }
   const meaning = operation.meaning?.[reason]
@@ -129,14 +130,6 @@ function missingProgram({ tool, netns }: Operation, { failure, status, stderr }:
   if (failure !== 'ENOENT') return undefined
   const named = line.split(': ').at(-2)
   return named ?? (netns === undefined ? (tool.includes('tables') ? `${tool}-restore` : tool) : 'nsenter')
-}
-
-/** What to give more of, by the errno name of a start that failed. */
-const scarce: Partial<Record<string, string>> = {
-  EAGAIN: 'raise pids.max of the cgroup (TasksMax), or RLIMIT_NPROC',
-  EMFILE: 'raise RLIMIT_NOFILE',
-  ENFILE: 'raise the sysctl fs.file-max',
-  ENOMEM: "raise the cgroup's memory.max, or RLIMIT_AS",
 }
 
 const packages: Partial<Record<string, string>> = {

@@ -6,6 +6,7 @@ import type { Netlink } from '../plan/netlink.js'
 import type { Observer, Routing } from '../plan/observer.js'
 import { accept } from '../values/accept.js'
 import type { Address } from '../values/address.js'
+import { isLack, whatToRaise } from '../values/errno.js'
 import { CniError, codes } from '../values/errors.js'
 import type {
   NumberedRoute,
@@ -30,7 +31,8 @@ import { clientPorts, listeningSockets, localAddresses } from './sockets.js'
  * The two ways of looking behind one interface: netlink, where there is one and it tells, else tools and the kernel's
  * files.
  */
-export function createObserver({ run, files }: Tools, netlink?: Netlink): Observer {
+export function createObserver({ run: start, files }: Tools, netlink?: Netlink): Observer {
+  const run = seeing(start)
   const hasLink = (name: string) => {
     const told = netlink?.has(name) ?? 'unknown'
     return told === 'unknown' ? hasFolder(files, name) : told
@@ -83,6 +85,17 @@ export function createObserver({ run, files }: Tools, netlink?: Netlink): Observ
 
 // --- internal
 
+/** Looks by processes: one that cannot be had says nothing of what is there. @throws code 11 */
+function seeing(start: Run): Run {
+  return (command) => {
+    const outcome = start(command)
+    const fix = whatToRaise[outcome.failure ?? '']
+    if (fix === undefined) return outcome
+    const what = `cannot ask "${command.argv.join(' ')}": no process can be started (${outcome.failure})`
+    throw new CniError(codes.tryAgainLater, what, { fix })
+  }
+}
+
 function shownLink(run: Run, name: string, netns?: string): ObservedLink | undefined {
   return query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show', 'dev', name], 'links')?.[0]
 }
@@ -99,7 +112,8 @@ function hasFixedAddress(files: Files, { ifname, ifindex }: ObservedLink): boole
 function hasIPv6(files: Files): boolean {
   try {
     return files.read('/proc/net/if_inet6') !== undefined
-  } catch {
+  } catch (thrown) {
+    if (isLack(thrown)) throw thrown
     return false
   }
 }

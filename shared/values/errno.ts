@@ -18,6 +18,27 @@ export function messageOf(thrown: unknown): string {
   return known ? `${known.join(': ')}, ${syscall}${path === undefined ? '' : ` '${path}'`}` : thrown.message
 }
 
+/**
+ * What to give more of, by the errno name that says it is used up: this call has too little, and nothing is known of
+ * what it asked for.
+ */
+export const scarce: Partial<Record<string, string>> = {
+  EMFILE: 'raise RLIMIT_NOFILE',
+  ENFILE: 'raise the sysctl fs.file-max',
+  ENOMEM: "raise the cgroup's memory.max, or RLIMIT_AS",
+}
+
+/** The same of a process that cannot be started. */
+export const whatToRaise: Partial<Record<string, string>> = {
+  EAGAIN: 'raise pids.max of the cgroup (TasksMax), or RLIMIT_NPROC',
+  ...scarce,
+}
+
+/** True for an error that says nothing of what was asked for, because this call has too little to ask with. */
+export function isLack(thrown: unknown): boolean {
+  return scarce[errnoOf(thrown) ?? ''] !== undefined
+}
+
 // --- internal
 
 /** Errors of disks that Node has no name for (asm-generic/errno.h). */

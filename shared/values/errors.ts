@@ -1,3 +1,5 @@
+import { errnoOf, messageOf, scarce } from './errno.js'
+
 /** One mistake in an input: where it is, what was found there, what would be right, and how to mend it. */
 export interface Problem {
   readonly path: string
@@ -82,9 +84,16 @@ export function invalidConfiguration(problems: readonly Problem[], what = 'the c
   return new CniError(codes.invalidConfiguration, what + many, { problems })
 }
 
-/** Anything thrown, as a CniError; what no code of ours expected becomes "internal" with its stack in the details. */
+/**
+ * Anything thrown, as a CniError: a lack of open files or memory is code 11 wherever it came; what no code of ours
+ * expected becomes "internal" with its stack in the details.
+ */
 export function asCniError(thrown: unknown): CniError {
   if (thrown instanceof CniError) return thrown
+  const fix = scarce[errnoOf(thrown) ?? '']
+  if (fix) {
+    return new CniError(codes.tryAgainLater, `this call has too little: ${messageOf(thrown)}`, { fix, cause: thrown })
+  }
   const error = thrown instanceof Error ? thrown : new Error(String(thrown))
   return new CniError(codes.internal, `unexpected: ${error.message}`, {
     details: error.stack ?? '',
