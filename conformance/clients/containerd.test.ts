@@ -7,6 +7,7 @@ describe('containerd', () => {
   scenario('ctr', commands)
   scenario('cri-bridge', commands)
   scenario('cri-kind', commands)
+  scenario('cri-chain', commands)
   scenario('cri-nodes', [...commands, 'iptables'], ['flannel'])
   scenario('cri-nodes', [...commands, 'iptables'], ['kube-router'])
 })

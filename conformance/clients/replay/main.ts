@@ -1,11 +1,13 @@
 /**
- * replay SUITE SAMPLE: gives recorded calls to the plugins of /opt/cni/bin, which are that suite's, in the recorded
- * order, and compares exit code and output; what the table of differences explains is podwire's to do otherwise. Runs
- * in a cell. The calls plugins make to each other are replayed on their own, before the clients' calls.
+ * replay SUITE SAMPLE [chained]: gives recorded calls to the plugins of /opt/cni/bin, which are that suite's, in the
+ * recorded order, and compares exit code and output; what the table of differences explains is podwire's to do
+ * otherwise. Runs in a cell. The calls plugins make to each other are replayed on their own, before the clients' calls;
+ * "chained" gives only those, each list as one chain.
  */
 import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { setTimeout } from 'node:timers/promises'
+import { chained } from './chained.js'
 import { differences, explanation, stringsIn } from './compare.js'
 import { invoke } from './invoke.js'
 import { Report } from './report.js'
@@ -22,6 +24,11 @@ function obstacle(call: RecordedCall): string | undefined {
   if (isObject(ipam) && ipam['type'] === 'dhcp') return 'needs a DHCP server'
   if (!existsSync(join(pluginDirectory, call.type))) return `no plugin ${call.type} in the directory under test`
   return undefined
+}
+
+/** The recorded calls that a call stands for: those of a chain's members, or itself. */
+function partsOf(call: RecordedCall & { of?: readonly RecordedCall[] }): readonly RecordedCall[] {
+  return call.of ?? [call]
 }
 
 /** One pass over a sample's calls on a clean host. */
@@ -45,7 +52,9 @@ class Replay {
   }
 
   async #replay(call: RecordedCall): Promise<void> {
-    const reason = obstacle(call)
+    const reason = partsOf(call)
+      .map(obstacle)
+      .find((one) => one !== undefined)
     if (reason !== undefined) return this.#report.skip(call, reason)
     const netns = await this.#prepare(call)
     const stdin = this.#substitution.apply(call.stdin)
@@ -55,14 +64,20 @@ class Replay {
       exitCode === call.rc
         ? differences(expected, stdout, { given: stringsIn(stdin) })
         : [`exit code ${exitCode}, not ${call.rc}: ${JSON.stringify(stdout)} ${stderr}`]
-    this.#report.count(call, found)
+    this.#report.count(
+      call,
+      found,
+      partsOf(call).map(({ type }) => type),
+    )
     this.#remember(call, stdout)
   }
 
   /** Makes the host fit the call; returns the namespace path to give. */
   async #prepare(call: RecordedCall): Promise<string> {
-    if (call.cmd === 'ADD' && call.type === 'bridge') this.#stage.renewBridge(call)
-    if (call.cmd === 'ADD' && call.type === 'host-device') this.#stage.provideDevice(call.stdin['device'])
+    for (const { cmd, type, ...part } of call.cmd === 'ADD' ? partsOf(call) : []) {
+      if (type === 'bridge') this.#stage.renewBridge({ cmd, type, ...part })
+      if (type === 'host-device') this.#stage.provideDevice(part.stdin['device'])
+    }
     if (call.cmd === 'DEL' && call.netns === '') this.#stage.endNamespacesOf(call.id)
     if (!call.netns.startsWith('/')) return call.netns
     const path = await this.#stage.namespaceFor(call)
@@ -122,7 +137,8 @@ function leaseOwners(): string[] {
 async function replaySample(file: string, report: Report): Promise<void> {
   const calls = readSample(file)
   report.sample = basename(file, '.jsonl.gz')
-  for (const pass of [calls.filter(isDelegated), calls.filter((call) => !isDelegated(call))]) {
+  const byClients = calls.filter((call) => !isDelegated(call))
+  for (const pass of isChained ? [chained(byClients)] : [calls.filter(isDelegated), byClients]) {
     rmSync(leaseDirectory, { recursive: true, force: true })
     const replay = new Replay(report)
     await replay.run(pass)
@@ -130,7 +146,8 @@ async function replaySample(file: string, report: Report): Promise<void> {
   }
 }
 
-const [suite = '', file = ''] = process.argv.slice(2)
+const [suite = '', file = '', form = ''] = process.argv.slice(2)
+const isChained = form === 'chained'
 const report = new Report(suite === 'podwire' ? explanation : () => undefined)
 await replaySample(file, report)
 process.exitCode = report.finish()

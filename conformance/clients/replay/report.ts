@@ -27,10 +27,13 @@ export class Report {
     return `${this.sample}: ${call.type} ${call.cmd}`
   }
 
-  /** Counts a replayed call with the differences that were found, of which some may be explained. */
-  count(call: RecordedCall, differences: string[]): void {
+  /**
+   * Counts a replayed call with the differences that were found, of which some may be explained by one of the plugins
+   * that answered.
+   */
+  count(call: RecordedCall, differences: string[], plugins: readonly string[] = [call.type]): void {
     const found = differences.filter((difference) => {
-      const row = this.#explain(call.type, difference)
+      const row = plugins.map((plugin) => this.#explain(plugin, difference)).find((one) => one !== undefined)
       if (row !== undefined) countedUp(this.#explained, row)
       return row === undefined
     })
