@@ -1,12 +1,24 @@
 import { describe, expect } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
+import type { PluginConfig } from '../harness/chain.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { suites } from '../harness/locations.js'
-import { runPlugin } from '../harness/plugin.js'
+import { environment, runPlugin } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
 import { refuseInTurn } from '../lan/breaking.js'
-import { asChain, call, failingAt, fourMembers, look, portMappings, withOthers } from './setting.js'
+import {
+  asChain,
+  call,
+  calls,
+  failingAt,
+  fourMembers,
+  look,
+  noting,
+  ofAttachment,
+  portMappings,
+  withOthers,
+} from './setting.js'
 
 const given = { runtimeConfig: { portMappings } }
 
@@ -34,6 +46,59 @@ describe('every member broken at every operation: nothing is left', () => {
       expect(difference(before, await look(host)), `at ${at}`).toBe('')
     }
   })
+})
+
+describe('an ADD that fails as a whole', () => {
+  const bad = { type: 'tuning', sysctl: { 'net.ipv4.conf.eth0.none': '1' } }
+
+  test('makes nothing any more that has waited when other programs are asked to take back', async ({ host }) => {
+    const { netns } = await host.container()
+    const path = await withOthers(host, { first: noting() })
+    const { plugins, ...list } = fourMembers()
+    const [bridge, portmap] = plugins as [PluginConfig, PluginConfig]
+    const whole = asChain({ ...list, plugins: [bridge, portmap] })
+    for (const verb of ['ADD', 'DEL'] as const) await runPlugin(host, call(whole, verb, netns, { given }))
+    const before = await look(host)
+    const broken = asChain({ ...list, plugins: [{ type: 'first' }, bridge, portmap, bad] })
+    const error = errorOf(await runPlugin(host, call(broken, 'ADD', netns, { path, given })))
+    expect(error.msg).toMatch(/^plugins\[3\] tuning: /)
+    expect((await calls(host)).map(([verb]) => verb)).toEqual(['VERSION', 'ADD', 'DEL'])
+    expect(difference(before, await look(host))).toBe('')
+  })
+
+  test('tells whom it could not take back, and takes back the others', async ({ host }) => {
+    const { netns } = await host.container()
+    const path = await withOthers(host, { stuck: failingAt('DEL') })
+    const error = errorOf(
+      await runPlugin(host, call(asChain(fourMembers({ type: 'stuck' }, bad)), 'ADD', netns, { path })),
+    )
+    expect(error.msg).toMatch(/^plugins\[5\] tuning: /)
+    expect(error.details).toContain('left behind: plugins[4] stuck: out of order')
+    expect(await ofAttachment(host)).toEqual([])
+  })
+
+  const ends: Record<string, [script: string, says: RegExp]> = {
+    'a result that nobody takes': ['exec "$0" >/dev/full', /cannot write to stdout/],
+    'fewer open files than it needs': ['ulimit -n 24; exec "$0"', /open files|EMFILE|too many/i],
+    'no process to be had and no netlink': ['export PODWIRE_NO_NETLINK=1; ulimit -n 40; exec "$0"', /./],
+  }
+  for (const [name, [script, says]] of Object.entries(ends)) {
+    test(name, async ({ host }) => {
+      const { netns } = await host.container()
+      const list = asChain(fourMembers())
+      for (const verb of ['ADD', 'DEL'] as const) await runPlugin(host, call(list, verb, netns, { given }))
+      const before = await look(host)
+      const { config, ...rest } = call(list, 'ADD', netns, { given })
+      const env = environment(rest)
+      const { status, stdout, stderr } = await host.exec(['bash', '-c', script, `${suites.podwire}/chain`], {
+        env,
+        stdin: JSON.stringify(config),
+      })
+      expect(status).toBe(1)
+      expect(stdout + stderr).toMatch(says)
+      expect(difference(before, await look(host))).toBe('')
+    })
+  }
 })
 
 describe('members of the official suite', () => {

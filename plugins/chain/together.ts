@@ -20,9 +20,11 @@ export interface SharedHost {
 /** Runs a verb of a chain; a dry run and a trace tell how long each member took. */
 export function sharing<T>(call: ChainCall, body: (shared: SharedHost) => T): T {
   const clock = createClock(call)
+  const { shared, drop } = createSharedHost(call, clock)
   try {
-    return body(createSharedHost(call, clock))
+    return body(shared)
   } finally {
+    drop()
     clock.tell()
   }
 }
@@ -35,7 +37,7 @@ export function sharing<T>(call: ChainCall, body: (shared: SharedHost) => T): T 
  * So rules come behind links. Where that transaction is refused, each member's part is tried by itself, and fails as
  * its own.
  */
-function createSharedHost(call: ChainCall, clock: Clock): SharedHost {
+function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; drop: () => void } {
   const own = inSameJournal(call)
   const elements: { readonly member: Member; readonly plan: readonly Operation[] }[] = []
   const bodies: { readonly member: Member; readonly body: () => void }[] = []
@@ -120,7 +122,12 @@ function createSharedHost(call: ChainCall, clock: Clock): SharedHost {
     if (own.dryRun || current === undefined) body()
     else bodies.push({ member: current, body })
   }
-  return { call, host, as, later, settle }
+  /** What still waits when a chain fails is never made: taking it back may start another program. */
+  const drop = () => {
+    elements.length = 0
+    bodies.length = 0
+  }
+  return { shared: { call, host, as, later, settle }, drop }
 }
 
 const ofRules: readonly Tool[] = ['nft', 'iptables', 'ip6tables', 'iptables-legacy', 'ip6tables-legacy', 'conntrack']
