@@ -33,8 +33,8 @@ export function sharing<T>(call: ChainCall, body: (shared: SharedHost) => T): T 
 
 /**
  * Elements that nobody waits for (`waits`), and what a member leaves for later, are made by one transaction of
- * nftables: before any member looks at rules or changes other ones, before another program is started, and at the end.
- * So rules come behind links. Where that transaction is refused, each member's part is tried by itself, and fails as
+ * nftables: before any member looks at elements or changes rules, before another program is started, and at the end. So
+ * they come behind links. Where that transaction is refused, each member's part is tried by itself, and fails as
  * its own.
  */
 function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; drop: () => void } {
@@ -44,13 +44,17 @@ function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; 
   const told = new WeakSet<object>()
   const seen = new Map<string, unknown>()
   let current: Member | undefined
+  let failure: unknown
 
   const as = <T>(member: Member, body: () => T): T => {
     const outer = current
     current = member
     clock.start(member)
     try {
-      return body()
+      const done = body()
+      // Whoever was at work may have gone on without what was its own wish; another's is none of its business.
+      if (failure !== undefined) throw failure
+      return done
     } catch (thrown) {
       // Whoever was at work when another's came to light passes it on.
       if (thrown instanceof Error && told.has(thrown)) throw thrown
@@ -66,6 +70,15 @@ function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; 
     } finally {
       current = outer
       clock.start(outer)
+    }
+  }
+  /** Makes what has waited. */
+  const make = (member: Member, body: () => void) => {
+    try {
+      as(member, body)
+    } catch (thrown) {
+      failure ??= thrown
+      throw thrown
     }
   }
   const forget = () => seen.clear()
@@ -85,11 +98,11 @@ function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; 
     const parts = waiting.length + (plan.length > 0 ? 1 : 0)
     const isOne = parts > 1 && plan.every(({ tool }) => tool === 'nft')
     if (isOne && isMade([...waiting.flatMap((one) => one.plan), ...plan])) return
-    for (const one of waiting) as(one.member, () => own.apply(one.plan))
+    for (const one of waiting) make(one.member, () => own.apply(one.plan))
     if (plan.length > 0) own.apply(plan)
   }
   const settle = () => {
-    for (const { member, body } of bodies.splice(0)) as(member, body)
+    for (const { member, body } of bodies.splice(0)) make(member, body)
     if (elements.length > 0) applyRules([])
   }
   const settleAnew = () => {
@@ -136,8 +149,10 @@ function isOfRules({ tool }: Operation): boolean {
   return ofRules.includes(tool)
 }
 
-/** Questions about rules: the answer is what there is when all that waits has been made. */
-const aboutRules = ['chains', 'tables', 'rules', 'elements', 'savedRules', 'hasLegacyTable'] as const
+/** Questions about what waits: the answer is what there is when it has been made. */
+const aboutElements = ['tables', 'rules', 'elements'] as const
+/** Those about the chains of others and of iptables, which no element changes. */
+const aboutChains = ['chains', 'savedRules', 'hasLegacyTable'] as const
 /** The others of a CHECK, which changes nothing. */
 const aboutLinks = ['link', 'linkIfThere', 'links', 'routes', 'routing', 'qdiscs', 'settings'] as const
 
@@ -161,11 +176,11 @@ function sharedObserver(
       return seen.get(key)
     }
   }
-  const links = isStill ? aboutLinks : []
+  const unsettled = [...aboutChains, ...(isStill ? aboutLinks : [])]
   return {
     ...observer,
-    ...Object.fromEntries(links.map((question) => [question, once(question)])),
-    ...Object.fromEntries(aboutRules.map((question) => [question, settled(once(question))])),
+    ...Object.fromEntries(unsettled.map((question) => [question, once(question)])),
+    ...Object.fromEntries(aboutElements.map((question) => [question, settled(once(question))])),
     holds: settled(observer.holds),
     holdsDirectly: settled(observer.holdsDirectly),
     tryLock: (fd) => {

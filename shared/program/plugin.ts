@@ -31,7 +31,10 @@ export interface Call<Config = NetworkConfiguration> {
   readonly members?: ReadonlyMap<string, AnyPlugin>
   /** Takes what gives the lease back, where that is not to be done yet. */
   readonly leaseLater?: (release: () => void) => void
-  /** In an ADD: takes what can wait for what later plugins of a chain make; absent, it is done at once. */
+  /**
+   * In an ADD: takes what makes elements of nftables, and can wait for what later plugins of a chain make; absent, it
+   * is done at once.
+   */
   readonly later?: (body: () => void) => void
 }
 
