@@ -52,9 +52,7 @@ async function sentByAll(host: Host, list: Conflist, command: Verb, netns: strin
 }
 
 describe('what a chain asks and changes', () => {
-  test('rules of all members by one transaction, and no process', { timeout: 120_000 }, async ({
-    host,
-  }) => {
+  test('rules of all members by one transaction, and no process', { timeout: 120_000 }, async ({ host }) => {
     const { netns } = await host.container()
     const list = fourMembers()
     const chain = asChain(list)
