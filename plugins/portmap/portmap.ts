@@ -67,7 +67,7 @@ export default definePlugin<PortmapConfiguration>({
       host.apply(made.flatMap((one) => routeLoopback(linkTo(host.observer, one))))
       forgetOldFlows(host, 'ADD', made)
     }
-    if (call.later && backend === 'nftables') call.later(publish)
+    if (call.later && backends[backend].arbiter === 'kernel') call.later(publish)
     else publish()
     return call.prevResult ?? emptyResult
   },
