@@ -198,8 +198,14 @@ test: test-setup lint build dist/plain/.built $(call archive,dist,$(ARCH)) $(if 
 
 # All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what
 # this kernel cannot do. It takes an hour or two; dist/reports/vm-*.log shows how far it is.
-test-vm: test-setup build dist/plain/.built
-	PODWIRE_ALL_IN_VM=1 $(VITEST) run conformance/vm/guest.test.ts
+test-vm: test-setup build dist/plain/.built $(if $(filter x64,$(ARCH)),dist/roots/arm64 dist/arm64/.built)
+	PODWIRE_ALL_IN_VM=1 $(VITEST) run conformance/vm/guest.test.ts $(if $(filter x64,$(ARCH)),conformance/arm64/machine.test.ts)
+
+# What a machine for arm64 boots from.
+dist/roots/arm64: conformance/setup/roots conformance/setup/roots.txt conformance/setup/debian-packages.txt
+	@conformance/setup/debian arm64-vm
+	@conformance/setup/roots dist/roots arm64
+	@touch $@
 
 # All conformance tests with Debian 13's tools, and the release archive on bare nodes; `make test` runs with these tools
 # only what depends on them. It takes about ten minutes; dist/reports/debian-13.log shows how far it is.

@@ -11,7 +11,7 @@ export default defineConfig({
   test: {
     root: fileURLToPath(new URL('../..', import.meta.url)),
     include: ['conformance/**/*.test.ts'],
-    exclude: ['conformance/vm/guest.test.ts', 'conformance/roots/*.test.ts'],
+    exclude: ['conformance/vm/guest.test.ts', 'conformance/{roots,arm64}/*.test.ts'],
     globalSetup: 'conformance/setup/global.ts',
     execArgv: nodeFlags,
     reporters: ['verbose', new ReportFile()],
