@@ -1,4 +1,4 @@
-import { readRecord, recordWritings, writeRecord } from '../../shared/exec/records.js'
+import { mayHaveLostRecord, readRecord, recordWritings, writeRecord } from '../../shared/exec/records.js'
 import { awaitCarrier } from '../../shared/net/carrier.js'
 import {
   addressesOf,
@@ -392,9 +392,15 @@ function ipSettings({ config, environment }: BridgeCall): Readonly<Record<string
 /** The MAC addresses that an attachment's port may be guarded with. */
 function macsToRelease({ config, host }: BridgeCall, attachment: Attachment): readonly string[] {
   const record = readRecord<Made>(host, 'bridge', attachment)?.data
-  const mayBeGuarded = config.macspoofchk || (record ? record.guarded !== false : isGuarded(host, attachment))
-  if (!mayBeGuarded) return []
+  const isGuarded = record ? config.macspoofchk || record.guarded !== false : mayBeGuarded(config, host, attachment)
+  if (!isGuarded) return []
   return record?.mac === undefined ? guardedMacs(host, attachment) : [record.mac]
+}
+
+/** Without a record. */
+function mayBeGuarded({ macspoofchk }: BridgeConfiguration, host: BridgeCall['host'], attachment: Attachment): boolean {
+  if (!macspoofchk && !mayHaveLostRecord('bridge', attachment)) return false
+  return isGuarded(host, attachment) ?? macspoofchk
 }
 
 function differences(call: BridgeCall): readonly Problem[] {

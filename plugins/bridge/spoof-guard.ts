@@ -27,9 +27,12 @@ export function guardedMacs({ observer }: Host, attachment: Attachment): readonl
     .map(({ key: [, mac = ''] }) => mac)
 }
 
-/** Asks the kernel alone: a DEL that comes again, or finds its record garbled, shall not start a process to know. */
-export function isGuarded({ observer }: Host, attachment: Attachment): boolean {
-  return observer.holdsDirectly([guardedPort(attachment)])?.[0] ?? false
+/**
+ * Asks the kernel alone: a DEL that comes again, or finds its record garbled, shall not start a process to know.
+ * Undefined where the kernel does not tell.
+ */
+export function isGuarded({ observer }: Host, attachment: Attachment): boolean | undefined {
+  return observer.holdsDirectly([guardedPort(attachment)])?.[0]
 }
 
 // --- internal

@@ -42,7 +42,7 @@ export function admittedAddresses({ observer }: Host, attachment: Attachment): r
   const own = ownerComment(attachment)
   return (['ip', 'ip6'] as const).flatMap((family) =>
     observer
-      .elements(family, { kind: 'set', name: set })
+      .elements(family, { kind: 'set', name: addressSet })
       .filter(({ comment }) => comment === own)
       .flatMap(({ key }) => key),
   )
@@ -52,7 +52,7 @@ export function admittedAddresses({ observer }: Host, attachment: Attachment): r
 export function admissionDifferences(host: Host, addresses: readonly string[]): readonly Problem[] {
   const wanted = addresses.map((address) => elementOf(address))
   return missingElements(host, wanted).map(({ key: [address = ''] }) => ({
-    path: `nftables set ${set}`,
+    path: `nftables set ${addressSet}`,
     value: 'no element',
     expected: address,
     fix: 'DEL and ADD the attachment: something flushed its rules',
@@ -64,13 +64,19 @@ export function thingOf(address: string): string {
   return `address-${address}`
 }
 
-// --- internal
+/** An address that carries the owner's name. */
+export function admittedElement(address: string, attachment: Attachment): Element {
+  return elementOf(address, attachment)
+}
 
-const set = 'firewall_addresses'
+/** The set of them. */
+export const addressSet = 'firewall_addresses'
+
+// --- internal
 
 function elementOf(address: string, attachment?: Attachment): Element {
   const comment = attachment ? { comment: ownerComment(attachment) } : {}
-  return { family: nftFamily(address), collection: set, key: [address], ...comment }
+  return { family: nftFamily(address), collection: addressSet, key: [address], ...comment }
 }
 
 function removal(address: string): Operation {
@@ -94,13 +100,13 @@ function declarations(family: Family): readonly Operation[] {
   const isReply = ['ct', 'state', 'established,related']
   return [
     declare(family, 'table', []),
-    declare(family, 'set', [set, '{', 'type', type, ';', '}']),
+    declare(family, 'set', [addressSet, '{', 'type', type, ';', '}']),
     ...declareChain(
       family,
       'firewall_first',
       [
-        [family, 'saddr', `@${set}`, ...mark],
-        [family, 'daddr', `@${set}`, ...isReply, ...mark],
+        [family, 'saddr', `@${addressSet}`, ...mark],
+        [family, 'daddr', `@${addressSet}`, ...isReply, ...mark],
       ],
       hook('-400'),
     ),

@@ -21,6 +21,7 @@ import { addSources, removeSources, runsFirewalld } from './firewalld.js'
 import { acceptance, type Family, lookAtUnused } from './forward.js'
 import { exclusively, hold, holderWriting, holds, release } from './holders.js'
 import { type Isolation, isolatedPorts, thingOf as policyThing, portRemovals } from './isolation.js'
+import { leftOf } from './left.js'
 
 /** Lets a container's traffic through the host's firewall, and keeps bridges or containers apart where asked to. */
 export default definePlugin<FirewallConfiguration>({
@@ -106,15 +107,18 @@ function backendOf({ backend }: FirewallConfiguration, host: Host): Backend {
   return backend || (runsFirewalld(host) ? 'firewalld' : 'nftables')
 }
 
-function wantedOf({ config, host }: FirewallCall, { ips, interfaces }: Result): Made {
-  const addresses = addressesOf({ ips })
+function wantedOf(call: FirewallCall, result: Result): Made {
+  const { config, host } = call
+  return { backend: backendOf(config, host), zone: config.firewalldZone || 'trusted', ...namedBy(call, result) }
+}
+
+/** What is an attachment's, by the result of the plugins before. */
+function namedBy({ config }: FirewallCall, { ips, interfaces }: Result): Pick<Made, 'addresses' | 'isolation'> {
   const policy = policyOf(config)
   const port = interfaces.find(({ sandbox, name }) => !sandbox && name !== interfaces[0]?.name)?.name
   const bridge = interfaces[0]?.name ?? ''
   return {
-    backend: backendOf(config, host),
-    addresses,
-    zone: config.firewalldZone || 'trusted',
+    addresses: addressesOf({ ips }),
     ...(policy ? { isolation: { bridge, policy, ...(port === undefined ? {} : { port }) } } : {}),
   }
 }
@@ -212,22 +216,23 @@ function supersede({ config, host, attachment }: FirewallCall, { addresses }: Ma
  */
 function removeUnrecorded(call: FirewallCall): void {
   const { host, attachment, config } = call
-  const { addresses: named, isolation } = wantedOf(call, call.prevResult ?? emptyResult)
+  const { addresses: named, isolation } = namedBy(call, call.prevResult ?? emptyResult)
   const official: Made = {
     backend: 'iptables',
     addresses: named,
     zone: '',
     ...(isolation?.bridge ? { isolation } : {}),
   }
-  const admitted = admittedAddresses(host, attachment)
+  const { isAdmitted, isIsolated, hasRules } = leftOf(host, attachment, official)
+  const admitted = isAdmitted ? admittedAddresses(host, attachment) : []
   attemptAll(
     () =>
       host.sweep([
         ...dismiss(admitted, heldByOthers(host, attachment, admitted)),
-        ...isolatedPorts(host, attachment).flatMap(portRemovals),
+        ...(isIsolated ? isolatedPorts(host, attachment).flatMap(portRemovals) : []),
       ]),
     ...[...new Set([...admitted, ...named])].map((address) => () => release(host, thingOf(address), attachment)),
-    () => takeAway(host, attachment, official),
+    () => hasRules && takeAway(host, attachment, official),
     () => removeSources(host, config.firewalldZone || 'trusted', named),
     // What lies there and is none.
     () => removeRecord(host, 'firewall', attachment),

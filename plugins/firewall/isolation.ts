@@ -56,7 +56,7 @@ export function thingOf({ bridge, policy }: Isolation): string {
 export function isolatedPorts({ observer }: Host, attachment: Attachment): readonly string[] {
   const own = ownerComment(attachment)
   return observer
-    .elements('bridge', { kind: 'set', name: ports })
+    .elements('bridge', { kind: 'set', name: portSet })
     .filter(({ comment }) => comment === own)
     .flatMap(({ key }) => key)
 }
@@ -80,12 +80,19 @@ export function isolationDifferences(host: Host, { bridge, policy, port }: Isola
   }))
 }
 
+/** An isolated port that carries the owner's name. */
+export function isolatedPort(port: string, attachment: Attachment): Element {
+  return { family: 'bridge', collection: portSet, key: [quoted(port)], comment: ownerComment(attachment) }
+}
+
+/** The set of them. */
+export const portSet = 'firewall_isolated_ports'
+
 // --- internal
 
 const strictestFirst: readonly IngressPolicy[] = ['isolated', 'same-bridge']
 const bridges = 'firewall_bridges'
 const within = 'firewall_within'
-const ports = 'firewall_isolated_ports'
 
 /** The strictest policy that others want of a bridge. */
 function othersWant(host: Host, bridge: string, attachment: Attachment): IngressPolicy | undefined {
@@ -134,7 +141,7 @@ function portElements(attachment: Attachment, { policy, port }: Isolation): read
 
 function portElement(policy: IngressPolicy, port: string | undefined): readonly Element[] {
   if (policy !== 'isolated' || port === undefined) return []
-  return [{ family: 'bridge', collection: ports, key: [quoted(port)] }]
+  return [{ family: 'bridge', collection: portSet, key: [quoted(port)] }]
 }
 
 function declarations(family: Family): readonly Operation[] {
@@ -156,13 +163,13 @@ function declarations(family: Family): readonly Operation[] {
 
 const portDeclarations: readonly Operation[] = [
   declare('bridge', 'table', []),
-  declare('bridge', 'set', [ports, '{', 'type', 'ifname', ';', '}']),
+  declare('bridge', 'set', [portSet, '{', 'type', 'ifname', ';', '}']),
   ...declareChain(
     'bridge',
     'firewall_isolation',
     [
-      ['iifname', `@${ports}`, 'drop'],
-      ['oifname', `@${ports}`, 'drop'],
+      ['iifname', `@${portSet}`, 'drop'],
+      ['oifname', `@${portSet}`, 'drop'],
     ],
     ['type', 'filter', 'hook', 'forward', 'priority', '-200', ';', 'policy', 'accept', ';'],
   ),

@@ -90,9 +90,15 @@ export function removeRule(tool: IptablesTool, rule: readonly string[]): Operati
   return { ...iptables(tool, 'filter', ['-D', ...rule], `remove a rule of ${rule[0]}`), tolerate: ['absent'] }
 }
 
+/** The chains that hold what is one container's or bridge's. */
+export const chains = {
+  forward: 'CNI-FORWARD',
+  stages: ['CNI-ISOLATION-STAGE-1', 'CNI-ISOLATION-STAGE-2'],
+} as const
+
 // --- internal
 
-const stages = ['CNI-ISOLATION-STAGE-1', 'CNI-ISOLATION-STAGE-2'] as const
+const { stages } = chains
 
 function comment(text: string): readonly string[] {
   return ['-m', 'comment', '--comment', quoted(text)]

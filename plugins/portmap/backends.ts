@@ -1,6 +1,6 @@
 import type { SavedTables } from '../../shared/net/iptables.js'
 import { removeUnusedChains } from '../../shared/net/nft-chains.js'
-import type { ListedTable, Observer } from '../../shared/plan/observer.js'
+import type { Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
@@ -13,11 +13,12 @@ import {
   seenOfChains,
   unpublishChains,
 } from './iptables.js'
+import { type Left, staleTools } from './left.js'
 import { elementProblems, ownElements, publish, removeElements, unpublish } from './nftables.js'
 import { officialRules, removeOfficialRules } from './official.js'
 import type { Backend } from './portmap.schema.js'
 import type { Publication, Published } from './publication.js'
-import { sharedPrefixes } from './tables.js'
+import { isShared } from './tables.js'
 
 /** One way of publishing ports. Nothing here changes anything: who calls, applies what is planned. */
 interface PortmapBackend {
@@ -34,11 +35,15 @@ interface PortmapBackend {
   readonly publish: (attachment: Attachment, published: Published, seen: Saved) => readonly Operation[]
   /** Code `unknownContainer` where what was made is no longer the attachment's. */
   readonly withdraw: (attachment: Attachment, publications: readonly Publication[], seen: Saved) => readonly Operation[]
-  /** The same by the owner's name, without a record; with `addresses` also what the official plugin made for them. */
+  /**
+   * The same by the owner's name, without a record, of what there may be; with `addresses` what the official plugin
+   * made is only for those.
+   */
   readonly withdrawByOwner: (
     observer: Observer,
     attachment: Attachment,
-    of: { tables: readonly ListedTable[]; addresses?: readonly string[] },
+    left: Left,
+    addresses?: readonly string[],
   ) => readonly Operation[]
   /** What CHECK finds missing. */
   readonly differences: (observer: Observer, attachment: Attachment, expected: Published) => readonly Problem[]
@@ -55,12 +60,12 @@ export const backends: Readonly<Record<Backend, PortmapBackend>> = {
     look: () => ({ nat: noTables, raw: [] }),
     publish: (attachment, { publications }) => publications.flatMap((one) => publish(attachment, one)),
     withdraw: (attachment, publications) => (publications.length === 0 ? [] : [unpublish(attachment, publications)]),
-    withdrawByOwner: (observer, attachment, { tables, addresses }) => [
-      ...removeElements(attachment, ownElements(observer, attachment, tables)),
-      ...(addresses ? removeOfficialRules(attachment, officialRules(observer, attachment, { tables, addresses })) : []),
+    withdrawByOwner: (observer, attachment, { own, official }, addresses = []) => [
+      ...removeElements(attachment, ownElements(observer, attachment, own)),
+      ...removeOfficialRules(attachment, officialRules(observer, attachment, { families: official, addresses })),
     ],
     differences: (observer, attachment, { publications }) => elementProblems(observer, attachment, publications),
-    collect: (observer) => removeUnusedChains(observer.chains(), sharedPrefixes),
+    collect: (observer) => removeUnusedChains(observer.unusedChains(isShared)),
   },
   iptables: {
     arbiter: 'lock',
@@ -69,8 +74,9 @@ export const backends: Readonly<Record<Backend, PortmapBackend>> = {
     publish: publishChains,
     withdraw: (attachment, _, seen) => unpublishChains(attachment, seen),
     // Both suites' chains have the same names.
-    withdrawByOwner: (observer, attachment) => unpublishChains(attachment, seenOfChains(observer)),
+    withdrawByOwner: (observer, attachment, { tools }) => unpublishChains(attachment, seenOfChains(observer, tools)),
     differences: chainProblems,
-    collect: (observer, network, valid) => removeStaleChains(seenOfChains(observer), network, valid),
+    collect: (observer, network, valid) =>
+      removeStaleChains(seenOfChains(observer, staleTools(observer, network, valid)), network, valid),
   },
 }

@@ -29,6 +29,7 @@ import { withOwnLock } from '../../shared/exec/lock.js'
 import {
   allRecords,
   type Entry,
+  mayHaveLostRecord,
   type Netns,
   readRecord,
   recordsOfAllNetworks,
@@ -45,6 +46,7 @@ import { attachmentHash } from '../../shared/values/names.js'
 import { backends } from './backends.js'
 import { isSpecial } from './elements.js'
 import { refuseOfficial } from './held.js'
+import { anyOfOurs } from './left.js'
 import { nameOf, type Port, type Publication, type Published, portText, sharedPort } from './publication.js'
 
 export function publishedBy(host: Host, attachment: Attachment): Published | undefined {
@@ -67,9 +69,17 @@ export function claim(host: Host, attachment: Attachment, wanted: Published, pat
   return made
 }
 
-/** Removes what a record says is published, and the record, and gives the ports to who waits for them. */
-export function release(host: Host, attachment: Attachment, published: Published): void {
-  withdraw(host, attachment, published)
+/**
+ * Removes what a record says is published, and the record, and gives the ports to who waits for them. `ended` is done
+ * between: as long as it may have to be repeated, there is a record.
+ */
+export function release(
+  host: Host,
+  attachment: Attachment,
+  published: Published,
+  ended: (publications: readonly Publication[]) => void = () => undefined,
+): void {
+  withdraw(host, attachment, published, ended)
   for (const heir of published.heirs ?? []) inherit(host, heir)
 }
 
@@ -93,6 +103,11 @@ export function clearAddresses(host: Host, attachment: Attachment, addresses: re
   }
 }
 
+/** Whether what lies in the place of an attachment's record is none, or all records are gone. */
+export function mayBeUnknown(attachment: Attachment): boolean {
+  return mayHaveLostRecord(kind, attachment)
+}
+
 /** Removes what lies in the place of an attachment's records and is none. */
 export function forgetUnknown(host: Host, attachment: Attachment): void {
   removeEverywhere(host, specialKind, attachment)
@@ -101,14 +116,20 @@ export function forgetUnknown(host: Host, attachment: Attachment): void {
 
 // --- internal
 
-function withdraw(host: Host, attachment: Attachment, published: Published): void {
+function withdraw(
+  host: Host,
+  attachment: Attachment,
+  published: Published,
+  ended: (publications: readonly Publication[]) => void = () => undefined,
+): void {
   const backend = backends[published.backend]
   try {
     host.sweep(backend.withdraw(attachment, madeOf(published), backend.look(host.observer)))
   } catch (thrown) {
     if (!hasCode(thrown, codes.unknownContainer)) throw thrown
-    host.sweep(backend.withdrawByOwner(host.observer, attachment, { tables: host.observer.tables() }))
+    host.sweep(backend.withdrawByOwner(host.observer, attachment, anyOfOurs(host.observer)))
   }
+  ended(published.publications)
   for (const folder of specialFolders(published)) removeRecord(host, specialKind, attachment, folder)
   removeRecord(host, kind, attachment)
 }
@@ -174,7 +195,7 @@ function makeAndSettle(host: Host, attachment: Attachment, wanted: Published): P
       if (!hasCode(thrown, codes.portTaken) || attempt === attempts) throw thrown
       published = settle(host, attachment, published)
       const { withdrawByOwner } = backends[wanted.backend]
-      host.sweep(withdrawByOwner(host.observer, attachment, { tables: host.observer.tables() }))
+      host.sweep(withdrawByOwner(host.observer, attachment, anyOfOurs(host.observer)))
     }
   }
   const made = madeOf(published)

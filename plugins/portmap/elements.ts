@@ -24,7 +24,7 @@ export function collectionsOf(attachment: Attachment, publication: Publication):
   const isConditional = publication.conditions.length > 0
   const spared = publication.spared ?? []
   const collections: Collection[] = [
-    { name: 'portmap_owners', entries: [{ key: [`"${attachmentHash(attachment).slice(0, 15)}"`] }] },
+    { name: owners, entries: [{ key: [ownerKey(attachment)] }] },
     { name: 'portmap_ports', entries: singles.map((port) => ({ key: keyOf(port), value: to(port) })) },
     {
       name: 'portmap_ranges',
@@ -53,6 +53,14 @@ export function collectionsOf(attachment: Attachment, publication: Publication):
     },
   ]
   return collections.filter(({ entries }) => entries.length > 0)
+}
+
+/** The set of those who have elements. */
+export const owners = 'portmap_owners'
+
+/** The name by which an attachment marks that it has elements. */
+export function ownerKey(attachment: Attachment): string {
+  return `"${attachmentHash(attachment).slice(0, 15)}"`
 }
 
 /** Whether others cannot see what this publication has by creating an element of their own (holders.ts looks then). */

@@ -37,9 +37,12 @@ export function seenForChains(observer: Observer, publications: readonly Publica
 }
 
 /** What has to be seen before chains are removed, whatever was published. */
-export function seenOfChains(observer: Observer): Saved {
-  return { nat: savedTables(observer, Object.values(plainTools), 'nat'), raw: [] }
+export function seenOfChains(observer: Observer, tools: readonly IptablesTool[] = Object.values(plainTools)): Saved {
+  return { nat: savedTables(observer, tools, 'nat'), raw: [] }
 }
+
+/** CNI-SN chains are what versions before 0.6 of the official plugin made for masquerade. */
+export const chainPrefixes = ['CNI-DN-', 'CNI-SN-']
 
 /** Makes the chains. @throws code 106 when chains of the official plugin have a port */
 export function publishChains(
@@ -157,9 +160,6 @@ function portsOf(rule: readonly string[], option: string): readonly string[] {
     .split(',')
     .map((port) => `${after('-p')} ${port}`)
 }
-
-/** CNI-SN chains are what versions before 0.6 of the official plugin made for masquerade. */
-const chainPrefixes = ['CNI-DN-', 'CNI-SN-']
 
 /** iptables-save does not show them before the table is used. */
 const builtIn = ['PREROUTING', 'OUTPUT', 'POSTROUTING']

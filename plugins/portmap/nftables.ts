@@ -1,14 +1,14 @@
 import { elementWords, nft } from '../../shared/net/nft.js'
 import { missingElements } from '../../shared/net/nft-elements.js'
 import { ownTable } from '../../shared/plan/element.js'
-import type { ListedElement, ListedTable, Observer } from '../../shared/plan/observer.js'
+import type { ListedElement, Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { codes, type Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
 import { quoted } from '../../shared/values/token.js'
 import { collectionsOf, commandWords, exclusions } from './elements.js'
-import { type Publication, portText } from './publication.js'
+import { type Family, type Publication, portText } from './publication.js'
 import { declarations } from './tables.js'
 
 // Published ports as elements of maps: neither an ADD nor a packet's path grows with their number. A packet to one of
@@ -55,12 +55,9 @@ export type OwnElement = ListedElement & { readonly family: Publication['family'
 export function ownElements(
   observer: Observer,
   attachment: Attachment,
-  tables: readonly ListedTable[],
+  families: readonly Family[],
 ): readonly OwnElement[] {
   const own = ownerComment(attachment)
-  const families = (['ip', 'ip6'] as const).filter((one) =>
-    tables.some(({ family, name }) => family === one && name === ownTable),
-  )
   return families.flatMap((family) =>
     observer
       .elements(family)

@@ -1,9 +1,12 @@
 import { nft } from '../../shared/net/nft.js'
-import type { ListedRule, ListedTable, Observer } from '../../shared/plan/observer.js'
+import type { ListedRule, Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
-import { type Port, type Publication, portText } from './publication.js'
+import { type Family, type Port, type Publication, portText } from './publication.js'
+
+/** The table of the official plugin's nftables backend. */
+export const table = 'cni_hostport'
 
 /** A rule of a family. */
 export type OfficialRule = ListedRule & { readonly family: string }
@@ -16,9 +19,8 @@ export type OfficialRule = ListedRule & { readonly family: string }
 export function officialRules(
   observer: Observer,
   { containerID }: Attachment,
-  { tables, addresses }: { tables: readonly ListedTable[]; addresses: readonly string[] },
+  { families, addresses }: { families: readonly Family[]; addresses: readonly string[] },
 ): readonly OfficialRule[] {
-  const families = tables.flatMap(({ family, name }) => (name === table ? [family] : []))
   return families.flatMap((family) =>
     observer
       .rules({ family, table })
@@ -70,7 +72,6 @@ export function officialProblems(
 
 // --- internal
 
-const table = 'cni_hostport'
 const chains = ['hostports', 'hostip_hostports', 'masquerading']
 
 /** The chains that packets come to by jumps: which, differs between versions of the official plugin. */

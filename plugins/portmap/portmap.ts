@@ -9,13 +9,13 @@ import type { Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { definePlugin } from '../../shared/program/plugin.js'
 import { parseAddress } from '../../shared/values/address.js'
-import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { emptyResult } from '../../shared/values/result.js'
 import { backends } from './backends.js'
-import { claim, clearAddresses, forgetUnknown, publishedBy, release } from './claim.js'
+import { claim, clearAddresses, forgetUnknown, mayBeUnknown, publishedBy, release } from './claim.js'
 import { forgetOldFlows } from './flows.js'
 import { absentText, officialChainProblems } from './iptables.js'
+import { isNothing, leftOf } from './left.js'
 import { spareListeners } from './listeners.js'
 import { officialProblems } from './official.js'
 import type { PortmapConfiguration } from './portmap.schema.js'
@@ -79,10 +79,8 @@ export default definePlugin<PortmapConfiguration>({
   del(call) {
     const { host, attachment } = call
     const published = publishedBy(host, attachment)
-    attemptAll(
-      () => (published ? release(host, attachment, published) : releaseUnknown(host, attachment, addressesOf(call))),
-      () => forgetOldFlows(host, 'DEL', published?.publications ?? publicationsOf(call)),
-    )
+    if (published) release(host, attachment, published, (ended) => forgetOldFlows(host, 'DEL', ended))
+    else releaseUnknown(call)
   },
 
   status({ config, host }) {
@@ -95,10 +93,11 @@ export default definePlugin<PortmapConfiguration>({
     const valid = new Set(validAttachments.map(({ containerID }) => containerID))
     const stale = staleRecords<Published>(host, 'portmap', config.name, validAttachments)
     attemptAll(
-      ...stale.map(({ attachment, data }) => () => {
-        release(host, attachment, data)
-        forgetOldFlows(host, 'DEL', data.publications)
-      }),
+      ...stale.map(
+        ({ attachment, data }) =>
+          () =>
+            release(host, attachment, data, (ended) => forgetOldFlows(host, 'DEL', ended)),
+      ),
       ...Object.values(backends).map(
         ({ collect }) =>
           () =>
@@ -154,14 +153,19 @@ function warnOfLoopback6(host: Host, publications: readonly Publication[]): void
 }
 
 /** Without a record: what bears the owner's name, and what the official plugin made in either backend. */
-function releaseUnknown(host: Host, attachment: Attachment, addresses: readonly string[]): void {
-  const tables = host.observer.tables()
+function releaseUnknown(call: PortmapCall): void {
+  const { host, attachment } = call
+  const isUnknown = mayBeUnknown(attachment)
+  const left = leftOf(host.observer, attachment, isUnknown)
+  if (!isUnknown && isNothing(left)) return
+  const addresses = addressesOf(call)
   attemptAll(
     ...Object.values(backends).map(
       ({ withdrawByOwner }) =>
         () =>
-          host.sweep(withdrawByOwner(host.observer, attachment, { tables, addresses })),
+          host.sweep(withdrawByOwner(host.observer, attachment, left, addresses)),
     ),
+    () => isNothing(left) || forgetOldFlows(host, 'DEL', publicationsOf(call)),
     () => forgetUnknown(host, attachment),
   )
 }

@@ -3,8 +3,10 @@ import type { Operation } from '../../shared/plan/operation.js'
 import { sha512 } from '../../shared/values/hash.js'
 import { type Family, type Publication, subnetOf } from './publication.js'
 
-/** How the names of chains begin that attachments share. */
-export const sharedPrefixes = ['portmap_masquerade_', 'portmap_hairpin_', 'portmap_if_']
+/** Whether a chain of that name is one that attachments share. */
+export function isShared(chain: string): boolean {
+  return ['portmap_masquerade_', 'portmap_hairpin_', 'portmap_if_'].some((prefix) => chain.startsWith(prefix))
+}
 
 /** The chain that masquerades for a publication. */
 export function hairpinChain(publication: Publication): string {

@@ -4,6 +4,7 @@ import {
   collectMasquerades,
   forgetMasquerade,
   isMasqueraded,
+  isOfSubnet,
   madeByMasquerade,
   staleMasquerades,
   unmasquerade,
@@ -11,8 +12,10 @@ import {
 import { livingNetns } from '../../shared/net/netns.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
+import { memberOf } from '../../shared/program/invoke.js'
 import { collectLeases, release } from '../../shared/program/ipam.js'
 import type { Call } from '../../shared/program/plugin.js'
+import { parseCidr } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { attachmentHash, hostVethName } from '../../shared/values/names.js'
 
@@ -30,7 +33,7 @@ export function detachVeth(call: Call, kind: string, more: More = () => []): voi
       host.sweep([
         ...remainingEnds(call, netns).map(deleteLink),
         ...more(attachment),
-        ...(isMasked ? unmasquerade(attachment, madeByMasquerade(host, attachment)) : []),
+        ...(isMasked ? unmasquerade(attachment, madeByMasquerade(host, attachment, toldAddresses(call))) : []),
       ]),
     () => release(call),
   )
@@ -49,7 +52,7 @@ export function collectVeths(call: Call, kind: string, more: More = () => []): v
       forgetMasquerade(host, attachment)
       removeRecord(host, kind, attachment)
     }),
-    () => validAttachments && host.sweep(collectMasquerades(host.observer.chains())),
+    () => validAttachments && host.sweep(collectMasquerades(host.observer.unusedChains(isOfSubnet))),
     () => collectLeases(call),
   )
 }
@@ -58,6 +61,13 @@ export function collectVeths(call: Call, kind: string, more: More = () => []): v
 
 /** What undoes the rest of an attachment, planned in the moment it is undone. */
 type More = (attachment: Attachment) => readonly Operation[]
+
+/** The addresses of the result that a DEL is given: by them is found what no record tells of. */
+function toldAddresses({ config: { prevResult } }: Call): readonly string[] {
+  const ips = memberOf({ ...(prevResult as object | undefined) }, 'ips')
+  const all = Array.isArray(ips) ? ips.map((one) => memberOf({ ...one }, 'address')) : []
+  return all.filter((one) => typeof one === 'string' && parseCidr(one) !== undefined) as string[]
+}
 
 /** Our host end by its name; what the official plugin made only by the container's end. */
 function remainingEnds({ host, environment, attachment }: Call, netns: string | undefined): readonly At[] {

@@ -91,6 +91,20 @@ export function readRecord<Data>(
   return read(host, kind, fileOf(kind, attachment, folder))
 }
 
+/**
+ * Whether an attachment that no record is read of may have had one: what lies in its place is none, or all of the kind
+ * are gone, as somebody has emptied the directory of state.
+ */
+export function mayHaveLostRecord(kind: string, attachment: Attachment): boolean {
+  const isThere = (path: string) => files.lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  try {
+    return isThere(fileOf(kind, attachment)) || !isThere(`${stateRoot}/${kind}`)
+  } catch (thrown) {
+    if (errnoOf(thrown) === undefined) throw thrown
+    return true
+  }
+}
+
 /** Removes a record, and what an ADD that was killed while it wrote may have left of it. */
 export function removeRecord(
   host: RecordHost,

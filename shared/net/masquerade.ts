@@ -1,5 +1,13 @@
-import { allRecords, readRecord, recordWritings, removeRecord, staleRecords, writeRecord } from '../exec/records.js'
-import type { Element } from '../plan/element.js'
+import {
+  allRecords,
+  mayHaveLostRecord,
+  readRecord,
+  recordWritings,
+  removeRecord,
+  staleRecords,
+  writeRecord,
+} from '../exec/records.js'
+import { type Element, ownTable } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
 import type { IptablesTool, ListedChain, ListedElement, ListedRule, Observer } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
@@ -9,6 +17,7 @@ import type { Problem } from '../values/errors.js'
 import { attachmentHash, officialComment, officialName, ownerComment } from '../values/names.js'
 import { quoted } from '../values/token.js'
 import { hasChain, iptables, iptablesTool, plainTools, removeChain, type SavedTables, savedTables } from './iptables.js'
+import { bothFamilies, mayMention } from './leftovers.js'
 import type { Needs } from './needs.js'
 import { addElement, declare, declareChain, deleteElement, nft, nftFamily, waiting } from './nft.js'
 import { removeUnusedChains } from './nft-chains.js'
@@ -85,14 +94,16 @@ export type MadeByMasquerade =
   | { readonly record: Masquerade; readonly saved: SavedTables }
   | { readonly elements: readonly ListedElement[]; readonly saved: SavedTables; readonly handles: readonly number[] }
 
-export function madeByMasquerade(host: Host, attachment: Attachment): MadeByMasquerade {
+/** @param told addresses with prefix lengths that the attachment may have had, as the caller says */
+export function madeByMasquerade(host: Host, attachment: Attachment, told: readonly string[] = []): MadeByMasquerade {
   const { observer } = host
   const record = readRecord<Masquerade>(host, recordKind, attachment)?.data
   if (record) return { record, saved: backends[record.backend].look(observer, Object.values(plainTools)) }
+  const { hasElements, tools, hasRules } = mayHave(observer, attachment, told)
   return {
-    elements: elementsOf(observer, attachment),
-    saved: savedTables(observer, Object.values(plainTools), 'nat'),
-    handles: officialNftRules(observer, attachment).map(({ handle }) => handle),
+    elements: hasElements ? elementsOf(observer, attachment) : [],
+    saved: savedTables(observer, tools, 'nat'),
+    handles: hasRules ? officialNftRules(observer, attachment).map(({ handle }) => handle) : [],
   }
 }
 
@@ -127,9 +138,14 @@ export function staleMasquerades(
   return staleRecords<Masquerade>(host, recordKind, network, valid).map(({ attachment }) => attachment)
 }
 
-/** The operations that remove what subnets shared whose last attachment is gone. */
-export function collectMasquerades(chains: readonly ListedChain[]): readonly Operation[] {
-  return Object.values(backends).flatMap(({ collect }) => collect(chains))
+/** Whether a chain of that name is a subnet's. */
+export function isOfSubnet(chain: string): boolean {
+  return chain.startsWith(subnetPrefix)
+}
+
+/** The operations that remove what subnets shared: their chains that nothing leads to any more. */
+export function collectMasquerades(unused: readonly ListedChain[]): readonly Operation[] {
+  return Object.values(backends).flatMap(({ collect }) => collect(unused))
 }
 
 /** What CHECK finds missing. */
@@ -182,7 +198,7 @@ const backends: Readonly<
         attachment: Attachment,
         addresses: readonly string[],
       ) => readonly string[]
-      readonly collect: (chains: readonly ListedChain[]) => readonly Operation[]
+      readonly collect: (unused: readonly ListedChain[]) => readonly Operation[]
     }
   >
 > = {
@@ -195,7 +211,7 @@ const backends: Readonly<
       const missing = new Set(missingElements({ observer }, wanted))
       return addresses.filter((_, index) => missing.has(wanted[index] as Element))
     },
-    collect: (chains) => removeUnusedChains(chains, [subnetPrefix]),
+    collect: removeUnusedChains,
   },
   iptables: {
     look: (observer, tools) => savedTables(observer, tools, 'nat'),
@@ -276,6 +292,27 @@ function subnetOf(address: string): string {
 
 function hostPart(address: string): string {
   return address.slice(0, address.indexOf('/'))
+}
+
+/** What there may be without a record: by its name where that says all, by any where records may have been lost. */
+function mayHave(observer: Observer, attachment: Attachment, told: readonly string[]) {
+  const chain = officialName('CNI-', attachment, 28)
+  const comment = ownerComment(attachment)
+  const isLost = mayHaveLostRecord(recordKind, attachment)
+  const wanted = isLost
+    ? bothFamilies.map((family) => ({ family, table: ownTable, set: map }))
+    : told.map((address) => ({ family: nftFamily(address), collection: map, key: [hostPart(address)], comment }))
+  const chains = bothFamilies.map((family) => ({ family, table: 'nat', chain }))
+  const held = observer.holdsDirectly([officialTable, ...chains, ...wanted])
+  const [hasOfficial = true, ...others] = held ?? []
+  const isThere = (index: number) => others[index] ?? true
+  return {
+    hasElements: held === undefined || others.slice(chains.length).includes(true),
+    tools: bothFamilies
+      .filter((family, index) => isThere(index) || observer.hasLegacyTable(family, 'nat'))
+      .map((family) => plainTools[family]),
+    hasRules: hasOfficial && mayMention(observer, officialTable, [officialEnd(attachment)]),
+  }
 }
 
 function elementsOf(observer: Observer, attachment: Attachment): readonly ListedElement[] {
@@ -368,12 +405,16 @@ function lackingOfficialChain(
   })
 }
 
-const officialTable = { family: 'inet', table: 'cni_plugins_masquerade', chain: 'masq_checks' }
+const officialTable = { family: 'inet', table: 'cni_plugins_masquerade', chain: 'masq_checks' } as const
 
 /** The rules of the official plugin's nftables backend for this attachment, by their comment. */
-function officialNftRules(observer: Observer, { network, ifName, containerID }: Attachment): readonly ListedRule[] {
-  const end = `net: ${network}, if: ${ifName}, id: ${containerID}`.slice(0, 128 - 35)
+function officialNftRules(observer: Observer, attachment: Attachment): readonly ListedRule[] {
+  const end = officialEnd(attachment)
   return observer.rules(officialTable).filter(({ comment }) => comment?.includes(end))
+}
+
+function officialEnd({ network, ifName, containerID }: Attachment): string {
+  return `net: ${network}, if: ${ifName}, id: ${containerID}`.slice(0, 128 - 35)
 }
 
 function removeOfficialNftRule(handle: number): Operation {

@@ -8,11 +8,11 @@ import { settingOf } from '../plan/setting.js'
 import { type Libc, loadLibc } from '../system/libc.js'
 import { namespaceAt } from '../system/namespaces.js'
 import { isLack } from '../values/errno.js'
-import { listedChains } from './chains.js'
+import { listedChains, ruleTexts, unusedChains } from './chains.js'
 import { changeElements, heldElements } from './elements.js'
 import { encode } from './encode.js'
 import { type Ask, hasLink, indexOf, linkTo, look, numberOf } from './look.js'
-import { ask, cookieOf, EEXIST, ENODEV, openRoutingSocket, openSocket, protocol } from './message.js'
+import { ask, askEach, cookieOf, EEXIST, ENODEV, openRoutingSocket, openSocket, protocol } from './message.js'
 import { settingNow, writeValue } from './settings.js'
 import { listeningSockets } from './sockets.js'
 
@@ -80,6 +80,19 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
     chains: () => {
       const found = libc()
       return found && askOnce(found, protocol.netfilter, listedChains)
+    },
+    ruleTexts: (of) => {
+      const found = libc()
+      return found && askOnce(found, protocol.netfilter, (one) => ruleTexts(one, of))
+    },
+    unusedChains: (isAsked) => {
+      const found = libc()
+      return (
+        found &&
+        askOnce(found, protocol.netfilter, (one, socket) =>
+          unusedChains(one, (requests) => askEach(found, socket, requests), isAsked),
+        )
+      )
     },
     cookie: (netns) => handleOf(netns)?.cookie(),
     held: (wanted) => heldElements(libc, wanted),
@@ -151,11 +164,11 @@ function openHandle(libc: Libc | undefined, netns: string | undefined): Namespac
 }
 
 /** A socket for one question. */
-function askOnce<T>(libc: Libc, part: number, body: (ask: Ask) => T): T | undefined {
+function askOnce<T>(libc: Libc, part: number, body: (ask: Ask, socket: number) => T): T | undefined {
   const socket = openSocket(libc, part)
   if (socket === undefined) return undefined
   try {
-    return body((request) => ask(libc, socket, request))
+    return body((request) => ask(libc, socket, request), socket)
   } finally {
     libc.close(socket)
   }

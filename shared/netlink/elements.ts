@@ -1,4 +1,4 @@
-import { type Element, ownTable } from '../plan/element.js'
+import { type Element, type NftObject, ownTable } from '../plan/element.js'
 import type { Operation } from '../plan/operation.js'
 import type { Libc } from '../system/libc.js'
 import { outlive } from '../system/outlive.js'
@@ -62,11 +62,14 @@ export function encodeElements({ argv, netns }: Operation): readonly Request[] |
 }
 
 /**
- * Whether maps and sets hold elements as these say; of one without a value or a comment any will do. Undefined when one
- * of them is left to `nft`, or the kernel cannot say.
+ * Whether maps and sets hold elements as these say; of one without a value or a comment any will do. Of tables, chains
+ * and sets, whether they are there. Undefined when one of them is left to `nft`, or the kernel cannot say.
  */
-export function heldElements(find: () => Libc | undefined, wanted: readonly Element[]): readonly boolean[] | undefined {
-  const questions = wanted.map(question)
+export function heldElements(
+  find: () => Libc | undefined,
+  wanted: readonly (Element | NftObject)[],
+): readonly boolean[] | undefined {
+  const questions = wanted.map((one) => ('collection' in one ? question(one) : objectQuestion(one)))
   if (questions.some((one) => one === undefined)) return undefined
   const libc = find()
   const fd = libc && openSocket(libc, protocol.netfilter)
@@ -81,7 +84,11 @@ export function heldElements(find: () => Libc | undefined, wanted: readonly Elem
         some.map(({ request }) => request),
       )
       if (!answers.every((one) => one?.error === 0 || one?.error === -ENOENT)) return undefined
-      held.push(...some.map((one, index) => isHeld(one, answers[index]?.parts[0])))
+      held.push(
+        ...some.map((one, index) =>
+          one.entry ? isHeld(one.entry, answers[index]?.parts[0]) : answers[index]?.error === 0,
+        ),
+      )
     }
     return held
   } finally {
@@ -97,6 +104,9 @@ const mostQuestions = 32
 const NFNL_SUBSYS_NFTABLES = 10
 const NFNL_MSG_BATCH_BEGIN = 0x10
 const NFNL_MSG_BATCH_END = 0x11
+const NFT_MSG_GETTABLE = 1
+const NFT_MSG_GETCHAIN = 4
+const NFT_MSG_GETSET = 10
 const NFT_MSG_NEWSETELEM = 12
 const NFT_MSG_GETSETELEM = 13
 const NFT_MSG_DELSETELEM = 14
@@ -105,6 +115,7 @@ const element = { key: 1, data: 2, userData: 6, keyEnd: 10 }
 const data = { value: 1, verdict: 2 }
 const verdict = { code: 1, chain: 2 }
 const families: Record<string, number> = { ip: 2, ip6: 10, bridge: 7 }
+const askedFamilies: Record<string, number> = { ...families, inet: 1 }
 const verbs: Record<string, { message: number; flags: number }> = {
   add: { message: NFT_MSG_NEWSETELEM, flags: flag.create },
   create: { message: NFT_MSG_NEWSETELEM, flags: flag.create | flag.exclusive },
@@ -173,9 +184,24 @@ function question({ family, collection, key, value, comment }: Element): Questio
   return { request: { type, flags: 0, header: header(families[family] ?? 0, 0), attributes }, entry }
 }
 
+function objectQuestion({ family, table, chain, set }: NftObject): Question {
+  const message = chain !== undefined ? NFT_MSG_GETCHAIN : set !== undefined ? NFT_MSG_GETSET : NFT_MSG_GETTABLE
+  const attributes = [
+    attribute(NAME_OF_TABLE, table),
+    ...(chain !== undefined ? [attribute(NAME_OF_CHAIN, chain)] : set !== undefined ? [attribute(list.set, set)] : []),
+  ]
+  return {
+    request: { type: messageType(message), flags: 0, header: header(askedFamilies[family] ?? 0, 0), attributes },
+  }
+}
+
+const NAME_OF_TABLE = 1
+const NAME_OF_CHAIN = 3
+
 interface Question {
   readonly request: Request
-  readonly entry: Buffer
+  /** The element; absent where it is no element that is asked for. */
+  readonly entry?: Buffer
 }
 
 /** "8080-8090" */
@@ -184,7 +210,7 @@ function isInterval(word: string): boolean {
 }
 
 /** The kernel answers in the order that the entry has: mostly no part needs to be looked at. */
-function isHeld({ entry }: Question, answer: Buffer | undefined): boolean {
+function isHeld(entry: Buffer, answer: Buffer | undefined): boolean {
   if (!answer) return false
   if (entry.equals(answer.subarray(-entry.length))) return true
   const entries = attributesOf(answer, nfgenmsg).get(list.elements)

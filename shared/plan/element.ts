@@ -5,6 +5,14 @@
 export const ownTable = 'podwire'
 export type NftFamily = 'ip' | 'ip6' | 'bridge'
 
+/** A table of nftables, or a chain or a set in it, whoever made it. */
+export interface NftObject {
+  readonly family: 'inet' | NftFamily
+  readonly table: string
+  readonly chain?: string
+  readonly set?: string
+}
+
 /**
  * An element of one of our maps or sets. `value` is absent in a set; `comment` is for people and for the search by
  * owner.

@@ -1,6 +1,6 @@
 import type { Address } from '../values/address.js'
 import type { ObservedLink } from '../values/observe.schema.js'
-import type { Element } from './element.js'
+import type { Element, NftObject } from './element.js'
 import type { Requested } from './machine.js'
 import type { ListedChain, ListeningSocket } from './observer.js'
 import type { Operation } from './operation.js'
@@ -40,8 +40,18 @@ export interface Netlink {
    * entered.
    */
   readonly cookie: (netns: string) => string | undefined
-  /** Whether our maps and sets of nftables hold elements as these say; undefined where the kernel cannot say. */
-  readonly held: (wanted: readonly Element[]) => readonly boolean[] | undefined
+  /**
+   * Whether our maps and sets of nftables hold elements as these say, and whether tables, chains and sets are there;
+   * undefined where the kernel cannot say.
+   */
+  readonly held: (wanted: readonly (Element | NftObject)[]) => readonly boolean[] | undefined
+  /** The bytes of each rule of a table or chain as a latin1 text; undefined where the kernel cannot say. */
+  readonly ruleTexts: (of: NftObject) => readonly string[] | undefined
+  /**
+   * The chains of our tables with such names that no rule and no element leads to; of those without rules nothing is
+   * told. Undefined where the kernel cannot say.
+   */
+  readonly unusedChains: (isAsked: (name: string) => boolean) => readonly ListedChain[] | undefined
   /**
    * The number that links of a namespace have for the host's (link_netnsid); undefined where there is none, or the
    * kernel cannot say.

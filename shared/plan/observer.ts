@@ -6,7 +6,7 @@ import type {
   ObservedRoute,
   ObservedRule,
 } from '../values/observe.schema.js'
-import type { Element, NftFamily } from './element.js'
+import type { Element, NftFamily, NftObject } from './element.js'
 
 /**
  * Everything a call asks of the machine, each question in one place. Netlink answers (netlink/driver.ts); where the
@@ -50,8 +50,16 @@ export interface Observer {
   readonly listening: (of: { family: 4 | 6; protocol: 'tcp' | 'udp' | 'sctp' }) => readonly ListeningSocket[]
   /** Every chain of nftables there is, without its rules. */
   readonly chains: () => readonly ListedChain[]
-  /** Every table of nftables there is. */
-  readonly tables: () => readonly ListedTable[]
+  /**
+   * The bytes of each rule of a table or chain of nftables as a latin1 text, in which names, comments and addresses can
+   * be looked for without a process; undefined where the kernel does not tell.
+   */
+  readonly ruleTexts: (of: NftObject) => readonly string[] | undefined
+  /**
+   * The chains of our tables with such names that nothing leads to, without base chains; where the kernel does not
+   * tell, all of the name.
+   */
+  readonly unusedChains: (isAsked: (name: string) => boolean) => readonly ListedChain[]
   /** The rules of a table of nftables, or of one of its chains, whoever made them; none where it is absent. */
   readonly rules: (of: { family: string; table: string; chain?: string }) => readonly ListedRule[]
   /** The elements of all our maps and sets in a family, or of one; none where our table, or that one, is absent. */
@@ -73,8 +81,11 @@ export interface Observer {
    * Whether our maps and sets of nftables hold elements as these say; of one without a value or a comment any will do.
    */
   readonly holds: (wanted: readonly Element[]) => readonly boolean[]
-  /** The same, asked of the kernel alone; undefined where it does not tell. */
-  readonly holdsDirectly: (wanted: readonly Element[]) => readonly boolean[] | undefined
+  /**
+   * The same, and whether tables, chains and sets are there, asked of the kernel alone, in one request; undefined where
+   * it does not tell.
+   */
+  readonly holdsDirectly: (wanted: readonly (Element | NftObject)[]) => readonly boolean[] | undefined
   /** The host's own addresses of a family, in canonical text. */
   readonly localAddresses: (family: 4 | 6) => ReadonlySet<string>
   /**
@@ -119,12 +130,6 @@ export interface ListeningSocket {
   readonly inode: string
   /** Bound to "::", it takes no IPv4. */
   readonly isIPv6Only: boolean
-}
-
-/** A table of nftables, whoever made it. */
-export interface ListedTable {
-  readonly family: string
-  readonly name: string
 }
 
 /** A rule of nftables, as far as it is read. */

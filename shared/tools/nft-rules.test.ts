@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Run } from '../exec/command.js'
-import { listElements, listRules, listTables } from './nft-rules.js'
+import { listElements, listRules } from './nft-rules.js'
 
 /** Answers one command with objects as `nft -j` prints them, and fails for any other. */
 function answering(command: string, ...objects: object[]): Run {
@@ -10,11 +10,6 @@ function answering(command: string, ...objects: object[]): Run {
     return { status: 0, signal: null, stdout: JSON.stringify({ nftables }), stderr: '' }
   }
 }
-
-test('tables', () => {
-  const run = answering('list tables', { table: { family: 'ip', name: 'podwire', handle: 3 } })
-  expect(listTables(run)).toEqual([{ family: 'ip', name: 'podwire', handle: 3 }])
-})
 
 test('rules: what they compare, where they lead, whose they are', () => {
   const payload = (protocol: string, field: string, right: unknown) => ({
@@ -85,5 +80,5 @@ test('elements of one set; an answer of other forms is nothing that is known', (
 
 test('nothing is there where nft says so', () => {
   const run: Run = () => ({ status: 1, signal: null, stdout: '', stderr: 'Error: No such file or directory' })
-  expect([listTables(run), listRules(run, { family: 'ip', table: 't' }), listElements(run, 'ip')]).toEqual([[], [], []])
+  expect([listRules(run, { family: 'ip', table: 't' }), listElements(run, 'ip')]).toEqual([[], []])
 })

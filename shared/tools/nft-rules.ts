@@ -1,13 +1,9 @@
 import type { Run } from '../exec/command.js'
 import { type NftFamily, ownTable } from '../plan/element.js'
-import type { ListedElement, ListedRule, ListedTable } from '../plan/observer.js'
+import type { ListedElement, ListedRule } from '../plan/observer.js'
 import { askNft } from './nft.js'
 
 // What `nft -j list` tells of tables, rules and elements, as libnftables-json(5) has it.
-
-export function listTables(run: Run): readonly ListedTable[] {
-  return askNft(run, ['list', 'tables']).flatMap((one) => (one['table'] as ListedTable | undefined) ?? [])
-}
 
 export function listRules(
   run: Run,

@@ -2,6 +2,7 @@ import { shapes } from 'podwire:shapes'
 import type { Command, Outcome, Run } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
 import { excerpt, firstLine, reasonOf } from '../exec/stderr.js'
+import { ownTable } from '../plan/element.js'
 import type { Netlink } from '../plan/netlink.js'
 import type { Observer, Routing } from '../plan/observer.js'
 import { accept } from '../values/accept.js'
@@ -24,7 +25,7 @@ import { hasLegacyTable, readSavedRules } from './iptables-save.js'
 import { nftText } from './nft.js'
 import { readChains } from './nft-chains.js'
 import { heldByNft } from './nft-elements.js'
-import { listElements, listRules, listTables } from './nft-rules.js'
+import { listElements, listRules } from './nft-rules.js'
 import { clientPorts, listeningSockets, localAddresses } from './sockets.js'
 
 /**
@@ -63,7 +64,12 @@ export function createObserver({ run: start, files }: Tools, netlink?: Netlink):
       (protocol === 'sctp' ? undefined : netlink?.listening({ family, protocol })) ??
       listeningSockets(files, family, protocol),
     chains: () => netlink?.chains() ?? readChains(nftText(run, ['list', 'chains'])),
-    tables: () => listTables(run),
+    ruleTexts: (of) => netlink?.ruleTexts(of),
+    unusedChains: (isAsked) =>
+      netlink?.unusedChains(isAsked) ??
+      readChains(nftText(run, ['list', 'chains'])).filter(
+        ({ table, name, hook }) => table === ownTable && !hook && isAsked(name),
+      ),
     rules: (of) => listRules(run, of),
     elements: (family, of) => listElements(run, family, of),
     savedRules: (tool, table) => readSavedRules(run, tool, table),
