@@ -31,7 +31,7 @@ const rows: [string, Costed, Cost][] = [
   [
     'bridge with masquerade',
     { type: 'bridge', isGateway: true, ipMasq: true, ipam },
-    { CHECK: inside, STATUS: ['nft'], GC: ['nft'] },
+    { CHECK: inside, STATUS: ['nft'] },
   ],
   [
     'bridge as most networks have it',
@@ -39,22 +39,14 @@ const rows: [string, Costed, Cost][] = [
     { CHECK: inside },
   ],
   ['promiscuous bridge', { type: 'bridge', isGateway: true, promiscMode: true, ipam }, { CHECK: inside }],
-  [
-    'ptp with masquerade',
-    { type: 'ptp', ipMasq: true, ipam },
-    { CHECK: [...inside, 'ip', 'ip'], STATUS: ['nft'], GC: ['nft'] },
-  ],
+  ['ptp with masquerade', { type: 'ptp', ipMasq: true, ipam }, { CHECK: [...inside, 'ip', 'ip'], STATUS: ['nft'] }],
   ['macvlan', { type: 'macvlan', master: 'uplink', ipam }, { CHECK: inside }],
   ['tap', { type: 'tap', ipam }, { ADD: ['in ip'], CHECK: inside, STATUS: ['ip'] }],
   ['host-device', { type: 'host-device', device: 'spare0' }, { DEL: ['in ip'] }],
 ]
 
 const chained: [string, Costed, Cost][] = [
-  [
-    'portmap, 100 ports',
-    { type: 'portmap', runtimeConfig: { portMappings } },
-    { STATUS: ['nft'], GC: ['nft', 'iptables-save', 'ip6tables-save'] },
-  ],
+  ['portmap, 100 ports', { type: 'portmap', runtimeConfig: { portMappings } }, { STATUS: ['nft'] }],
   [
     'portmap, 100 ports, by iptables',
     { type: 'portmap', backend: 'iptables', runtimeConfig: { portMappings } },
@@ -63,7 +55,6 @@ const chained: [string, Costed, Cost][] = [
       CHECK: ['iptables-save'],
       DEL: ['iptables-save', 'ip6tables-save', 'iptables-restore'],
       STATUS: ['iptables-restore'],
-      GC: ['iptables-save', 'ip6tables-save'],
     },
   ],
   ['firewall', { type: 'firewall' }, { CHECK: ['iptables-save'], STATUS: ['nft'] }],

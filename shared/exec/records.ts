@@ -96,13 +96,12 @@ export function readRecord<Data>(
  * are gone, as somebody has emptied the directory of state.
  */
 export function mayHaveLostRecord(kind: string, attachment: Attachment): boolean {
-  const isThere = (path: string) => files.lstatSync(path, { throwIfNoEntry: false }) !== undefined
-  try {
-    return isThere(fileOf(kind, attachment)) || !isThere(`${stateRoot}/${kind}`)
-  } catch (thrown) {
-    if (errnoOf(thrown) === undefined) throw thrown
-    return true
-  }
+  return hasUnreadableRecord(kind, attachment) || isThere(`${stateRoot}/${kind}`) !== true
+}
+
+/** Whether something lies in the place of a record that none is read of. */
+export function hasUnreadableRecord(kind: string, attachment: Attachment): boolean {
+  return isThere(fileOf(kind, attachment)) !== false
 }
 
 /** Removes a record, and what an ADD that was killed while it wrote may have left of it. */
@@ -208,6 +207,16 @@ export function understood(kind: string, value: Readonly<Record<string, unknown>
 }
 
 // --- internal
+
+/** Undefined where it cannot be looked at. */
+function isThere(path: string): boolean | undefined {
+  try {
+    return files.lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch (thrown) {
+    if (errnoOf(thrown) === undefined) throw thrown
+    return undefined
+  }
+}
 
 const files = systemStateFiles
 
