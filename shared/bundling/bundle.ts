@@ -27,37 +27,48 @@ async function computedShapes(): Promise<Shapes> {
   return ((await import(pathToFileURL(module).href)) as { shapes: Shapes }).shapes
 }
 
-function virtualModules(shapes: Shapes, plugins: PluginFile[]): Plugin {
-  const names = plugins.map(({ name }) => name)
+/** @param plugins all where absent */
+function virtualModules(shapes: Shapes, plugins?: PluginFile[]): Plugin {
+  const names = (plugins ?? listPlugins(root)).map(({ name }) => name)
   const wanted = Object.entries(shapes).filter(([key]) => isNeeded(key, names))
   const shapesModule = shapesText(wanted.map(([key, shape]) => [key, JSON.stringify(shape)]))
   return virtualModulesPlugin(root, (name) =>
-    name === 'podwire:shapes' ? shapesModule : virtualModule(name, { ...tree, plugins }),
+    name === 'podwire:shapes' ? shapesModule : virtualModule(name, { ...tree, ...(plugins ? { plugins } : {}) }),
   )
 }
 
-async function bundled(entry: string, plugins: Plugin[]): Promise<string> {
+interface Bundled {
+  readonly text: string
+  /** The modules in it. */
+  readonly inputs: readonly string[]
+}
+
+async function bundled(entry: string, plugins: Plugin[]): Promise<Bundled> {
   const entryPoints = [path.join(compiled, entry)]
   const all = isPlain ? [plainNode(compiled), ...plugins] : plugins
   const { outputFiles, metafile } = await build({ ...options, entryPoints, plugins: all })
   const [file] = outputFiles
   if (!file) throw new Error(`esbuild made no file of ${entry}`)
-  const zod = Object.keys(metafile.inputs).find((input) => input.includes('node_modules/zod/'))
+  const inputs = Object.keys(metafile.inputs)
+  const zod = inputs.find((input) => input.includes('node_modules/zod/'))
   if (zod) throw new Error(`${zod} is in the bundle: import types and shapes, not schemas`)
   keepLicences(metafile, licences)
-  return file.text
+  return { text: file.text, inputs }
 }
 
 /** A function of `require` and an Invocation, in ASCII: start.ts reads it byte by byte. */
-async function script(entry: string, plugins: Plugin[]): Promise<string> {
-  return `(function(require,told){${await bundled(entry, plugins)}})\n`
+async function script(entry: string, plugins: Plugin[]): Promise<Bundled> {
+  const { text, inputs } = await bundled(entry, plugins)
+  return { text: `(function(require,told){${text}})\n`, inputs }
 }
 
-function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promise<string> {
-  const delegates = plugin.folder !== 'ipam' && 'ipam' in (shapes[plugin.name]?.keys ?? {})
-  const isChain = 'plugins' in (shapes[plugin.name]?.keys ?? {})
-  const within = all.filter(({ name, folder }) => isChain || name === plugin.name || (delegates && folder === 'ipam'))
-  return script('shared/entry.js', [virtualModules(shapes, within)])
+/** A plugin alone, or with those that it may run: the chain with all, who asks for addresses with the IPAM plugins. */
+async function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promise<string> {
+  const scriptWith = (within?: PluginFile[]) => script('shared/entry.js', [virtualModules(shapes, within)])
+  if ('plugins' in (shapes[plugin.name]?.keys ?? {})) return (await scriptWith()).text
+  const alone = await scriptWith([plugin])
+  if (!alone.inputs.some((input) => input.endsWith('shared/program/ipam.js'))) return alone.text
+  return (await scriptWith(all.filter(({ name, folder }) => name === plugin.name || folder === 'ipam'))).text
 }
 
 /**
@@ -67,9 +78,12 @@ function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promis
 async function makeHeapScripts(): Promise<void> {
   empty(recorder)
   // Alone in its binary, it is what start.ts runs by any name.
-  writeFileSync(path.join(recorder, 'foreign.js'), await script('shared/heap/record.js', []))
+  writeFileSync(path.join(recorder, 'foreign.js'), (await script('shared/heap/record.js', [])).text)
   // By its name here, stacks do not tell where it was built.
-  writeFileSync(path.join(made, 'heap.cjs'), `${await bundled('shared/heap/heap.js', [])}//# sourceURL=podwire\n`)
+  writeFileSync(
+    path.join(made, 'heap.cjs'),
+    `${(await bundled('shared/heap/heap.js', [])).text}//# sourceURL=podwire\n`,
+  )
 }
 
 function empty(folder: string): void {
@@ -85,10 +99,13 @@ async function main(): Promise<void> {
   const files = all.map(({ name }) => path.join(scripts, `${name}.js`))
   const texts = await Promise.all(all.map((plugin) => scriptOf(plugin, shapes, all)))
   for (const [index, file] of files.entries()) writeFileSync(file, texts[index] ?? '')
-  writeFileSync(path.join(scripts, 'foreign.js'), await script('shared/foreign.js', [virtualModules(shapes, [])]))
+  writeFileSync(
+    path.join(scripts, 'foreign.js'),
+    (await script('shared/foreign.js', [virtualModules(shapes, [])])).text,
+  )
   if (!isPlain) await makeHeapScripts()
   const start = path.join(made, 'podwire.cjs')
-  writeFileSync(`${start}.new`, await bundled('shared/main.js', []))
+  writeFileSync(`${start}.new`, (await bundled('shared/main.js', [])).text)
   renameSync(`${start}.new`, start)
 }
 

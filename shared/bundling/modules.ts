@@ -7,7 +7,7 @@ export interface ModuleTree {
   root: string
   base: string
   extension: '.js' | '.ts'
-  /** The plugins that can be loaded; all where absent. */
+  /** The only plugins that can be loaded, which are loaded at once; where absent all, each at need. */
   plugins?: readonly PluginFile[]
 }
 
@@ -83,12 +83,15 @@ export function shapesText(values: [string, string][]): string {
 const virtualModules: Record<string, (tree: ModuleTree) => string> = {
   'podwire:plugins': (tree) => {
     const all = listPlugins(tree.root)
-    const loaders = (tree.plugins ?? all).map(
-      ({ name, module }) => `${JSON.stringify(name)}: () => import(${location(tree, module)})`,
-    )
+    // What is loaded at need is a function a module in the script, and what may be is all of it.
+    const few = tree.plugins ?? []
+    const imports = few.map(({ module }, index) => `import plugin${index} from ${location(tree, module)}`)
+    const loaders = tree.plugins
+      ? few.map(({ name }, index) => `${JSON.stringify(name)}: () => Promise.resolve({ default: plugin${index} })`)
+      : all.map(({ name, module }) => `${JSON.stringify(name)}: () => import(${location(tree, module)})`)
     const names = JSON.stringify(all.map(({ name }) => name))
     const ipams = JSON.stringify(all.flatMap(({ name, folder }) => (folder === 'ipam' ? [name] : [])))
-    return `export const names = ${names}\nexport const ipams = ${ipams}\nexport const plugins = ${objectText(loaders)}`
+    return `${[...imports, ''].join('\n')}export const names = ${names}\nexport const ipams = ${ipams}\nexport const plugins = ${objectText(loaders)}`
   },
   'podwire:shapes': (tree) => {
     const plugins = listPlugins(tree.root)

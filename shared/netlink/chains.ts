@@ -20,7 +20,7 @@ export function ruleTexts(ask: Ask, { family, table, chain }: NftObject): readon
 }
 
 /**
- * The chains of our tables that only their own rules use, in two questions however many attachments there are: a
+ * The chains of our tables that only their own rules use, in three questions however many attachments there are: a
  * chain's use is the number of its rules, and of all that leads to it. A base chain is used by packets.
  */
 export function unusedChains(
@@ -28,10 +28,10 @@ export function unusedChains(
   askEach: (requests: readonly Request[]) => readonly (Answer | undefined)[],
   isAsked: (name: string) => boolean,
 ): readonly ListedChain[] | undefined {
-  const rules = rulesOf(ask, 0, ownTable)
-  if (!rules) return undefined
+  const found = (['ip', 'ip6'] as const).map((family) => rulesOf(ask, numberOf(family), ownTable))
+  if (found.includes(undefined)) return undefined
   const asked = new Map<string, { family: string; name: string; rules: number }>()
-  for (const part of rules) {
+  for (const part of found.flatMap((rules) => rules ?? [])) {
     const [family, name] = [families[part[0] ?? 0] ?? '', text(attributesOf(part, headerBytes), ruleAttribute.chain)]
     if (!isAsked(name)) continue
     const key = `${family} ${name}`
@@ -59,7 +59,6 @@ const mostQuestions = 32
 const NFT_MSG_GETRULE = (10 << 8) | 7
 const ruleAttribute = { table: 1, chain: 2 } as const
 
-/** A family of 0 means each. */
 function rulesOf(ask: Ask, family: number, table: string, chain?: string): readonly Buffer[] | undefined {
   const attributes = [
     attributeOf(ruleAttribute.table, table),

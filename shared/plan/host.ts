@@ -13,6 +13,8 @@ export interface Host extends Machine {
   readonly run: Run
   /** Absent where nothing may change, or another plugin of ours waits for this one. */
   readonly toolLock?: ToolLock | undefined
+  /** Of a plugin that another one runs in this process. */
+  readonly isInner?: true
   readonly files: Files
   /** The caller's environment: what a delegate gets. */
   readonly env: Readonly<Record<string, string | undefined>>

@@ -82,7 +82,7 @@ export function invoke(
   try {
     const version = readVersion(request, plugin)
     const verb = verbOf(request)
-    if (verb === 'ADD' || verb === 'DEL') refuseOwnNetns(request.environment)
+    if (!host.isInner && (verb === 'ADD' || verb === 'DEL')) refuseOwnNetns(request.environment)
     if (verb === 'ADD') host.journal.reserve()
     const call = { ...readCall(plugin, request, version, host), ...delegates }
     host.toolLock?.waitForEarlier(call.validAttachments)

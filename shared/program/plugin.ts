@@ -77,8 +77,9 @@ export function definePlugin<Config>(plugin: Plugin<Config>): Plugin<Config> {
 
 /**
  * The host for another plugin in the same process: it notes exactly what it did in our journal, and a failure inside is
- * ours to take back.
+ * ours to take back. What was waited for and refused once is not again.
  */
 export function inSameJournal({ host }: Pick<Call, 'host'>): Host {
-  return { ...host, journal: { ...host.journal, reserve: () => undefined, rollback: () => [] } }
+  const journal = { ...host.journal, reserve: () => undefined, rollback: () => [] }
+  return { ...host, toolLock: undefined, isInner: true, journal }
 }

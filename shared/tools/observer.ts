@@ -34,6 +34,7 @@ import { clientPorts, listeningSockets, localAddresses } from './sockets.js'
  */
 export function createObserver({ run: start, files }: Tools, netlink?: Netlink): Observer {
   const run = seeing(start)
+  let bootID: string | undefined
   const hasLink = (name: string) => {
     const told = netlink?.has(name) ?? 'unknown'
     return told === 'unknown' ? hasFolder(files, name) : told
@@ -82,7 +83,10 @@ export function createObserver({ run: start, files }: Tools, netlink?: Netlink):
     localAddresses: (family) => localAddresses(files, family),
     hasFixedAddress: (one) => hasFixedAddress(files, one),
     hasIPv6: () => hasIPv6(files),
-    bootID: () => files.read('/proc/sys/kernel/random/boot_id').trim(),
+    bootID: () => {
+      bootID ??= files.read('/proc/sys/kernel/random/boot_id').trim()
+      return bootID
+    },
     cookie: (netns) => netlink?.cookie(netns),
     hostNumberIn: (netns) => netlink?.hostNumberIn(netns),
     tryLock: (fd) => netlink?.tryLock(fd) ?? false,
