@@ -150,7 +150,7 @@ function isOfRules({ tool }: Operation): boolean {
 }
 
 /** Questions about what waits: the answer is what there is when it has been made. */
-const aboutElements = ['tables', 'rules', 'elements'] as const
+const aboutElements = ['rules', 'ruleTexts', 'elements'] as const
 /** Those about the chains of others and of iptables, which no element changes. */
 const aboutChains = ['chains', 'savedRules', 'hasLegacyTable'] as const
 /** The others of a CHECK, which changes nothing. */
@@ -183,6 +183,7 @@ function sharedObserver(
     ...Object.fromEntries(aboutElements.map((question) => [question, settled(once(question))])),
     holds: settled(observer.holds),
     holdsDirectly: settled(observer.holdsDirectly),
+    unusedChains: settled(observer.unusedChains),
     tryLock: (fd) => {
       // Whoever waits for a lock wants to know what others did before it was free.
       forget()
