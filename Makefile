@@ -41,7 +41,7 @@ FAULTS := conformance/faults conformance/main/killed conformance/devices/faults 
   conformance/limits conformance/swapped conformance/changed
 
 .PHONY: all setup build demo install uninstall dist docs check unit mutants test-setup lint test test-vm test-roots \
-  test-oracles test-upgrade faults kills bench profile clean
+  test-oracles test-upgrade faults kills gc-rounds bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -124,13 +124,16 @@ dist/.built dist/plain/.built dist/arm64/.built dist/plain/arm64/.built: %/.buil
 demo: build
 	@conformance/demo/run
 
+# The files of podwire lie below DESTDIR, for packages.
 install: build
-	shared/packing/install $(out)/bin $(DESTDIR)$(CNI_BIN)
+	$(out)/bin/podwire install --from $(out)/bin --to $(abspath $(DESTDIR)$(CNI_BIN))
 
-# RULES=1 also takes our rules out of this host, which no other suite's DEL would: the way back while containers run.
+# RULES=1 also takes our rules out of this host, which no other suite's DEL would; FORCE=1 does it while containers run:
+# both together are the way back.
 uninstall:
-	shared/packing/uninstall $(DESTDIR)$(CNI_BIN)
-	$(if $(filter 1,$(RULES)),shared/packing/remove-rules)
+	$(firstword $(wildcard $(DESTDIR)$(CNI_BIN)/podwire dist/bin/podwire) podwire) uninstall \
+	  $(if $(DESTDIR),--root $(abspath $(DESTDIR)) --bin $(CNI_BIN),--bin $(abspath $(CNI_BIN))) \
+	  $(if $(filter 1,$(RULES)),--rules) $(if $(filter 1,$(FORCE)),--force)
 
 dist: setup build
 	@conformance/setup/debian $(if $(filter x64,$(ARCH)),arm64)
@@ -230,6 +233,10 @@ faults: test-setup build
 # 1,000 kills over all lists and backends, and the same with slow tools; about an hour.
 kills: test-setup build
 	PODWIRE_KILLS=1000 PODWIRE_ALL_KILLS=1 $(VITEST) run --project conformance conformance/faults/kills conformance/outlive
+
+# 500 rounds of `podwire gc` beside 20 parallel ADDs and DELs: what it took that lives (0). Hours; ROUNDS=50 is fewer.
+gc-rounds: test-setup build
+	PODWIRE_GC_ROUNDS=$(or $(ROUNDS),500) $(VITEST) run --project conformance conformance/tool.test.ts
 
 bench: test-setup build
 	@conformance/setup/debian bench

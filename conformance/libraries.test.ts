@@ -26,12 +26,15 @@ async function makeBare(host: Host): Promise<void> {
   )
 }
 
+/** Without what it keeps of the last one: these folders lie in memory. */
+const install = 'install() { "$suite/podwire" install --from "$suite" --to "$1" >&2; rm -rf "$1/podwire-kept/"2*; }\n'
+
 /**
- * Runs lines of bash in the host, with `suite` for the built plugins, `bare` for the bare root, `install` for the
- * installer.
+ * Runs lines of bash in the host, with `suite` for the built plugins, `bare` for the bare root, `install FOLDER` for
+ * the installer.
  */
 async function script(host: Host, lines: string): Promise<string> {
-  const head = `set -euo pipefail\nbare=${bare}\nsuite='${suites.podwire}'\ninstall='${repository}/shared/packing/install'\n`
+  const head = `set -euo pipefail\nbare=${bare}\nsuite='${suites.podwire}'\n${install}`
   return host.output(['bash', '--norc', '-c', head + lines], { deadline: 120_000 })
 }
 
@@ -46,17 +49,17 @@ function expectAnswer({ status, stdout, stderr }: Finished): void {
 /** How people put plugins onto a host, and the plugin that a runtime then starts there. */
 const ways: [string, string, string][] = [
   ['unpacked from an archive', 'tar -C "$suite" -c . | tar -x -C "$bare/opt/cni/bin"', '/opt/cni/bin/bridge'],
-  ['installed', '"$install" "$suite" "$bare/opt/cni/bin"', '/opt/cni/bin/host-local'],
-  ['installed into a folder of another name', '"$install" "$suite" "$bare/srv/plugins"', '/srv/plugins/bridge'],
+  ['installed', 'install "$bare/opt/cni/bin"', '/opt/cni/bin/host-local'],
+  ['installed into a folder of another name', 'install "$bare/srv/plugins"', '/srv/plugins/bridge'],
   ['copied, a file of each name', 'cp -r "$suite"/{bridge,podwire-lib} "$bare/srv"', '/srv/bridge'],
   [
     'a hard link in another folder, of the usual one',
-    '"$install" "$suite" "$bare/opt/cni/bin"; ln "$bare/opt/cni/bin/bridge" "$bare/srv/bridge"',
+    'install "$bare/opt/cni/bin"; ln "$bare/opt/cni/bin/bridge" "$bare/srv/bridge"',
     '/srv/bridge',
   ],
   [
     'a hard link in another folder, of a package',
-    '"$install" "$suite" "$bare/usr/libexec/podwire"; ln "$bare/usr/libexec/podwire/bridge" "$bare/opt/cni/bin/bridge"',
+    'install "$bare/usr/libexec/podwire"; ln "$bare/usr/libexec/podwire/bridge" "$bare/opt/cni/bin/bridge"',
     '/opt/cni/bin/bridge',
   ],
   [
@@ -66,12 +69,12 @@ const ways: [string, string, string][] = [
   ],
   [
     'a symbolic link from another folder',
-    '"$install" "$suite" "$bare/srv/plugins"; ln -s /srv/plugins/bridge "$bare/opt/cni/bin/bridge"',
+    'install "$bare/srv/plugins"; ln -s /srv/plugins/bridge "$bare/opt/cni/bin/bridge"',
     '/opt/cni/bin/bridge',
   ],
   [
     'symbolic links to one name beside it',
-    '"$install" "$suite" "$bare/srv"; ln -sf bridge "$bare/srv/host-local"',
+    'install "$bare/srv"; ln -sf bridge "$bare/srv/host-local"',
     '/srv/host-local',
   ],
   [
@@ -90,7 +93,7 @@ describe('a plugin starts on a host that has the C library and nothing else', ()
 
   test('every name of an installation, and ADD and DEL of one', async ({ host }) => {
     await makeBare(host)
-    await script(host, '"$install" "$suite" "$bare/opt/cni/bin"; mkdir -p "$bare"/{run,var/lib,tmp}')
+    await script(host, 'install "$bare/opt/cni/bin"; mkdir -p "$bare"/{run,var/lib,tmp}')
     const names = readdirSync(suites.podwire, { withFileTypes: true }).filter((entry) => entry.isFile())
     for (const { name } of names) {
       if (name !== 'podwire') expectAnswer(await startBare(host, `/opt/cni/bin/${name}`))
@@ -110,13 +113,14 @@ describe('a plugin starts on a host that has the C library and nothing else', ()
 
   test('also while the installation is replaced', async ({ host }) => {
     await makeBare(host)
-    await script(host, '"$install" "$suite" "$bare/opt/cni/bin"')
+    await script(host, 'install "$bare/opt/cni/bin"')
     let isReplaced = false
-    const replacing = script(host, 'for round in 1 2 3; do "$install" "$suite" "$bare/opt/cni/bin"; done').finally(
-      () => {
-        isReplaced = true
-      },
-    )
+    const replacing = script(
+      host,
+      'for round in 1 2 3; do rm "$bare/opt/cni/bin/portmap"; install "$bare/opt/cni/bin"; done',
+    ).finally(() => {
+      isReplaced = true
+    })
     const answers: Finished[] = []
     while (!isReplaced) answers.push(await startBare(host, '/opt/cni/bin/bridge'))
     await replacing

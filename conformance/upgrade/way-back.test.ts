@@ -1,15 +1,15 @@
-import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { repository } from '../harness/locations.js'
+import { suites } from '../harness/locations.js'
 import { ask } from '../harness/traffic.js'
 import { allOf, isOfPolicy, type Kind, kinds, leftovers, Member, networkOf, packets, prepare, records } from './swap.js'
 
 // The official suite knows nothing of our tables: its DEL leaves them, and they lead to an address that is free again.
 // One command takes them all away; and where podwire attaches the next container with such an address, that does.
 
-const removeRules = (host: Host) => host.output([join(repository, 'shared/packing/remove-rules')])
+const removeRules = (host: Host) =>
+  host.output([`${suites.podwire}/podwire`, 'uninstall', '--rules', '--force', '--bin', '/run/none'])
 
 /** Every rule that only podwire knows. */
 async function ownRules(host: Host): Promise<string[]> {

@@ -140,11 +140,13 @@ const reasons: Readonly<Record<string, string>> = {
 function readBounded(fd: number): string {
   const chunks: Buffer[] = []
   for (let total = 0; total <= mostBytes; ) {
-    const chunk = Buffer.allocUnsafe(16384)
-    const length = readSync(fd, chunk)
+    const length = readSync(fd, part)
     if (length === 0) return Buffer.concat(chunks).toString('utf8')
     total += length
-    chunks.push(chunk.subarray(0, length))
+    chunks.push(Buffer.from(part.subarray(0, length)))
   }
   throw new Unseen(`has more than ${mostBytes} bytes`)
 }
+
+/** One for all: a command may read thousands of files. */
+const part = Buffer.alloc(65536)

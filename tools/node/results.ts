@@ -37,10 +37,11 @@ export interface MappedPort {
 export const resultFolders = ['/var/lib/cni/results', '/var/lib/cni/cache/results', '/run/cni/results']
 
 export function readResults(sight: Sight): readonly CachedResult[] {
+  const known = new Map<string, Json>()
   return resultFolders.flatMap((folder) =>
     sight.names(folder).flatMap((name) => {
       const file = `${folder}/${name}`
-      const found = resultIn(sight, file)
+      const found = resultIn(sight, file, known)
       return found ? [found] : []
     }),
   )
@@ -48,7 +49,9 @@ export function readResults(sight: Sight): readonly CachedResult[] {
 
 // --- internal
 
-function resultIn(sight: Sight, file: string): CachedResult | undefined {
+type Json = Readonly<Record<string, unknown>>
+
+function resultIn(sight: Sight, file: string, known: Map<string, Json>): CachedResult | undefined {
   const json = sight.json(file)
   if (json === undefined) return undefined
   if (textIn(json, 'kind') !== 'cniCacheV1') {
@@ -61,7 +64,7 @@ function resultIn(sight: Sight, file: string): CachedResult | undefined {
     sight.note(file, 'names no attachment')
     return undefined
   }
-  const list = listIn(sight, file, textIn(json, 'config'))
+  const list = listIn(sight, file, { base64: textIn(json, 'config'), known })
   const result = isObject(json['result']) ? json['result'] : {}
   const capabilities = isObject(json['capabilityArgs']) ? json['capabilityArgs'] : {}
   return {
@@ -81,11 +84,16 @@ function resultIn(sight: Sight, file: string): CachedResult | undefined {
   }
 }
 
-/** The text is base64 of what the runtime loaded. */
-function listIn(sight: Sight, file: string, base64: string): Readonly<Record<string, unknown>> {
+/** The text is base64 of what the runtime loaded: the same for most attachments, so it is kept once. */
+function listIn(sight: Sight, file: string, { base64, known }: { base64: string; known: Map<string, Json> }): Json {
   try {
+    const found = known.get(base64)
+    if (found) return found
     const list: unknown = JSON.parse(Buffer.from(base64, 'base64').toString('utf8'))
-    if (isObject(list)) return list
+    if (isObject(list)) {
+      known.set(base64, list)
+      return list
+    }
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown
   }

@@ -1,16 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process'
 import {
   chmodSync,
-  closeSync,
   linkSync,
   mkdirSync,
   mkdtempSync,
-  openSync,
   readdirSync,
   readFileSync,
   rmSync,
   statSync,
-  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -46,160 +43,6 @@ function build(content: string): void {
     linkSync(at('dist/podwire'), at('dist/bin', name))
   }
 }
-
-describe('install', () => {
-  const install = (to: string) => execFileSync(path.join(here, 'install'), [at('dist/bin'), to])
-
-  test('makes the folder and one executable file of all plugins, and one of the program', () => {
-    build('one')
-    install(at('opt/cni/bin'))
-    expect(readdirSync(at('opt/cni/bin')).sort()).toEqual([...names, 'podwire'])
-    expect(readFileSync(at('opt/cni/bin/podwire'), 'utf8')).toBe('one tool')
-    expect(statSync(at('opt/cni/bin/podwire')).mode & 0o777).toBe(0o755)
-    const [bridge, hostLocal] = names.map((name) => statSync(at('opt/cni/bin', name)))
-    expect(bridge?.ino).toBe(hostLocal?.ino)
-    expect(bridge?.nlink).toBe(2)
-    expect((bridge?.mode ?? 0) & 0o777).toBe(0o755)
-  })
-
-  test('replaces names and leaves the file behind them as it was, and the files of others', () => {
-    build('one')
-    install(at('bin'))
-    writeFileSync(at('bin/flannel'), 'other')
-    const running = openSync(at('bin/bridge'), 'r')
-    onTestFinished(() => closeSync(running))
-    rmSync(at('dist/podwire'))
-    build('two')
-    install(at('bin'))
-    expect(readFileSync(running, 'utf8')).toBe('one')
-    expect(readFileSync(at('bin/bridge'), 'utf8')).toBe('two')
-    expect(readFileSync(at('bin/flannel'), 'utf8')).toBe('other')
-    expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'flannel', 'host-local', 'podwire'])
-  })
-
-  test('carries the libraries, each replaced by its name', () => {
-    build('one')
-    carry('old')
-    install(at('bin'))
-    expect(readdirSync(at('bin')).sort()).toEqual([...names, 'podwire', 'podwire-lib'])
-    const loaded = openSync(at('bin/podwire-lib/libatomic.so.1'), 'r')
-    onTestFinished(() => closeSync(loaded))
-    writeFileSync(at('bin/podwire-lib/other'), 'other')
-    carry('new')
-    install(at('bin'))
-    expect(readFileSync(loaded, 'utf8')).toBe('old')
-    expect(readFileSync(at('bin/podwire-lib/libatomic.so.1'), 'utf8')).toBe('new')
-    expect(readdirSync(at('bin/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1', 'other'])
-  })
-
-  test.each(['077', '022'])('whoever calls can read the libraries, installed under umask %s', (umask) => {
-    build('one')
-    carry('one')
-    execFileSync('bash', [
-      '-c',
-      `umask ${umask} && exec "$@"`,
-      'bash',
-      path.join(here, 'install'),
-      at('dist/bin'),
-      at('bin'),
-    ])
-    expect(statSync(at('bin/podwire-lib')).mode & 0o777).toBe(0o755)
-    expect(statSync(at('bin/podwire-lib/libatomic.so.1')).mode & 0o777).toBe(0o644)
-  })
-
-  test('has the libraries in place before the first plugin that looks for them', () => {
-    build('one')
-    carry('one')
-    mkdirSync(at('bin/bridge/full'), { recursive: true })
-    expect(() => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')], { stdio: 'pipe' })).toThrow()
-    expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'podwire-lib'])
-    expect(readFileSync(at('bin/podwire-lib/libatomic.so.1'), 'utf8')).toBe('one')
-  })
-
-  test('replaces no plugin when the libraries have no place', () => {
-    build('one')
-    install(at('bin'))
-    writeFileSync(at('bin/podwire-lib'), 'a file')
-    rmSync(at('dist/podwire'))
-    build('two')
-    carry('two')
-    expect(() => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')], { stdio: 'pipe' })).toThrow()
-    expect(readFileSync(at('bin/bridge'), 'utf8')).toBe('one')
-    expect(readdirSync(at('bin')).sort()).toEqual([...names, 'podwire', 'podwire-lib'])
-  })
-
-  test('leaves nothing when it cannot', () => {
-    build('one')
-    mkdirSync(at('bin/host-local/full'), { recursive: true })
-    expect(() => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')], { stdio: 'pipe' })).toThrow()
-    expect(readdirSync(at('bin')).filter((name) => name.startsWith('.'))).toEqual([])
-  })
-})
-
-describe('uninstall', () => {
-  const binary = '\x7fELF this is a defect of podwire; please report it with this text'
-  const uninstall = () => {
-    const { status, stderr } = spawnSync(path.join(here, 'uninstall'), [at('bin')], { encoding: 'utf8' })
-    expect(status, stderr).toBe(0)
-    return stderr
-  }
-  const install = () => execFileSync(path.join(here, 'install'), [at('dist/bin'), at('bin')])
-
-  test('removes what was installed, of any version, and does it again', () => {
-    for (const version of ['one', 'two']) {
-      build(`${binary} ${version}`)
-      carry(version)
-      install()
-      if (version === 'one') linkSync(at('bin/bridge'), at('bin/ptp'))
-    }
-    uninstall()
-    expect(readdirSync(at('bin'))).toEqual([])
-    uninstall()
-    rmSync(at('bin'), { recursive: true })
-    uninstall()
-  })
-
-  test('leaves the files of others: another suite in our place, a script that speaks of us, links, what lies in podwire-lib', () => {
-    build(binary)
-    carry('one')
-    install()
-    rmSync(at('bin/bridge'))
-    writeFileSync(at('bin/bridge'), '\x7fELF another suite')
-    writeFileSync(at('bin/ptp'), `#!/bin/sh\n# ${binary.slice(4)}\n`)
-    writeFileSync(at('bin/flannel'), 'other')
-    symlinkSync('host-local', at('bin/static'))
-    writeFileSync(at('bin/podwire-lib/other'), 'other')
-    uninstall()
-    expect(readdirSync(at('bin')).sort()).toEqual(['bridge', 'flannel', 'podwire-lib', 'ptp', 'static'])
-    expect(readdirSync(at('bin/podwire-lib'))).toEqual(['other'])
-  })
-
-  test('removes what the archive had in podwire-share, and leaves what others have there', () => {
-    build(binary)
-    install()
-    const files = ['schemas/bridge.schema.json', 'man/man1/podwire-lint.1', 'completions/podwire.zsh']
-    const share = (file: string) => {
-      mkdirSync(path.dirname(at('bin/podwire-share', file)), { recursive: true })
-      writeFileSync(at('bin/podwire-share', file), '')
-    }
-    for (const file of [...files, 'man/man1/other.1']) share(file)
-    uninstall()
-    expect(readdirSync(at('bin/podwire-share'), { recursive: true })).toEqual(['man', 'man/man1', 'man/man1/other.1'])
-    rmSync(at('bin/podwire-share/man/man1/other.1'))
-    uninstall()
-    expect(readdirSync(at('bin'))).toEqual([])
-  })
-
-  test('leaves the libraries to a name of somebody else that leads to podwire', () => {
-    build(binary)
-    carry('one')
-    install()
-    linkSync(at('bin/bridge'), at('bin/cnv-bridge'))
-    expect(uninstall()).toContain('cnv-bridge is podwire, too')
-    expect(readdirSync(at('bin')).sort()).toEqual(['cnv-bridge', 'podwire-lib'])
-    expect(readdirSync(at('bin/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1'])
-  })
-})
 
 describe('archive', () => {
   const archive = () =>

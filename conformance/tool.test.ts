@@ -1,0 +1,196 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect } from 'vitest'
+import { runCnitool, writeConflist } from './harness/cnitool.js'
+import { test } from './harness/fixture.js'
+import type { Host } from './harness/host.js'
+import { suites } from './harness/locations.js'
+
+// The commands of `podwire` that look at a node and clean it up, on live attachments of both suites made by cnitool.
+
+const program = `${suites.podwire}/podwire`
+const conf = '/run/cni/net.d'
+
+const networks = { podwire: '10.231.41', official: '10.231.42' } as const
+type Network = keyof typeof networks
+const both = Object.keys(networks) as Network[]
+
+function writeNetworks(host: Host): void {
+  for (const name of both) {
+    const subnet = `${networks[name]}.0/24`
+    const bridge = { type: 'bridge', bridge: `br-${name.slice(0, 4)}`, isGateway: true, ipMasq: true }
+    writeConflist(host, {
+      cniVersion: '1.0.0',
+      name,
+      plugins: [
+        { ...bridge, ipam: { type: 'host-local', subnet } },
+        { type: 'portmap', capabilities: { portMappings: true } },
+        { type: 'firewall' },
+      ],
+    })
+  }
+}
+
+async function attach(host: Host, name: Network, container: string, hostPort?: number): Promise<void> {
+  const mapping = { hostPort, containerPort: 80, protocol: 'tcp' }
+  const capabilityArgs = hostPort === undefined ? {} : { capabilityArgs: { portMappings: [mapping] } }
+  const call = { suite: name, netns: `/run/netns/${container}`, ...capabilityArgs }
+  const { status, stderr } = await runCnitool(host, 'add', name, call)
+  expect([status, stderr]).toEqual([0, ''])
+}
+
+const detach = (host: Host, name: Network, container: string) =>
+  runCnitool(host, 'del', name, { suite: name, netns: `/run/netns/${container}` })
+
+interface Told {
+  readonly network: string
+  readonly state: string
+  readonly addresses: readonly string[]
+  readonly ports: readonly { host: number }[]
+  readonly netns: string
+}
+
+async function ask<Answer>(host: Host, words: readonly string[], status = 0): Promise<Answer> {
+  const finished = await host.exec([program, ...words, '--conf', conf, '--json'])
+  expect(finished, finished.stderr).toMatchObject({ status })
+  return JSON.parse(finished.stdout) as Answer
+}
+
+/**
+ * The files of every attachment are an hour old: what is younger than ten minutes is never taken. Some may go while it
+ * looks.
+ */
+const grow = (host: Host) =>
+  host.exec(['sh', '-c', 'find /run/podwire /var/lib/cni -type f | xargs touch -c -d "1 hour ago"'])
+
+/** All that is there of an address: files of state, and rules. */
+async function leftOf(host: Host, address: string): Promise<readonly string[]> {
+  const files = await host.output(['sh', '-c', 'grep -rlF -e "$0" /run/podwire /var/lib/cni; true', address])
+  const named = await host.output(['sh', '-c', 'find /run/podwire /var/lib/cni -name "*$0"', address])
+  const rules = await host.output(['nft', 'list', 'ruleset'])
+  const isOf = (part: string) => part.split(/[ :/]/).includes(address)
+  const lines = rules
+    .split(/[\n,{}]/)
+    .map((part) => part.trim())
+    .filter(isOf)
+  const state = [...files.split('\n'), ...named.split('\n')].filter((file) => !/last_reserved_ip|^$/.test(file))
+  return [...state, ...lines].map((one) => one.replace(/packets \d+ bytes \d+/, '')).sort()
+}
+
+describe('of both suites', () => {
+  test('ps, leases and ports tell what lives, and gc takes what is dead and no more', async ({ host }) => {
+    writeNetworks(host)
+    for (const name of both) {
+      for (const kind of ['live', 'dead']) {
+        await host.container(`${name}-${kind}`)
+        await attach(host, name, `${name}-${kind}`, { podwire: 8080, official: 9090 }[name] + Number(kind === 'dead'))
+      }
+    }
+    for (const container of host.containers.filter(({ name }) => name.endsWith('dead'))) await container.remove()
+
+    const { attachments } = await ask<{ attachments: Told[] }>(host, ['ps'])
+    const told = attachments.map(({ network, state, addresses, ports, netns }) => {
+      return [network, netns.slice('/run/netns/'.length), state, addresses[0], ports[0]?.host]
+    })
+    expect(told).toEqual([
+      ['official', 'official-live', 'alive', '10.231.42.2/24', 9090],
+      ['official', 'official-dead', 'dead', '10.231.42.3/24', 9091],
+      ['podwire', 'podwire-live', 'alive', '10.231.41.2/24', 8080],
+      ['podwire', 'podwire-dead', 'dead', '10.231.41.3/24', 8081],
+    ])
+    const { ranges } = await ask<{ ranges: object[] }>(host, ['leases'])
+    expect(ranges).toMatchObject([
+      { network: 'official', used: 2, dead: 1, size: '253' },
+      { network: 'podwire', used: 2, dead: 1, size: '253' },
+    ])
+    const { ports } = await ask<{ ports: { port: string; to: string; hasRule: boolean }[] }>(host, ['ports'])
+    expect(ports.map(({ port, to, hasRule }) => [port, to, hasRule])).toEqual([
+      ['9090', '10.231.42.2:80', true],
+      ['9091', '10.231.42.3:80', true],
+      ['8080', '10.231.41.2:80', true],
+      ['8081', '10.231.41.3:80', true],
+    ])
+
+    const young = await ask<{ dead: object[]; waiting: object[] }>(host, ['gc', '--dry-run'])
+    expect([young.dead.length, young.waiting.length]).toEqual([0, 2])
+    await grow(host)
+    // Another namespace that has the address of a dead one: nothing proves that it is not that container.
+    const squatter = await host.container('squatter')
+    await squatter.output(['ip', 'addr', 'add', '10.231.42.3/32', 'dev', 'lo'])
+    expect((await ask<{ dead: Told[] }>(host, ['gc', '--dry-run'], 1)).dead.map(({ network }) => network)).toEqual([
+      'podwire',
+    ])
+    await squatter.remove()
+
+    const lives = await Promise.all(both.map((name) => leftOf(host, `${networks[name]}.2`)))
+    const { kept } = await ask<{ kept: object[] }>(host, ['gc'])
+    expect(kept).toEqual([])
+    for (const name of both) expect(await leftOf(host, `${networks[name]}.3`), name).toEqual([])
+    expect(await Promise.all(both.map((name) => leftOf(host, `${networks[name]}.2`)))).toEqual(lives)
+    expect((await ask<{ dead: object[] }>(host, ['gc', '--dry-run'])).dead).toEqual([])
+    for (const name of both) expect(await detach(host, name, `${name}-live`)).toMatchObject({ status: 0 })
+    expect((await ask<{ attachments: object[] }>(host, ['ps'])).attachments).toEqual([])
+  })
+
+  test('leases free gives one back that is dead', async ({ host }) => {
+    writeNetworks(host)
+    const container = await host.container('goes')
+    await attach(host, 'official', 'goes')
+    await grow(host)
+    const free = (status: number) => ask<{ outcome: string }>(host, ['leases', 'free', '10.231.42.2'], status)
+    expect((await free(1)).outcome).toBe('kept')
+    await container.remove()
+    expect((await free(0)).outcome).toBe('freed')
+    expect(readdirSync(host.path('/var/lib/cni/networks/official'))).not.toContain('10.231.42.2')
+  })
+})
+
+/** `PODWIRE_GC_ROUNDS=500` is what `make gc-rounds` runs. */
+const rounds = Number(process.env['PODWIRE_GC_ROUNDS'] ?? 2)
+const parallel = 20
+
+describe('gc beside ADDs and DELs', () => {
+  test(`takes nothing that lives in ${rounds} rounds of ${parallel}`, { timeout: 60_000 + rounds * 20_000 }, async ({
+    host,
+  }) => {
+    writeNetworks(host)
+    const names = Array.from({ length: parallel }, (_, at) => `c${at}`)
+    const networkOf = (at: number): Network => (at % 2 === 0 ? 'podwire' : 'official')
+    const gone = names.map((name) => `${name}-gone`)
+    for (let round = 0; round < rounds; round++) {
+      await Promise.all([...names, ...gone].map((name) => host.output(['ip', 'netns', 'add', name])))
+      // What lives is old enough to be taken, so that only proof keeps it; of what is dead half is old, too.
+      await Promise.all(gone.map((name, at) => attach(host, networkOf(at), name)))
+      await grow(host)
+      await Promise.all(gone.map((name) => host.output(['ip', 'netns', 'del', name])))
+      let isDone = false
+      const collecting = (async () => {
+        for (let runs = 0; runs === 0 || !isDone; runs++) {
+          await grow(host)
+          await host.exec([program, 'gc', '--conf', conf])
+        }
+      })()
+      await Promise.all(
+        names.map(async (name, at) => {
+          await attach(host, networkOf(at), name)
+          if (at % 4 >= 2) expect(await detach(host, networkOf(at), name)).toMatchObject({ status: 0 })
+        }),
+      )
+      isDone = true
+      await collecting
+      const { attachments } = await ask<{ attachments: Told[] }>(host, ['ps'])
+      const alive = attachments.filter(({ state }) => state === 'alive').map(({ netns }) => netns)
+      const expected = names.filter((_, at) => at % 4 < 2).map((name) => `/run/netns/${name}`)
+      expect(alive.sort(), `round ${round}`).toEqual(expected.sort())
+      for (const { addresses, netns } of attachments) {
+        const [address = ''] = (addresses[0] ?? '').split('/')
+        const inside = await host.output(['ip', 'netns', 'exec', netns.slice('/run/netns/'.length), 'ip', '-o', 'addr'])
+        expect(inside).toContain(`${address}/24`)
+        const network = address.startsWith(networks.podwire) ? 'podwire' : 'official'
+        expect(readFileSync(host.path(`/var/lib/cni/networks/${network}/${address}`), 'utf8')).toContain('cnitool-')
+        expect((await leftOf(host, address)).length, address).toBeGreaterThan(2)
+      }
+      await Promise.all(names.map((name, at) => detach(host, networkOf(at), name)))
+      await Promise.all(names.map((name) => host.output(['ip', 'netns', 'del', name])))
+    }
+  })
+})

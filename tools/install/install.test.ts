@@ -1,0 +1,336 @@
+import {
+  chmodSync,
+  closeSync,
+  existsSync,
+  linkSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import path from 'node:path'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { command } from '../../shared/testing/program.js'
+import { withoutChains, withoutTables } from './rules.js'
+
+let root: string
+const at = (...parts: string[]) => path.join(root, ...parts)
+const inBin = (name: string) => readFileSync(at('bin', name), 'utf8')
+
+beforeEach(() => {
+  root = mkdtempSync(path.join(tmpdir(), 'podwire-install-'))
+  onTestFinished(() => rmSync(root, { recursive: true }))
+})
+
+function put(file: string, text: string, mode = 0o755): void {
+  mkdirSync(path.dirname(at(file)), { recursive: true })
+  writeFileSync(at(file), text)
+  chmodSync(at(file), mode)
+}
+
+const names = ['bridge', 'host-local', 'portmap']
+
+/** A suite as an archive has it: one file under all names, which answers VERSION. */
+function archive(content: string, answer = `{"cniVersion":"1.1.0","supportedVersions":["1.0.0"]}`): void {
+  rmSync(at('from'), { recursive: true, force: true })
+  put('from/bridge', `#!/bin/sh\n# ${content}\necho '${answer}'\n`)
+  for (const name of names.slice(1)) linkSync(at('from/bridge'), at('from', name))
+  put('from/podwire', `#!/bin/sh\n# ${content}\necho '{"plugins":[]}'\n`)
+  put('from/podwire-lib/libatomic.so.1', content, 0o644)
+  put('from/podwire-share/schemas/bridge.schema.json', content, 0o644)
+  for (const name of ['LICENSE', 'README.md']) put(`from/${name}`, content, 0o644)
+}
+
+const install = (...words: string[]) => command(['install', '--from', at('from'), '--to', at('bin'), ...words])
+const list = (folder = 'bin') => readdirSync(at(folder)).sort()
+const dated = () => list('bin/podwire-kept').filter((name) => name !== 'installed.json')
+
+describe('install', () => {
+  test('puts one file under all names, the libraries and what is shared into a new folder', async () => {
+    archive('one')
+    const { status, stdout, stderr } = await install()
+    expect([status, stderr]).toEqual([0, ''])
+    expect(stdout).toContain('added bridge\n')
+    expect(list()).toEqual([...names, 'podwire', 'podwire-kept', 'podwire-lib', 'podwire-share'].sort())
+    const [bridge, portmap] = ['bridge', 'portmap'].map((name) => statSync(at('bin', name)))
+    expect([bridge?.ino, bridge?.nlink, (bridge?.mode ?? 0) & 0o777]).toEqual([portmap?.ino, 3, 0o755])
+    expect(statSync(at('bin/podwire-lib/libatomic.so.1')).mode & 0o777).toBe(0o644)
+    expect(statSync(at('bin/podwire-lib')).mode & 0o777).toBe(0o755)
+  })
+
+  test('keeps what it replaces as links under the date, and leaves files of others', async () => {
+    archive('one')
+    put('bin/bridge', 'official')
+    put('bin/flannel', 'flannel')
+    const { ino } = statSync(at('bin/bridge'))
+    const running = openSync(at('bin/bridge'), 'r')
+    onTestFinished(() => closeSync(running))
+    expect((await install()).stdout).toContain('replaced bridge\n')
+    const [folder = ''] = dated()
+    expect(folder).toMatch(/^\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d\.\d+Z$/)
+    expect(statSync(at('bin/podwire-kept', folder, 'bridge')).ino).toBe(ino)
+    expect([readFileSync(running, 'utf8'), inBin('flannel')]).toEqual(['official', 'flannel'])
+    expect(inBin('bridge')).toContain('# one')
+  })
+
+  test('does nothing a second time', async () => {
+    archive('one')
+    await install()
+    const { status, stdout } = await install()
+    expect([status, stdout]).toEqual([0, expect.stringContaining(' already.\n')])
+    expect(dated()).toHaveLength(1)
+  })
+
+  test('links names again that somebody has copied', async () => {
+    archive('one')
+    await install()
+    const text = inBin('portmap')
+    rmSync(at('bin/portmap'))
+    put('bin/portmap', text)
+    await install()
+    expect(statSync(at('bin/portmap')).ino).toBe(statSync(at('bin/bridge')).ino)
+  })
+
+  test.each([
+    ['no JSON', 'nonsense', 'VERSION answers no JSON'],
+    ['something else', '{}', 'VERSION answers something else'],
+  ])('changes nothing when a file answers VERSION with %s', async (_, answer, why) => {
+    archive('one', answer)
+    put('bin/bridge', 'official')
+    const { status, stdout, stderr } = await install()
+    expect([status, stdout]).toEqual([2, ''])
+    expect(stderr).toContain(why)
+    expect(list()).toEqual(['bridge'])
+    expect(inBin('bridge')).toBe('official')
+  })
+
+  test('changes nothing when a file cannot be started', async () => {
+    archive('one')
+    writeFileSync(at('from/bridge'), '\x7fELF garbled')
+    expect((await install()).stderr).toMatch(
+      /bridge is not installed: (VERSION ends with status 127|cannot be started)/,
+    )
+    expect(list()).toEqual([])
+  })
+
+  test('changes nothing where a directory has a name', async () => {
+    archive('one')
+    mkdirSync(at('bin/portmap'), { recursive: true })
+    const { status, stderr } = await install()
+    expect([status, stderr]).toEqual([2, expect.stringContaining('portmap is a directory')])
+    expect(list()).toEqual(['portmap'])
+  })
+
+  test('gives back what it had changed when it cannot go on', async () => {
+    archive('one')
+    put('bin/bridge', 'official')
+    // The libraries come first, and have no place.
+    put('bin/podwire-lib', 'a file')
+    const { status } = await install()
+    expect(status).toBe(2)
+    expect(list()).toEqual(['bridge', 'podwire-lib'])
+    expect([inBin('bridge'), inBin('podwire-lib')]).toEqual(['official', 'a file'])
+  })
+
+  test('--dry-run changes nothing', async () => {
+    archive('one')
+    put('bin/bridge', 'official')
+    const { status, stdout } = await install('--dry-run')
+    expect([status, stdout]).toEqual([1, expect.stringContaining('would replace bridge\nwould add host-local\n')])
+    expect(list()).toEqual(['bridge'])
+  })
+
+  test.each([
+    [['--from', '/nonexistent'], 'holds no plugin of podwire'],
+    [['--rollback'], 'holds nothing to give back'],
+    [['--check'], 'is not there'],
+  ])('%j is wrong use here', async (words, why) => {
+    const { status, stderr } = await command(['install', '--to', at('bin'), ...words])
+    expect([status, stderr]).toEqual([2, expect.stringContaining(why)])
+  })
+
+  test('does not install a folder into itself', async () => {
+    archive('one')
+    symlinkSync('from', at('bin'))
+    expect(await install()).toMatchObject({ status: 2, stderr: expect.stringContaining('where it already is') })
+  })
+})
+
+describe('install --rollback', () => {
+  const rollback = (...words: string[]) => command(['install', '--rollback', '--to', at('bin'), ...words])
+
+  test('gives back step by step what was there, and removes what was added', async () => {
+    put('bin/bridge', 'official')
+    put('bin/flannel', 'flannel')
+    archive('one')
+    await install()
+    const first = inBin('bridge')
+    archive('two')
+    await install()
+    expect(await rollback()).toMatchObject({ status: 0, stdout: expect.stringContaining('gave back bridge\n') })
+    expect([inBin('bridge'), inBin('podwire-lib/libatomic.so.1')]).toEqual([first, 'one'])
+    expect(await rollback('--dry-run')).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('would remove portmap\n'),
+    })
+    expect(await rollback()).toMatchObject({ status: 0 })
+    expect(list()).toEqual(['bridge', 'flannel'])
+    expect(inBin('bridge')).toBe('official')
+  })
+
+  test('leaves what somebody has put there since', async () => {
+    put('bin/bridge', 'official')
+    archive('one')
+    await install()
+    rmSync(at('bin/bridge'))
+    put('bin/bridge', 'a newer official one')
+    const { status, stderr } = await rollback()
+    expect([status, stderr]).toEqual([1, expect.stringContaining('bridge was changed since')])
+    expect(list()).toEqual(['bridge'])
+    expect(inBin('bridge')).toBe('a newer official one')
+  })
+
+  test('trusts no list that leads elsewhere', async () => {
+    archive('one')
+    await install()
+    const file = at('bin/podwire-kept', dated()[0] ?? '', 'replaced.json')
+    const value = JSON.parse(readFileSync(file, 'utf8'))
+    writeFileSync(file, JSON.stringify({ ...value, added: ['../victim'] }))
+    put('victim', 'x')
+    expect(await rollback()).toMatchObject({ status: 2, stderr: expect.stringContaining('is garbled') })
+    expect(existsSync(at('victim'))).toBe(true)
+  })
+})
+
+const binary = '\x7fELF this is a defect of podwire; please report it with this text'
+
+describe('install --check', () => {
+  test('says whose a program is, and whether it was altered', async () => {
+    archive('one')
+    await install()
+    rmSync(at('bin/portmap'))
+    put('bin/portmap', `${binary} by hand`)
+    put('bin/ptp', '\x7fELF github.com/containernetworking/plugins')
+    put('bin/flannel', 'a script that speaks of github.com/containernetworking/plugins')
+    const { status, stdout } = await command(['install', '--check', '--to', at('bin'), '--json'])
+    const { programs, findings } = JSON.parse(stdout)
+    expect(status).toBe(1)
+    const told = programs.map(({ name, suite, altered }: never) => [name, suite, altered])
+    expect(told).toEqual([
+      ['bridge', 'other', false],
+      ['flannel', 'other', null],
+      ['host-local', 'other', false],
+      ['podwire', 'other', false],
+      ['portmap', 'podwire', true],
+      ['ptp', 'official', null],
+    ])
+    expect(findings).toContain('Changed since they were installed: portmap.')
+    expect(findings).toContain('Of the official suite beside podwire: ptp.')
+    expect(findings).toContainEqual(expect.stringMatching(/^It does not answer VERSION: portmap: /))
+  })
+
+  test('finds nothing in what was just installed', async () => {
+    archive('one')
+    await install()
+    expect((await command(['install', '--check', '--to', at('bin')])).status).toBe(0)
+    rmSync(at('bin/portmap'))
+    const { status, stdout } = await command(['install', '--check', '--to', at('bin')])
+    expect([status, stdout]).toEqual([1, expect.stringContaining('Installed, and no longer there: portmap.')])
+  })
+})
+
+describe('uninstall', () => {
+  const uninstall = (...words: string[]) => command(['uninstall', '--root', root, '--bin', '/bin', ...words])
+
+  /** As an installation leaves it; nothing of it is started. */
+  function installed(): void {
+    put('bin/bridge', binary)
+    linkSync(at('bin/bridge'), at('bin/portmap'))
+    put('bin/podwire', '\x7fELF Look at and look after what CNI plugins do on this host.')
+    put('bin/podwire-lib/libatomic.so.1', 'x')
+    for (const file of ['schemas/bridge.schema.json', 'man/man1/podwire-ps.1', 'completions/podwire.zsh']) {
+      put(`bin/podwire-share/${file}`, 'x')
+    }
+  }
+
+  test('removes what is podwire, and does it again', async () => {
+    installed()
+    expect(await uninstall()).toMatchObject({
+      status: 0,
+      stderr: '',
+      stdout: expect.stringContaining('removed /bin/bridge\n'),
+    })
+    expect(list()).toEqual([])
+    expect(await uninstall()).toMatchObject({ status: 0, stdout: 'Nothing of podwire is there.\n' })
+  })
+
+  test('leaves the files of others', async () => {
+    installed()
+    rmSync(at('bin/bridge'))
+    put('bin/bridge', '\x7fELF another suite')
+    put('bin/ptp', `#!/bin/sh\n# ${binary.slice(4)}\n`)
+    symlinkSync('portmap', at('bin/static'))
+    put('bin/podwire-lib/other', 'other')
+    put('bin/podwire-share/man/man1/other.1', 'other')
+    await uninstall()
+    expect(list()).toEqual(['bridge', 'podwire-lib', 'podwire-share', 'ptp', 'static'])
+    expect(list('bin/podwire-lib')).toEqual(['other'])
+    expect(list('bin/podwire-share/man/man1')).toEqual(['other.1'])
+  })
+
+  test('leaves the libraries to a name of somebody else that leads to podwire', async () => {
+    installed()
+    linkSync(at('bin/bridge'), at('bin/cnv-bridge'))
+    expect((await uninstall()).stdout).toContain('cnv-bridge is podwire, too')
+    expect(list()).toEqual(['cnv-bridge', 'podwire-lib'])
+  })
+
+  test('--dry-run removes nothing', async () => {
+    installed()
+    const before = list()
+    expect(await uninstall('--dry-run')).toMatchObject({
+      status: 1,
+      stdout: expect.stringContaining('would remove /bin/portmap\n'),
+    })
+    expect(list()).toEqual(before)
+  })
+})
+
+describe('rules of podwire', () => {
+  test('are taken out of what iptables-save shows', () => {
+    const saved = [
+      '*filter',
+      ':FORWARD ACCEPT [0:0]',
+      ':PODWIRE-ADMITTED - [0:0]',
+      '-A FORWARD -m comment --comment x -j PODWIRE-ADMITTED',
+      '-A FORWARD -j CNI-FORWARD',
+      'COMMIT',
+      '*nat',
+      ':CNI-HOSTPORT-DNAT - [0:0]',
+      'COMMIT',
+    ].join('\n')
+    const jump = '-D FORWARD -m comment --comment x -j PODWIRE-ADMITTED'
+    expect(withoutChains(saved)).toBe(`*filter\n${jump}\n-F PODWIRE-ADMITTED\n-X PODWIRE-ADMITTED\nCOMMIT\n`)
+  })
+
+  test('are taken out of nftables with their tables, and by their comment out of others', () => {
+    const ruleset = [
+      'table ip filter {',
+      '  chain FORWARD {',
+      '    counter accept comment "podwire: admitted by the firewall plugin" # handle 7',
+      '    counter accept comment "other" # handle 8',
+      'table ip podwire {',
+      '  chain firewall {',
+      '    accept comment "podwire: admitted by the firewall plugin" # handle 9',
+    ].join('\n')
+    expect(withoutTables('table ip filter\ntable ip podwire\ntable inet podwire', ruleset)).toBe(
+      'delete table ip podwire\ndelete rule ip filter FORWARD handle 7\n',
+    )
+  })
+})
