@@ -10,8 +10,11 @@ import { createMemory, type Link, type Memory, secondNetns } from '../shared/tes
 // Calls one after another on a machine that remembers what they change: what one made the next one finds.
 
 const CNI_PATH = mkdtempSync(join(tmpdir(), 'remembered-'))
+const dataDir = mkdtempSync(join(tmpdir(), 'remembered-data-'))
 symlinkSync(process.execPath, join(CNI_PATH, 'static'))
-afterAll(() => rmSync(CNI_PATH, { recursive: true }))
+afterAll(() => {
+  for (const folder of [CNI_PATH, dataDir]) rmSync(folder, { recursive: true })
+})
 
 interface Case {
   readonly plugin: string
@@ -21,6 +24,10 @@ interface Case {
   readonly container?: (number: 1 | 2) => readonly Partial<Link>[]
   readonly files?: Readonly<Record<string, string>>
   readonly answers?: Row['answers']
+  readonly env?: Row['env']
+  readonly settings?: Readonly<Record<string, string>>
+  /** What nft(8) is told first: what others have made. */
+  readonly others?: string
   /** What ADD makes and CHECK does not look at. */
   readonly unchecked?: RegExp
   /** What DEL leaves that finds no record: nobody else knows of it. */
@@ -78,6 +85,14 @@ const eth0 = {
   address: '02:00:00:00:00:07',
   addr_info: [{ family: 'inet', local: '10.1.2.3', prefixlen: 24, scope: 'global' }],
 }
+const both = (number: number) => {
+  const { addresses, ...others } = ipam(number)
+  return { ...others, addresses: [...addresses, { address: `fd00::${number + 2}/64`, gateway: 'fd00::1' }] }
+}
+const veths = [1, 2].map((number) => ({
+  ...{ ifname: `vethx${number}`, ifindex: 100 + number, link_index: 2 },
+  linkinfo: { info_kind: 'veth' },
+}))
 const forwards = { '/proc/sys/net/ipv4/ip_forward': '0' }
 const isUp = { 'container# arping *': '', 'nsenter *arping *': '' }
 
@@ -199,6 +214,159 @@ const cases: Record<string, Case> = {
     })),
     container: (number) => [{ ...eth0, ifindex: 2, link_index: 100 + number, linkinfo: { info_kind: 'veth' } }],
   },
+  'firewall by nftables, behind chains that drop': {
+    unchecked: /podwire rule|element firewall_within|^ip6tables/,
+    unknown: /element firewall_(bridges|within)/,
+    plugin: 'firewall',
+    config: (number) => chained(number, { backend: 'nftables', ingressPolicy: 'same-bridge' }),
+    others: [
+      ...['inet site', 'ip filter', 'ip6 other'].map((table) => `add table ${table}`),
+      ...['inet site fwd', 'ip filter FORWARD', 'ip6 other fwd'].map(
+        (chain) => `add chain ${chain} { type filter hook forward priority 0 ; policy drop ; }`,
+      ),
+      'add rule inet site fwd ct state established accept',
+    ].join('\n'),
+    stays: /^ip6?tables filter -A|^nft \S+ podwire rule|admitted by the firewall plugin/,
+  },
+  'firewall by firewalld': {
+    plugin: 'firewall',
+    unchecked: /podwire rule|element firewall_within/,
+    unknown: /element firewall_(bridges|within)/,
+    config: (number) => chained(number, { backend: 'firewalld', ingressPolicy: 'isolated', firewalldZone: 'work' }),
+    env: { DBUS_SYSTEM_BUS_ADDRESS: 'tcp:host=127.0.0.1,port=9' },
+    stays: /^nft \S+ podwire rule/,
+  },
+  'firewall by firewalld, which is the default where it runs': {
+    plugin: 'firewall',
+    config: (number) => chained(number),
+    env: { DBUS_SYSTEM_BUS_ADDRESS: 'tcp:host=127.0.0.1,port=9' },
+  },
+  'firewall by iptables, same-bridge': {
+    plugin: 'firewall',
+    config: (number) => chained(number, { backend: 'ip6tables', ingressPolicy: 'same-bridge' }),
+    stays: /CNI-(FORWARD|ADMIN|ISOLATION-STAGE-1)$|STAGE-\d .* -j RETURN$/,
+  },
+  'portmap by nftables with conditions': {
+    unchecked: /podwire rule/,
+    plugin: 'portmap',
+    config: (number) =>
+      chained(number, {
+        ...{ backend: 'nftables', masqAll: true, conditionsV4: ['ip saddr', '10.0.0.0/8'], ...ports(number) },
+      }),
+    files: portmapFiles,
+    stays: /^nft \S+ podwire rule/,
+  },
+  'portmap by nftables without masquerade': {
+    unchecked: /podwire rule/,
+    plugin: 'portmap',
+    config: (number) => chained(number, { backend: 'nftables', snat: false, ...ports(number) }),
+    files: portmapFiles,
+    stays: /^nft \S+ podwire rule/,
+  },
+  'portmap by iptables with conditions and a mark': {
+    plugin: 'portmap',
+    config: (number) =>
+      chained(number, {
+        ...{ backend: 'iptables', masqAll: true, markMasqBit: 5, conditionsV4: ['-s', '10.0.0.0/8'], ...ports(number) },
+      }),
+    files: portmapFiles,
+    unchecked: /^iptables raw/,
+    stays: /-A CNI-HOSTPORT-(MASQ|SETMARK)|-j CNI-HOSTPORT-(MASQ|DNAT)$|^iptables raw/,
+  },
+  'portmap by iptables with a chain for marks': {
+    plugin: 'portmap',
+    config: (number) => chained(number, { externalSetMarkChain: 'KUBE-MARK-MASQ', ...ports(number) }),
+    files: portmapFiles,
+    unchecked: /^iptables raw/,
+    stays: /-A CNI-HOSTPORT-(MASQ|SETMARK)|-j CNI-HOSTPORT-(MASQ|DNAT)$|^iptables raw|KUBE-MARK-MASQ/,
+  },
+  'bridge without addresses': {
+    plugin: 'bridge',
+    config: () => ({ bridge: 'br1', promiscMode: true, portIsolation: true, vlanTrunk: [{ id: 7 }] }),
+    isRepeatable: false,
+    stays: /^host link br1/,
+  },
+  'bridge without an interface in the container that is up': {
+    plugin: 'bridge',
+    config: () => ({ disableContainerInterface: true }),
+    isRepeatable: false,
+    stays: /^host link cni0/,
+  },
+  'bridge with both families': {
+    unchecked: /podwire rule|^host address/,
+    plugin: 'bridge',
+    config: (number) => ({ ipam: both(number), isDefaultGateway: true, forceAddress: true, ipMasq: true }),
+    files: { ...forwards, '/proc/sys/net/ipv6/conf/all/forwarding': '0' },
+    isRepeatable: false,
+    stays: /^host (link|address).* cni0|^nft \S+ podwire rule/,
+  },
+  'ptp with both families': {
+    unchecked: /podwire rule|^container route (10\.1\.2\.|fd00:)/,
+    plugin: 'ptp',
+    config: (number) => ({ ipam: both(number), ipMasq: true, ipMasqBackend: 'nftables' }),
+    files: { ...forwards, '/proc/sys/net/ipv6/conf/all/forwarding': '0' },
+    isRepeatable: false,
+    stays: /^nft \S+ podwire rule/,
+  },
+  'macvlan in the container': {
+    plugin: 'macvlan',
+    isInside: true,
+    config: (number) => ({ master: 'lan0', linkInContainer: true, mode: 'private', ipam: ipam(number) }),
+    container: () => [lan],
+    answers: isUp,
+    isRepeatable: false,
+  },
+  'host-device with its network': {
+    plugin: 'host-device',
+    config: (number) => ({ device: `hd${number}`, useInterfaceNetwork: true }),
+    host: [1, 2].map((number) => ({
+      ...{ ifname: `hd${number}`, address: `02:00:00:00:aa:0${number}`, flags: ['UP'] },
+      ...{ parentdev: `0000:0${number}:00.0`, permaddr: `02:00:00:00:aa:0${number}` },
+      addr_info: [{ family: 'inet', local: `192.0.${number}.3`, prefixlen: 24, scope: 'global' }],
+    })),
+    unknown: /^host (link|address).* ?hd1/,
+    isRepeatable: false,
+  },
+  'host-device that is no hardware': {
+    plugin: 'host-device',
+    config: (number) => ({ device: `hd${number}` }),
+    host: [1, 2].map((number) => ({
+      ...{ ifname: `hd${number}`, address: `02:00:00:00:aa:0${number}`, flags: [] },
+      linkinfo: { info_kind: 'dummy' },
+    })),
+    isRepeatable: false,
+    unknown: /host link hd1 |container link eth0/,
+  },
+  'bandwidth towards the container alone': {
+    plugin: 'bandwidth',
+    config: (number) => chained(number, { ingressRate: 8e6, ingressBurst: 80_000 }),
+    host: veths,
+    container: (number) => [{ ...eth0, ifindex: 2, link_index: 100 + number, linkinfo: { info_kind: 'veth' } }],
+    unknown: /vethx1 root/,
+  },
+  tuning: {
+    plugin: 'tuning',
+    isInside: true,
+    config: (number) =>
+      chained(number, {
+        ...{ dataDir, mac: '02:00:00:00:00:77', mtu: 1400, promisc: true, allmulti: true, txQLen: 500 },
+        sysctl: { 'net.ipv4.conf.IFNAME.arp_filter': '1', 'net.core.somaxconn': '512' },
+      }),
+    container: () => [eth0],
+    settings: { 'net/ipv4/conf/eth0/arp_filter': '0', 'net/core/somaxconn': '4096' },
+  },
+  loopback: { plugin: 'loopback', isInside: true, config: () => ({}), container: () => [{ ifname: 'lo', flags: [] }] },
+  'vrf with a table': {
+    plugin: 'vrf',
+    config: (number) => chained(number, { vrfname: 'blue', table: 77 }),
+    container: () => [eth0],
+  },
+  'sbr with a table': {
+    plugin: 'sbr',
+    config: (number) => chained(number, { table: 77 }),
+    container: () => [eth0],
+    unknown: /table 77/,
+  },
   sbr: {
     unknown: /table 10/,
     plugin: 'sbr',
@@ -216,15 +384,16 @@ const row = (one: Case, verb: Row['verb'], number: 1 | 2 = 1, more: object = {})
   plugin: one.plugin,
   verb,
   config: { ...one.config(number), ...more },
-  env: { CNI_PATH, CNI_CONTAINERID: `c${number}`, ...(number === 2 ? { CNI_NETNS: secondNetns } : {}) },
+  env: { CNI_PATH, CNI_CONTAINERID: `c${number}`, ...(number === 2 ? { CNI_NETNS: secondNetns } : {}), ...one.env },
   ...(one.answers ? { answers: one.answers } : {}),
   ...(one.files ? { files: one.files } : {}),
 })
 
 /** Runs `body` on a machine of its own. */
 async function on<T>(one: Case, body: (stage: Stage, memory: Memory) => Promise<T>): Promise<T> {
-  const { host = [], container = () => [] } = one
-  const memory = createMemory({ host, container: container(1), container2: container(2) })
+  const { host = [], container = () => [], settings = {}, others = '' } = one
+  const memory = createMemory({ host, container: container(1), container2: container(2), settings })
+  memory.run({ argv: ['nft', '-f', '-'], stdin: others })
   const stage = openStage(memory)
   try {
     return await body(stage, memory)

@@ -150,6 +150,8 @@ function changesOf({ argv, stdin = '' }: Pick<Command, 'argv' | 'stdin'>): reado
     return [...settings, ...asLines('ip')]
   }
   if (words.some((word) => ['-j', 'list', 'show'].includes(word)) || tool.endsWith('-save')) return []
+  if (tool === 'busctl')
+    return words.some((word) => /^(add|remove)Source$/.test(word)) ? [[tool, ...words].join(' ')] : []
   if (tool === 'conntrack') return words.includes('-D') ? [[tool, ...words].join(' ')] : []
   if (tool.endsWith('-restore')) return ofTables(tool.replace('-restore', ''), lines)
   if (!words.includes('-batch') && !words.includes('-f')) return []

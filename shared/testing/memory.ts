@@ -43,11 +43,16 @@ export function createMemory(
     container?: readonly Partial<Link>[]
     container2?: readonly Partial<Link>[]
     files?: Readonly<Record<string, string>>
+    /** Settings of the containers, by their paths such as net/ipv4/conf/eth0/arp_filter. */
+    settings?: Readonly<Record<string, string>>
   } = {},
 ): Memory {
   const network = createNetwork(given)
   const nft = createNft()
   const tables = createTables()
+  const firewalld = createFirewalld()
+  const inside = createSettings(given.settings ?? {})
+  const parts = [network, nft, tables, firewalld, inside]
   const settings: Record<string, string> = { ...given.files }
   const files = () => {
     const names = [...network.links('host').keys()]
@@ -61,7 +66,12 @@ export function createMemory(
     const [tool = '', ...words] = isInside ? argv.slice(2) : argv
     if (tool === 'ip' || tool === 'tc') return network.run(where, tool, words, stdin)
     if (tool === 'bridge') return {}
-    if (tool === 'sh') return network.run(where, 'ip', ['-batch', '-'], stdin)
+    if (tool === 'busctl') return firewalld.run(words)
+    if (tool === 'grep') return inside.show(where, words)
+    if (tool === 'sh') {
+      inside.write(where, words.slice(3))
+      return network.run(where, 'ip', ['-batch', '-'], stdin)
+    }
     if (tool === 'nft') return nft.run(words, stdin)
     if (tool.endsWith('-save')) return tables.show(tool.replace('-save', ''), words[1] ?? '')
     if (tool.endsWith('-restore')) return tables.restore(tool.replace('-restore', ''), stdin)
@@ -78,12 +88,12 @@ export function createMemory(
         settings[path] = text
       },
     },
-    things: () => [...network.things(), ...nft.things(), ...tables.things()].sort(),
+    things: () => parts.flatMap((one) => one.things()).sort(),
     remove: (thing) => {
-      if (![network, nft, tables].some((one) => one.remove(thing))) throw new Error(`there is no ${thing}`)
+      if (!parts.some((one) => one.remove(thing))) throw new Error(`there is no ${thing}`)
     },
     save: () => {
-      const saved = [network, nft, tables].map((one) => one.save())
+      const saved = parts.map((one) => one.save())
       return () => {
         for (const restore of saved) restore()
       }
@@ -781,6 +791,71 @@ function createTables(): Part & {
       const rules = tables.get(`${tool} ${table}`)?.rules
       if (!rules) return false
       return rules.splice(rules.indexOf(rule.join(' ')), 1).length > 0
+    },
+  }
+}
+
+// Sources of zones of firewalld, by busctl.
+
+function createFirewalld(): Part & { readonly run: (words: readonly string[]) => Told } {
+  const sources = new Set<string>()
+  return {
+    save: () => {
+      const saved = [...sources]
+      return () => {
+        sources.clear()
+        for (const one of saved) sources.add(one)
+      }
+    },
+    run: (words) => {
+      const [method = '', , zone, source] = words.slice(words.indexOf('call') + 4)
+      const place = `${zone} ${source}`
+      if (method === 'querySource') return { stdout: `b ${sources.has(place)}\n` }
+      if (method === 'addSource' && sources.has(place)) return { status: 1, stderr: `ZONE_ALREADY_SET: '${source}'\n` }
+      if (method === 'removeSource' && !sources.delete(place))
+        return { status: 1, stderr: `UNKNOWN_SOURCE: '${source}'\n` }
+      if (method === 'addSource') sources.add(place)
+      return { stdout: 's "trusted"\n' }
+    },
+    things: () => [...sources].map((one) => `firewalld ${one}`),
+    remove: (thing) => sources.delete(thing.replace('firewalld ', '')),
+  }
+}
+
+// Settings of containers, of those that were there before or are written.
+
+function createSettings(given: Readonly<Record<string, string>>): Part & {
+  readonly show: (where: Where, words: readonly string[]) => Told
+  readonly write: (where: Where, assignments: readonly string[]) => void
+} {
+  const places = ['container', 'container2'] as const
+  const all = new Map(
+    places.flatMap((where) => Object.entries(given).map(([path, value]) => [`${where} ${path}`, value])),
+  )
+  return {
+    save: () => {
+      const saved = new Map(all)
+      return () => refill(all, saved)
+    },
+    show: (where, words) => ({
+      stdout: words
+        .map((file) => file.replace('/proc/sys/', ''))
+        .flatMap((path) => (all.has(`${where} ${path}`) ? [`/proc/sys/${path}:${all.get(`${where} ${path}`)}\n`] : []))
+        .join(''),
+    }),
+    // Of others nobody asks.
+    write: (where, assignments) => {
+      for (const one of assignments) {
+        const [path = '', value = ''] = one.slice(1).split('=')
+        if (path in given) all.set(`${where} ${path}`, value)
+      }
+    },
+    things: () => [...all].map(([place, value]) => `setting ${place} ${value}`),
+    remove: (thing) => {
+      const [object, where, path = ''] = thing.split(' ')
+      if (object !== 'setting') return false
+      all.set(`${where} ${path}`, 'changed')
+      return true
     },
   }
 }
