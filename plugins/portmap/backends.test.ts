@@ -54,13 +54,16 @@ test('iptables: a port that the official plugin has published for another is ref
   expect(make(six)).not.toThrow()
 })
 
-test('iptables: withdraws chains of both families, also those of old versions, whatever was published', () => {
+test('iptables: withdraws chains of both families, also those of old versions, and nothing where nothing was made', () => {
   const old = officialName('CNI-SN-', attachment, 28)
   const nat = new Map([
     ['iptables', savedOf('c1', 'c2')],
     ['ip6tables', [[`:${old}`, '-', '[0:0]']]],
   ] as const)
-  expect(backends.iptables.withdraw(attachment, [], { ...empty, nat }).map(renderOne)).toEqual([
+  const withdraw = (...of: Publication[]) =>
+    backends.iptables.withdraw(attachment, published('iptables', ...of), { ...empty, nat }).map(renderOne)
+  expect(withdraw()).toEqual([])
+  expect(withdraw(four)).toEqual([
     `iptables -t nat -D CNI-HOSTPORT-DNAT --comment 'dnat name: "net" id: "c1"' -j ${chainOf('c1')}`,
     `iptables -t nat -F ${chainOf('c1')}`,
     `iptables -t nat -X ${chainOf('c1')}`,
@@ -82,8 +85,8 @@ test('iptables: collects chains of this network whose container is not valid', (
 })
 
 test('nftables: withdraws everything in one transaction, and nothing where nothing was made', () => {
-  expect(backends.nftables.withdraw(attachment, [], empty)).toEqual([])
-  const plan = backends.nftables.withdraw(attachment, [four, six], empty)
+  expect(backends.nftables.withdraw(attachment, published('nftables'), empty)).toEqual([])
+  const plan = backends.nftables.withdraw(attachment, published('nftables', four, six), empty)
   expect(plan).toHaveLength(1)
   expect(render(plan).match(/delete element/g)).toHaveLength(6)
 })

@@ -12,6 +12,7 @@ import {
   seenForChains,
   seenOfChains,
   unpublishChains,
+  withdrawChains,
 } from './iptables.js'
 import { type Left, staleTools } from './left.js'
 import { elementProblems, ownElements, publish, removeElements, unpublish } from './nftables.js'
@@ -34,7 +35,7 @@ interface PortmapBackend {
   /** Code `portTaken` where a port is somebody's: thrown, or what the kernel's refusal means. */
   readonly publish: (attachment: Attachment, published: Published, seen: Saved) => readonly Operation[]
   /** Code `unknownContainer` where what was made is no longer the attachment's. */
-  readonly withdraw: (attachment: Attachment, publications: readonly Publication[], seen: Saved) => readonly Operation[]
+  readonly withdraw: (attachment: Attachment, published: Published, seen: Saved) => readonly Operation[]
   /**
    * The same by the owner's name, without a record, of what there may be; with `addresses` what the official plugin
    * made is only for those.
@@ -59,7 +60,8 @@ export const backends: Readonly<Record<Backend, PortmapBackend>> = {
     takesLoopback6: false,
     look: () => ({ nat: noTables, raw: [] }),
     publish: (attachment, { publications }) => publications.flatMap((one) => publish(attachment, one)),
-    withdraw: (attachment, publications) => (publications.length === 0 ? [] : [unpublish(attachment, publications)]),
+    withdraw: (attachment, { publications }) =>
+      publications.length === 0 ? [] : [unpublish(attachment, publications)],
     withdrawByOwner: (observer, attachment, { own, official }, addresses = []) => [
       ...removeElements(attachment, ownElements(observer, attachment, own)),
       ...removeOfficialRules(attachment, officialRules(observer, attachment, { families: official, addresses })),
@@ -72,7 +74,7 @@ export const backends: Readonly<Record<Backend, PortmapBackend>> = {
     takesLoopback6: true,
     look: (observer, publications) => (publications ? seenForChains(observer, publications) : seenOfChains(observer)),
     publish: publishChains,
-    withdraw: (attachment, _, seen) => unpublishChains(attachment, seen),
+    withdraw: withdrawChains,
     // Both suites' chains have the same names.
     withdrawByOwner: (observer, attachment, { tools }) => unpublishChains(attachment, seenOfChains(observer, tools)),
     differences: chainProblems,

@@ -48,11 +48,11 @@ export function sharedRules({ masquerade }: Publication, mark: Published['mark']
 export function ownRules(attachment: Attachment, publication: Publication, mark: Published['mark']): readonly Rule[] {
   const chain = officialName('CNI-DN-', attachment, 28)
   const setMark = mark && 'chain' in mark ? mark.chain : names.mark
-  const { address, family, ports, conditions, spared = [] } = publication
+  const { ports, conditions, spared = [] } = publication
   const left = spared.map((port) => rule(chain, [...matchOf(port), '-j', 'RETURN']))
   const inChain = ports.flatMap((port) => {
     const match = matchOf(port)
-    const target = `${family === 'ip6' ? `[${address}]` : address}:${port.container}`
+    const target = `${targetOf(publication)}:${port.container}`
     const marked = sources(publication).map((source) => [...match, '-s', source, '-j', setMark])
     return [...marked, [...match, '-j', 'DNAT', '--to-destination', target]].map((words) => rule(chain, words))
   })
@@ -62,6 +62,11 @@ export function ownRules(attachment: Attachment, publication: Publication, mark:
     return rule(names.dnat, [...comment, ...match, ...conditions, '-j', chain])
   })
   return [...left, ...inChain, ...entries]
+}
+
+/** A container's address as it stands before a port. */
+export function targetOf({ family, address }: Publication): string {
+  return family === 'ip6' ? `[${address}]` : address
 }
 
 // --- internal

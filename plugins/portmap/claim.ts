@@ -124,7 +124,8 @@ function withdraw(
 ): void {
   const backend = backends[published.backend]
   try {
-    host.sweep(backend.withdraw(attachment, madeOf(published), backend.look(host.observer)))
+    const made = { ...published, publications: madeOf(published) }
+    host.sweep(backend.withdraw(attachment, made, backend.look(host.observer)))
   } catch (thrown) {
     if (!hasCode(thrown, codes.unknownContainer)) throw thrown
     host.sweep(backend.withdrawByOwner(host.observer, attachment, anyOfOurs(host.observer)))

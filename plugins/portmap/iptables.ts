@@ -14,7 +14,7 @@ import { formatCidr, networkOf, parseCidr } from '../../shared/values/address.js
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { officialName } from '../../shared/values/names.js'
-import { names, ownRules, type Rule, sharedRules } from './chains.js'
+import { names, ownRules, type Rule, sharedRules, targetOf } from './chains.js'
 import { heldByChains, refuseHeld } from './held.js'
 import { type Port, type Publication, type Published, portText } from './publication.js'
 
@@ -71,6 +71,28 @@ export function unpublishChains(attachment: Attachment, { nat }: Saved): readonl
       removeChain(saved, { tool, table: 'nat', chain: officialName(prefix, attachment, 28) }),
     ),
   )
+}
+
+/**
+ * The same of one interface: those of a container have their chain together, and it stays as long as another one's
+ * ports are in it.
+ */
+export function withdrawChains(
+  attachment: Attachment,
+  { publications, mark }: Published,
+  { nat }: Saved,
+): readonly Operation[] {
+  if (publications.length === 0) return []
+  const chain = officialName('CNI-DN-', attachment, 28)
+  const own = publications.map((one) => `${targetOf(one)}:`)
+  return [...nat].flatMap(([tool, saved]) => {
+    const targets = saved.flatMap((rule) => (rule[1] === chain && rule.includes('DNAT') ? [rule.at(-1) ?? ''] : []))
+    if (targets.every((target) => own.some((start) => target.startsWith(start)))) {
+      return unpublishChains(attachment, { nat: new Map([[tool, saved]]), raw: [] })
+    }
+    const rules = publications.filter((one) => iptablesTool(one.address) === tool)
+    return rules.flatMap((one) => withoutRules(tool, chain, ownRules(attachment, one, mark)))
+  })
 }
 
 /** What CHECK finds missing of the chains: every rule, also of the shared ones. */
@@ -191,10 +213,31 @@ function withUndo(plan: readonly Operation[], undo: readonly Operation[]): reado
 
 function removal(tool: IptablesTool, attachment: Attachment, own: readonly Rule[]): readonly Operation[] {
   const chain = officialName('CNI-DN-', attachment, 28)
-  const entries = own.filter((one) => one.chain !== chain).map(({ words }) => ['-D', ...words])
-  const remove = [...entries, ['-F', chain], ['-X', chain]]
+  const rest = [
+    ['-F', chain],
+    ['-X', chain],
+  ]
+  return [
+    ...withoutRules(
+      tool,
+      chain,
+      own.filter((one) => one.chain !== chain),
+    ),
+    ...without(tool, chain, rest),
+  ]
+}
+
+function withoutRules(tool: IptablesTool, chain: string, rules: readonly Rule[]): readonly Operation[] {
+  return without(
+    tool,
+    chain,
+    rules.map(({ words }) => ['-D', ...words]),
+  )
+}
+
+function without(tool: IptablesTool, chain: string, lines: readonly (readonly string[])[]): readonly Operation[] {
   const tolerate = ['absent'] as const
-  return remove.map((words) => ({ ...iptables(tool, 'nat', words, `remove the chain ${chain}`), tolerate }))
+  return lines.map((words) => ({ ...iptables(tool, 'nat', words, `remove the chain ${chain}`), tolerate }))
 }
 
 /**
