@@ -41,6 +41,8 @@ export const toolOnly: readonly (readonly [words: string, example: string])[] = 
   ['nft add rule', 'nft add rule ip podwire a accept'],
   ['nft insert rule', 'nft insert rule inet filter forward accept'],
   ['nft flush chain', 'nft flush chain ip podwire a'],
+  ['nft delete rule', 'nft delete rule ip cni_hostport hostports handle 5'],
+  ['nft delete chain', 'nft delete chain ip podwire masquerade_10.1.2.0/24'],
   ['nft create element portmap_ranges', 'nft create element ip podwire portmap_ranges { tcp . 1-4 : 10.1.0.2 }'],
   ['nft delete element portmap_ranges', 'nft delete element ip podwire portmap_ranges { tcp . 1-4 }'],
 ]
