@@ -125,6 +125,15 @@ const rows: readonly Row[] = [
   ),
   chained('table removed', { type: 'sbr', table: 77 }, { table: gone }),
   chained('table added', { type: 'sbr' }, { table: 78 }),
+  alone(
+    'keys of its members',
+    {
+      type: 'chain',
+      plugins: [{ ...bridge, ipMasq: true, macspoofchk: true }, portmap, { type: 'firewall', backend: 'iptables' }],
+      capabilities: { portMappings: true },
+    },
+    { plugins: [bridge, { ...portmap, backend: 'iptables' }, { type: 'firewall', backend: 'nftables' }] },
+  ),
 ]
 
 const directories = ['/run/podwire', '/var/lib/cni/networks', '/run/cni']

@@ -1,5 +1,6 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { describe, expect } from 'vitest'
+import { asChain } from '../chain/setting.js'
 import { errorOf, resultOf } from '../harness/answer.js'
 import { Chain, type Conflist, type PluginConfig } from '../harness/chain.js'
 import type { Container } from '../harness/container.js'
@@ -120,6 +121,13 @@ const settings: Record<string, Setting> = {
   },
 }
 
+const everything = settings['a chain with everything'] as Setting
+settings['one chain of all that'] = { ...everything, network: asChain(everything.network) }
+const waysOf: Record<string, Record<string, string>> = {
+  'a chain with everything': ways,
+  'one chain of all that': { null: ways['null'] ?? '', 'a FIFO': ways['a FIFO'] ?? '' },
+}
+
 const directories = ['/run/podwire', '/run/cni/tuning']
 
 /** Every file of state, but locks and the index's links, which the lease store rebuilds. */
@@ -152,7 +160,7 @@ async function attach(host: Host, { network, attachment = {} }: Setting, contain
 
 for (const [name, setting] of Object.entries(settings)) {
   describe(`state of ${name}`, () => {
-    const all = name === 'a chain with everything' ? ways : few
+    const all = waysOf[name] ?? few
     test.for(Object.entries(all))('is %s', { timeout: 120_000 }, async ([what, way], { host }) => {
       await setting.prepare?.(host)
       const neighbour =

@@ -33,6 +33,12 @@ const plugins: Record<string, object> = {
   tuning: { prevResult: wired, sysctl: { 'net.ipv4.conf.lo.arp_filter': '1' } },
   bandwidth: { prevResult: wired, ...rates },
   sbr: { prevResult: wired },
+  chain: {
+    plugins: [
+      { type: 'tap', ipam: { ...ipam, dataDir: '/var/lib/cni/elsewhere' } },
+      { type: 'tuning', mtu: 1400 },
+    ],
+  },
 }
 
 const call = (plugin: string, command: Verb, container: Container): Call => ({

@@ -117,6 +117,20 @@ export const rows: readonly Row[] = [
     writes: [records],
   },
   { name: 'sbr', config: { type: 'sbr' }, isChained: true, programs: ['ip', 'nsenter'], writes: [records] },
+  {
+    name: 'chain',
+    config: {
+      type: 'chain',
+      plugins: [
+        { type: 'ptp', ipam },
+        { type: 'portmap', capabilities: { portMappings: true } },
+      ],
+      capabilities: { portMappings: true },
+      runtimeConfig,
+    },
+    programs: ['nft'],
+    writes: [records],
+  },
 ]
 
 /** Those whose kind of link this kernel may lack: in the virtual machine. */

@@ -21,6 +21,14 @@ export const plugins: Record<string, Swapped> = {
     chained: bridge,
   },
   firewall: { config: {}, chained: bridge },
+  chain: {
+    config: {
+      plugins: [
+        { type: 'tap', ipam },
+        { type: 'tuning', mtu: 1300 },
+      ],
+    },
+  },
 }
 
 /** Those that need a kernel with their kinds of links. */

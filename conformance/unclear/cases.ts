@@ -115,4 +115,16 @@ export const cases: Record<string, Case> = {
       }),
   },
   sbr: { places: 3, prepare: (host) => chained(host, 'sbr', {}) },
+  chain: {
+    places: 5,
+    prepare: async (host) => {
+      const plugins = [
+        { type: 'tap', ipam: hostLocal },
+        { type: 'firewall', backend: 'nftables' },
+      ]
+      const { name, netns } = await host.container()
+      const config = { cniVersion: '1.1.0', name: 'network', type: 'chain', plugins }
+      return settled(host, { plugin: 'chain', command: 'ADD', config, containerID: name, netns })
+    },
+  },
 }
