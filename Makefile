@@ -191,7 +191,7 @@ mutants: $(MODULES)
 	conformance/runner/apart $(NODE) node_modules/@stryker-mutator/core/bin/stryker.js run conformance/runner/mutants.ts
 
 test-setup: setup
-	@conformance/setup/debian test containerd podman vm roots $(if $(filter x64,$(ARCH)),arm64)
+	@conformance/setup/debian test containerd podman vm vm-$(call debian,$(ARCH)) roots $(if $(filter x64,$(ARCH)),arm64)
 	@conformance/setup/go-tools dist/tools
 	@conformance/setup/roots dist/roots
 

@@ -41,7 +41,7 @@ describe('the virtual machine', () => {
       PODWIRE_WORDS: '$two "words"',
     })
     if (finished.status === skipped) skip(finished.stderr)
-    expect(finished.stdout).toMatch(/^\S+-amd64\n1\|\$two "words"\|a {2}b\|it's\|.*\|$/)
+    expect(finished.stdout).toMatch(/^\S+-(amd64|arm64)\n1\|\$two "words"\|a {2}b\|it's\|.*\|$/)
     expect(finished.stderr).toMatch(
       /^(vm: waiting.*\n)?complaint\nvm: kernel \S+: booted in [\d.]+ s, the command took [\d.]+ s, all \d+ s here, exit/,
     )

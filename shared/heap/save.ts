@@ -48,9 +48,10 @@ function save(builder: string, heap: string, [command = process.execPath, ...wor
   const names = Reflect.ownKeys(runInNewContext('globalThis'))
   const language = JSON.stringify(names.filter((name) => typeof name === 'string' && name !== 'console'))
   const saving = ['--snapshot-blob', whole, '--build-snapshot', builder, language, folder]
+  const argv = [...words, ...v8Flags, ...nodeFlags, ...saving]
   try {
-    const options = { encoding: 'utf8', env: {} } as const
-    const { status, signal, stderr } = spawnSync(command, [...words, ...v8Flags, ...nodeFlags, ...saving], options)
+    const { status, signal, stderr, error } = spawnSync(command, argv, { encoding: 'utf8', env: {} })
+    if (error) throw error
     if (status !== 0 || stderr !== '') throw new Error(`cannot save the heap: ${signal ?? `exit ${status}`}\n${stderr}`)
     writeFileSync(heap, withoutModules(readFileSync(whole)))
   } finally {
