@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
+import { firstPort, podmanChain, runChain } from './lists.js'
 import { median, type Suite } from './measure.js'
 import { inNamespace } from './namespace.js'
-import { firstPort, podmanChain, runChain } from './sections.js'
 
 /** What one more attachment costs (milliseconds, medians) when so many are there already. */
 export interface Growth {

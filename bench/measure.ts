@@ -32,9 +32,12 @@ export function timed(call: Call, more: Record<string, string> = {}): { ms: numb
 }
 
 /** Milliseconds until all calls, started at once, have ended. */
-export async function timedTogether(calls: readonly Call[]): Promise<number> {
+export async function timedTogether(
+  calls: readonly Call[],
+  answered: (index: number, stdout: string) => void = () => undefined,
+): Promise<number> {
   const began = performance.now()
-  await Promise.all(calls.map((call) => started(call).ended))
+  await Promise.all(calls.map((call, index) => started(call).ended.then((stdout) => answered(index, stdout))))
   return performance.now() - began
 }
 
@@ -68,16 +71,16 @@ function shareOfMemory(pid: number | undefined): number {
   }
 }
 
-function started(call: Call): { pid: number | undefined; ended: Promise<void> } {
+function started(call: Call): { pid: number | undefined; ended: Promise<string> } {
   const child = spawn(binaryOf(call), [], { env: environmentOf(call), stdio: ['pipe', 'pipe', 'inherit'] })
   let stdout = ''
   child.stdout.on('data', (text) => {
     stdout += text
   })
-  const ended = new Promise<void>((resolve, reject) => {
+  const ended = new Promise<string>((resolve, reject) => {
     child.on('error', reject)
     child.on('close', (status) =>
-      status === 0 ? resolve() : reject(new Error(`${call.suite} ${call.verb}: ${stdout}`)),
+      status === 0 ? resolve(stdout) : reject(new Error(`${call.suite} ${call.verb}: ${stdout}`)),
     )
   })
   child.stdin.end(JSON.stringify(call.config))

@@ -1,8 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
+import { chainRows } from './chain.js'
+import { both, type Configs, firstPort, podmanChain, runChain } from './lists.js'
 import { type Call, descendantsCpu, median, ratio, type Suite, timed, timedTogether } from './measure.js'
 import { memory } from './memory.js'
-import { bridge, type Config, chained, hostLocal, portmap } from './networks.js'
+import { bridge, hostLocal } from './networks.js'
+import { beyondVersion } from './nothing.js'
 import { publishing } from './portmap.js'
 import { type Cost, compared, type Line, type Section } from './report.js'
 import { traffic } from './traffic.js'
@@ -10,9 +13,6 @@ import { traffic } from './traffic.js'
 const suites: readonly Suite[] = ['podwire', 'official']
 const netns = '/run/netns/bench'
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 21)
-
-type Configs = Record<Suite, Config>
-const both = (make: (suite: Suite) => Config): Configs => ({ podwire: make('podwire'), official: make('official') })
 
 /** ADD and DEL of one plugin or chain in turn: podwire, official, podwire, official, ... */
 function addAndDel(what: string, chain: readonly Configs[], options: { rounds?: number } = {}): readonly Line[] {
@@ -31,43 +31,10 @@ function addAndDel(what: string, chain: readonly Configs[], options: { rounds?: 
   )
 }
 
-/** The plugins of a chain one after the other, as a runtime calls them; wall milliseconds of all. */
-export function runChain(
-  suite: Suite,
-  verb: 'ADD' | 'DEL',
-  chain: readonly Configs[],
-  containerID: string,
-  namespace = netns,
-): number {
-  const configs = chain.map((one) => one[suite])
-  let total = 0
-  let previous: unknown
-  for (const config of verb === 'ADD' ? configs : configs.toReversed()) {
-    const input = previous === undefined ? config : { ...config, prevResult: previous }
-    const { ms, stdout } = timed({ suite, verb, config: input, containerID, netns: namespace })
-    total += ms
-    if (verb === 'ADD') previous = JSON.parse(stdout)
-  }
-  return total
-}
-
-/** The whole chain a default Podman network runs. */
-export function podmanChain(ports: number, first: (suite: Suite) => number, backend: object = {}): readonly Configs[] {
-  return [
-    both((suite) => bridge(suite, { ipMasq: true, hairpinMode: true })),
-    both((suite) => portmap(suite, { ports, first: first(suite), more: suite === 'official' ? backend : {} })),
-    both((suite) => chained(suite, 'firewall')),
-    both((suite) => chained(suite, 'tuning')),
-  ]
-}
-
 const newCosts = () => ({
   ADD: { podwire: [] as Cost[], official: [] as Cost[] },
   DEL: { podwire: [] as Cost[], official: [] as Cost[] },
 })
-
-/** The host ports of the two suites never meet. */
-export const firstPort = (suite: Suite) => (suite === 'podwire' ? 20_000 : 20_001)
 
 export const sections: Readonly<Record<string, () => Promise<Section> | Section>> = {
   start: () => {
@@ -140,6 +107,10 @@ export const sections: Readonly<Record<string, () => Promise<Section> | Section>
     }
     return { title: 'Many at once (wall time until all are done, CPU time of one call)', lines }
   },
+
+  one: chainRows,
+
+  nothing: beyondVersion,
 
   traffic,
 
