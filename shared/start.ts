@@ -31,6 +31,11 @@ function become(require: NodeJS.Require, name: string, stdin?: string): void {
   else answer(version)
 }
 
+/** A script's code cache for a verb: what only the other one runs would have to be taken out of it for nothing. */
+export function cacheOf(command: string | undefined): 'ADD.cache' | 'DEL.cache' {
+  return command === 'DEL' ? 'DEL.cache' : 'ADD.cache'
+}
+
 /** What VERSION answers is known since the build (record.ts). */
 function answer(bytes: Buffer): never {
   try {
@@ -46,7 +51,7 @@ function run(name: string, require: NodeJS.Require, stdin?: string): void {
   const known = own ? name : 'foreign'
   const text = (own ?? asset('foreign.js'))?.toString('latin1')
   if (text === undefined) throw new Error(`this Node cannot start ${known}`)
-  const script = compile<Script>(text, known, asset(`${known}.cache`))
+  const script = compile<Script>(text, known, asset(`${known}.${cacheOf(process.env['CNI_COMMAND'])}`))
   if (script.cachedDataRejected) process.emitWarning(`the code cache of ${known} was rejected`)
   script.run(require, { plugin: name, stdin, become: (plugin, text) => become(require, plugin, text) })
 }

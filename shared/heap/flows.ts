@@ -6,12 +6,17 @@ export interface Flow {
 }
 
 /**
- * The calls a runtime makes of a plugin, with the options that most networks have, on the host that in-namespace makes.
+ * The calls a runtime makes of a plugin, a DEL that finds nothing among them, with the options that most networks have,
+ * on the host that in-namespace makes: what is recorded together, one behind the other.
  */
-export function flowsOf(plugin: string): readonly Flow[] {
+export function flowsOf(plugin: string): readonly (readonly Flow[])[] {
   const config: object = { cniVersion: '1.0.0', name: 'network', type: plugin, ...configurations[plugin] }
   const netns = 'prevResult' in config ? attached : '/run/netns/container'
-  return (['VERSION', 'ADD', 'DEL', 'ADD', 'DEL'] as const).map((command) => ({ command, netns, config }))
+  const flow = (command: Flow['command']): Flow => ({ command, netns, config })
+  return [
+    [flow('VERSION'), flow('ADD')],
+    [flow('DEL'), flow('DEL')],
+  ]
 }
 
 // --- internal

@@ -1,4 +1,4 @@
-import type { Script } from '../start.js'
+import { cacheOf, type Script } from '../start.js'
 import { compile } from '../system/node.js'
 import type { Flow } from './flows.js'
 
@@ -9,7 +9,7 @@ import type { Flow } from './flows.js'
 /** What a recorder reads on stdin. */
 export interface Recording {
   readonly plugin: string
-  /** The plugin's script, NAME.js; NAME.cache and NAME.version are written. */
+  /** The plugin's script, NAME.js; NAME.version and the cache of the last flow's verb are written. */
   readonly file: string
   readonly flows: readonly Flow[]
 }
@@ -50,7 +50,7 @@ function beside(extension: string): string {
 function next(): void {
   const flow = waiting.next().value
   if (!flow) {
-    fs.writeFileSync(beside('cache'), script.createCachedData())
+    fs.writeFileSync(beside(cacheOf(process.env['CNI_COMMAND'])), script.createCachedData())
     return
   }
   const { command, netns, config } = flow

@@ -23,8 +23,8 @@ function pluginFolder(folder: string, program: string): string {
 function record(plugins: string, recorder: string, scripts: string, emulator: readonly string[]): void {
   const [program = recorder, ...options] = emulator
   const folder = pluginFolder(plugins, program)
-  for (const name of names) {
-    const recording: Recording = { plugin: name, file: path.join(scripts, `${name}.js`), flows: flowsOf(name) }
+  for (const [name, flows] of names.flatMap((one) => flowsOf(one).map((flows) => [one, flows] as const))) {
+    const recording: Recording = { plugin: name, file: path.join(scripts, `${name}.js`), flows }
     const words = emulator.length > 0 ? [...options, '-0', name, recorder] : []
     const { status, stderr } = spawnSync(program, words, {
       argv0: name,
