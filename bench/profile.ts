@@ -115,6 +115,8 @@ const words = [
 const head = `| call | wall | boot | before | in processes | between | after | processes, netlink requests |
 |---|---|---|---|---|---|---|---|`
 
+const notesBegin = '## What a start executes'
+
 const asked = process.argv.slice(2).filter((word) => word !== '--write')
 const rows: string[] = []
 const failed: string[] = []
@@ -128,5 +130,9 @@ for (const subject of profileSubjects()) {
 }
 const text = [head, ...rows, '', ...failed.flatMap((one) => [one, ''])].join('\n')
 console.log(text)
-if (process.argv.includes('--write'))
-  writeFileSync('bench/PROFILE.md', `# Where a call's time goes\n\n${words}\n\n${text}`)
+if (process.argv.includes('--write')) {
+  // What people wrote below stays.
+  const before = readFileSync('bench/PROFILE.md', 'utf8')
+  const notes = before.includes(notesBegin) ? before.slice(before.indexOf(notesBegin)) : ''
+  writeFileSync('bench/PROFILE.md', `# Where a call's time goes\n\n${words}\n\n${text}\n${notes}`)
+}

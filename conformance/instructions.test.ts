@@ -44,14 +44,40 @@ const rows: [Verb, { type: string; [key: string]: unknown }, number][] = [
   ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.13],
 ]
 
+const members = [
+  { type: 'bridge', isGateway: true, ipMasq: true, ipam },
+  { type: 'portmap', capabilities: { portMappings: true } },
+  { type: 'firewall' },
+  { type: 'tuning' },
+]
+
+/** DELs that find nothing, on the host that the calls above leave. */
+const nothing: typeof rows = [
+  ['DEL', { type: 'loopback' }, 0.72],
+  ['DEL', { type: 'host-local', ipam }, 0.74],
+  ['DEL', { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } }, 0.7],
+  ['DEL', { type: 'tuning' }, 0.72],
+  ['DEL', { type: 'macvlan', master: 'uplink', ipam }, 0.865],
+  ['DEL', { type: 'bridge', isGateway: true, ipMasq: true, ipam }, 0.89],
+  ['DEL', { type: 'ptp', ipMasq: true, ipam }, 0.905],
+  ['DEL', { type: 'portmap', runtimeConfig: { portMappings } }, 0.825],
+  ['DEL', { type: 'firewall' }, 0.8],
+  [
+    'DEL',
+    { type: 'chain', plugins: members, capabilities: { portMappings: true }, runtimeConfig: { portMappings } },
+    1.15,
+  ],
+]
+
 test('instructions of a call, against a bare start', { timeout: 10 * deadline }, async ({ host, skip }) => {
   const bare = await countBare(host)
   if ('failure' in bare) return skip(`valgrind cannot run a Node program here: ${bare.failure}`)
   const container = await host.container()
   const seen: string[] = []
-  for (const [command, config, bound] of rows) {
+  for (const [index, [command, config, bound]] of [...rows, ...nothing].entries()) {
     const argv = [`${suites.podwire}/${config.type}`]
-    const env = environment({ plugin: config.type, command, netns: container.netns })
+    const of = index < rows.length ? { netns: container.netns } : { netns: '', containerID: 'nothing' }
+    const env = environment({ plugin: config.type, command, ...of })
     const counted = await count(host, argv, env, JSON.stringify({ cniVersion: '1.1.0', name: 'count', ...config }))
     if ('failure' in counted) throw new Error(`${config.type} ${command}: ${counted.failure}`)
     const ratio = counted.instructions / bare.instructions
