@@ -5,7 +5,7 @@ import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { runPlugin, runTraced, type Verb } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
-import { readTrace } from '../harness/trace.js'
+import { programsOf, readTrace, type Step } from '../harness/trace.js'
 import { asChain, call, fourMembers, look, noting, ofAttachment, portMappings, withOthers } from './setting.js'
 
 /** What a call sends to the kernel by netlink, and how many transactions of nftables are among it. */
@@ -72,6 +72,19 @@ describe('what a chain asks and changes', () => {
     expect([ofList.transactions, ofChain.transactions]).toEqual([3, 1])
     expect(ofChain.requests).toBeLessThanOrEqual(ofList.requests - 2)
     expect(chainDown.requests).toBeLessThanOrEqual(listDown.requests)
+  })
+
+  test('what members need of the kernel is tried once at STATUS', async ({ host }) => {
+    const started = async (list: Conflist) => {
+      const env = { PODWIRE_TRACE: `/run/status-${list.plugins.length}` }
+      for (const plugin of list.plugins) {
+        const config = inputOf(list, plugin)
+        succeedSilently(await runPlugin(host, { plugin: plugin.type, command: 'STATUS', config, env }))
+      }
+      return programsOf(readTrace(host, env.PODWIRE_TRACE))
+    }
+    expect(await started(fourMembers())).toEqual(['nft', 'nft', 'nft'])
+    expect(await started(asChain(fourMembers()))).toEqual(['nft'])
   })
 
   test('rules are there before another program is started', async ({ host }) => {
@@ -183,9 +196,7 @@ describe('who looks on', () => {
     const path = await withOthers(host, { other: noting() })
     const list = asChain(fourMembers({ type: 'other' }))
     resultOf(await runPlugin(host, call(list, 'ADD', netns, { given, env, path })))
-    const lines = readTrace(host, '/run/trace') as (Partial<ReturnType<typeof readTrace>[number]> & {
-      member?: string
-    })[]
+    const lines: Partial<Step>[] = readTrace(host, '/run/trace')
     const times = lines.filter(({ member }) => member !== undefined)
     expect(times.map(({ member }) => member)).toEqual([
       'plugins[0] bridge',

@@ -8,6 +8,8 @@ export interface Step {
   argv: string[]
   stdin: string
   netlink?: boolean
+  /** In the line of a chain's member, which says how long that took; of the others it has `time` and `ms`. */
+  member?: string
 }
 
 /** What traced calls of a host did, in order; nothing where none wrote a line. */
@@ -19,6 +21,6 @@ export function readTrace(host: Host, file: string): Step[] {
 
 /** The programs of a trace; those in a container's namespace as "in NAME". */
 export function programsOf(steps: readonly Step[]): string[] {
-  const processes = steps.filter(({ netlink }) => !netlink)
+  const processes = steps.filter(({ netlink, member }) => !netlink && member === undefined)
   return processes.map(({ argv }) => (argv[0] === 'nsenter' ? `in ${argv[2]}` : String(argv[0])))
 }

@@ -8,10 +8,10 @@ export const sealMark = 'podwire build '
 export const sealBytes = 64
 
 /** Whether a file is a copy of this very program: it has the same length, and the same seal. */
-export function isSameBuild(path: string): boolean {
+export function isSameBuild(path: string, own = '/proc/self/exe'): boolean {
   try {
     const seal = sealOf(path)
-    return seal.startsWith(sealMark, seal.indexOf(' ') + 1) && seal === sealOf('/proc/self/exe')
+    return seal.startsWith(sealMark, seal.indexOf(' ') + 1) && seal === sealOf(own)
   } catch {
     // What cannot be read is executed, which says why.
     return false

@@ -46,15 +46,26 @@ export function childOf(kind: string, attributes: readonly string[]): Feature {
 }
 
 /**
- * Tries each feature the way an ADD goes, in a network namespace that ends with the trial.
+ * Tries each feature the way an ADD goes, in a network namespace that ends with the trial; members of a chain ask for
+ * the same ones, which are tried once.
  * @returns what is missing, and why
  */
 export function missingFeatures({ executor }: Pick<Host, 'executor'>, wanted: readonly Feature[]): readonly string[] {
-  if (wanted.length === 0) return []
-  return executor.inNewNamespace((inside) => wanted.flatMap((feature) => missing(feature, inside)))
+  const known = tried.get(executor) ?? new Map<Feature, readonly string[]>()
+  tried.set(executor, known)
+  const untried = wanted.filter((feature) => !known.has(feature))
+  if (untried.length > 0) {
+    executor.inNewNamespace((inside) => {
+      for (const feature of untried) known.set(feature, missing(feature, inside))
+    })
+  }
+  return wanted.flatMap((feature) => known.get(feature) ?? [])
 }
 
 // --- internal
+
+/** What is missing by the features that were tried. */
+const tried = new WeakMap<Machine['executor'], Map<Feature, readonly string[]>>()
 
 function plain(tool: Operation['tool'], words: string): Operation {
   return { tool, argv: words.split(' '), why: 'use it' }
