@@ -315,6 +315,28 @@ describe('leases', () => {
     },
   )
 
+  const elsewhere = (dataDir?: string): PluginConfig => ({ type: 'tap', ipam: { ...lan, ...(dataDir && { dataDir }) } })
+  test.for([
+    ['by the same configuration', '/run/leases'],
+    ['by another one', undefined],
+    ['by one whose directory is below a file, too', '/dev/null/leases'],
+  ])('their directory is below a file by now: DEL and GC work %s', async ([, dataDir], { host }) => {
+    const before = await looked(host)
+    const made = { ...network, plugins: [elsewhere('/run/leases')] }
+    const now = { network: { ...network, plugins: [elsewhere(dataDir)] } }
+    for (const verb of ['del', 'gc'] as const) {
+      const { container } = await attach(host, { network: made }, verb)
+      await host.output(['sh', '-c', 'rm -r /run/leases; : >/run/leases'])
+      const chain = new Chain(host, now.network, { containerID: verb, netns: container.netns })
+      if (verb === 'del') await chain.del()
+      else await chain.gc([])
+      await container.remove()
+      await host.output(['rm', '/run/leases'])
+      expect(difference(before, await looked(host))).toBe('')
+      expect(await stateFiles(host)).toEqual([])
+    }
+  })
+
   test.for([
     ['a directory', (path: string) => mkdirSync(path)],
     ['a symbolic link', (path: string) => symlinkSync('/run/victim', path)],

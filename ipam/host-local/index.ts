@@ -9,6 +9,7 @@
 // a file of our own, this also notices those who do not know of us. A record is never believed without its lease file.
 
 import { makeDirectories } from '../../shared/exec/directories.js'
+import { statusOf } from '../../shared/exec/state.js'
 import type { Epoch } from './epoch.js'
 import { type LeaseFiles, unless } from './files.js'
 import type { Lease, Owner } from './lease.js'
@@ -65,7 +66,7 @@ export function openIndex(options: { files: LeaseFiles; leases: string; state: s
     seal,
     remove: (owner) => void unless(['ENOENT'], () => files.unlinkSync(pathOf(owner))),
     isCurrent: () => {
-      const status = files.lstatSync(leases, { throwIfNoEntry: false })
+      const status = statusOf(files, leases)
       if (status === undefined || epoch.sealSeconds === undefined) return false
       return status.mtimeMs === epoch.sealSeconds * 1000 && readLink(`${state}/${MARK}`) === markFor(status.ino)
     },

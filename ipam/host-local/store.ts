@@ -7,6 +7,7 @@
 // are found by looking at names, never into files, and past a bound in one listing of the directory.
 
 import { makeDirectories } from '../../shared/exec/directories.js'
+import { statusOf } from '../../shared/exec/state.js'
 import type { Writing } from '../../shared/exec/writable.js'
 import { errnoOf, messageOf } from '../../shared/values/errno.js'
 import { changesOf, type Leases, type Updates } from './change.js'
@@ -89,7 +90,7 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
     look: (body) => reaching(`read the leases in ${directory}`, () => body(viewOf(place, undefined))),
     change: (body) =>
       reaching(`change the leases in ${directory}`, () => {
-        const status = files.lstatSync(directory, { throwIfNoEntry: false })
+        const status = statusOf(files, directory)
         if (!status) return undefined
         if (!status.isDirectory() && !status.isSymbolicLink()) {
           warn(`host-local: ${directory} is no directory: no lease is in it`)

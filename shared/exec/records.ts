@@ -12,6 +12,7 @@ import {
   readState,
   replaceState,
   stateRoot,
+  statusOf,
   systemStateFiles,
   Unusable,
   whyUnusable,
@@ -122,7 +123,7 @@ export function removeRecord(
 export function removeUnreadable(host: RecordHost, kind: string, attachment: Attachment): void {
   const file = fileOf(kind, attachment)
   try {
-    if (files.lstatSync(file, { throwIfNoEntry: false }) === undefined) return
+    if (statusOf(files, file) === undefined) return
     removeRecord(host, kind, attachment)
   } catch (thrown) {
     skip(host, file, whyUnusable(thrown))
@@ -186,7 +187,7 @@ export function formerNetworks(host: RecordHost, kinds: readonly string[], attac
   const has = (network: string) =>
     kinds.some((kind) => {
       const file = fileOf(kind, { ...attachment, network }, network)
-      return files.lstatSync(file, { throwIfNoEntry: false }) !== undefined
+      return statusOf(files, file) !== undefined
     })
   try {
     if (has(attachment.network)) return []

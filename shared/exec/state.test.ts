@@ -24,6 +24,7 @@ import {
   readState,
   replaceState,
   type StateFiles,
+  statusOf,
   systemStateFiles,
   Unusable,
   whyUnusable,
@@ -72,6 +73,14 @@ describe('reading', () => {
     expect(() => readState(changedBy({ openSync: failing('EACCES') }), file)).toThrow(Unusable)
     expect(() => readState(changedBy({ openSync: failing('EMFILE') }), file)).toThrow('EMFILE: as told')
     expect(() => readState(changedBy({ openSync: failing('EMFILE') }), file)).not.toThrow(Unusable)
+  })
+
+  test('what nothing leads to is not there, also below a file', () => {
+    writeFileSync(file, '')
+    expect(statusOf(systemStateFiles, `${file}/below/it`)).toBeUndefined()
+    expect(statusOf(systemStateFiles, `${file}.other`)).toBeUndefined()
+    expect(statusOf(systemStateFiles, file)?.isFile()).toBe(true)
+    expect(() => statusOf(changedBy({ lstatSync: failing('EIO') as StateFiles['lstatSync'] }), file)).toThrow('EIO')
   })
 
   test('a lack of open files or memory says nothing of the file, and is code 11', () => {

@@ -10,6 +10,7 @@ import {
   readlinkSync,
   readSync,
   renameSync,
+  type Stats,
   unlinkSync,
   writeSync,
 } from 'node:fs'
@@ -160,6 +161,16 @@ export function replaceState(files: StateFiles, file: string, text: string, { di
 /** Clears the drafts whose writers were killed. */
 export function clearDrafts(files: StateFiles, { directory, prefix }: Drafts): void {
   for (const name of namesIn(files, directory)) if (name.startsWith(prefix)) discard(files, `${directory}/${name}`)
+}
+
+/** What a path itself leads to; undefined where nothing is, also because a file stands in the way. */
+export function statusOf(files: Pick<StateFiles, 'lstatSync'>, path: string): Stats | undefined {
+  try {
+    return files.lstatSync(path, { throwIfNoEntry: false })
+  } catch (thrown) {
+    if (isAbsent(thrown)) return undefined
+    throw thrown
+  }
 }
 
 /** The names in a directory that is one; none where there is none. @throws Unusable, or the system's error */

@@ -8,7 +8,7 @@ import {
   staleRecords,
   writeRecord,
 } from '../exec/records.js'
-import { systemStateFiles as files, leaseRoot } from '../exec/state.js'
+import { systemStateFiles as files, leaseRoot, statusOf } from '../exec/state.js'
 import { writeObstacles } from '../exec/writable.js'
 import type { Needs } from '../net/needs.js'
 import { attemptAll } from '../plan/host.js'
@@ -220,7 +220,7 @@ function releaseFrom(call: Call, source: Source): void {
   const directory = `${dataDir}/${config.name}`
   if (isUsual(source) || isLeaseDirectory(directory)) {
     invoke(hostLocal, requestTo(call, source), inSameJournal(call))
-  } else if (files.lstatSync(directory, { throwIfNoEntry: false })) {
+  } else if (statusOf(files, directory)) {
     host.warn(`${call.plugin}: ${directory} is on record, and is no directory of leases: it is skipped`)
   }
 }
