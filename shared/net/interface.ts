@@ -140,7 +140,13 @@ function enableIPv6({ link, netns }: At): readonly Operation[] {
   ].map((operation) => ({ ...operation, meaning }))
 }
 
-/** A gateway outside all own subnets (a /32 address, say) is reached on the link itself. */
+/** What the first ten bits of a link-local address are: fe80::/10. */
+const linkLocal = 0x3fan
+
+/**
+ * A gateway outside all own subnets (a /32 address, say) is reached on the link itself. One of the other family is none
+ * where no IPv6 address of the interface leads to it.
+ */
 function routeOperation(
   at: At,
   route: Route,
@@ -153,6 +159,10 @@ function routeOperation(
     const cidr = parseCidr(address)
     return cidr && gateway && contains(cidr, gateway)
   })
+  if (gateway?.family === 6 && !route.dst.includes(':') && !isLocal && gateway.value >> 118n !== linkLocal) {
+    const { gw: _, ...direct } = route
+    return addRoute(at, direct)
+  }
   const isOwnGateway = ips.some((one) => one.gateway === gw)
   const extra = gateway && onlink && !isLocal && isOwnGateway ? ['onlink'] : []
   return addRoute(at, complete, extra)
