@@ -1,5 +1,6 @@
 import { declare, declareChain } from '../../shared/net/nft.js'
 import type { Operation } from '../../shared/plan/operation.js'
+import { codes } from '../../shared/values/errors.js'
 import { sha512 } from '../../shared/values/hash.js'
 import { type Family, type Publication, subnetOf } from './publication.js'
 
@@ -25,7 +26,9 @@ export function declarations(publication: Publication): readonly Operation[] {
     ...maps(family),
     ...declareChain(family, hairpinChain(publication), hairpinRules(publication)),
     ...(conditions.length > 0
-      ? declareChain(family, conditionChain(publication), [[...conditions, 'return'], ['accept']])
+      ? declareChain(family, conditionChain(publication), [[...conditions, 'return'], ['accept']]).map((one) =>
+          one.argv.at(-1) === 'return' ? asCondition(one, conditions.join(' ')) : one,
+        )
       : []),
     ...lookups(family),
     ...hooks(family),
@@ -58,6 +61,16 @@ function maps(family: Family): readonly Operation[] {
     map('portmap_address_conditions', at, ['verdict']),
     map('portmap_hairpin', [address], ['verdict']),
   ]
+}
+
+/** What nft itself does not take of a condition (a value that it cannot resolve, say) is a mistake in its words. */
+function asCondition(rule: Operation, condition: string): Operation {
+  const refused = {
+    code: codes.invalidConfiguration,
+    says: `the configuration is not valid: nft refuses the condition "${condition}"`,
+    fix: 'write the conditions as nft(8) has them; the place is marked above',
+  }
+  return { ...rule, meaning: { ...rule.meaning, other: refused, absent: refused } }
 }
 
 function hairpinRules(publication: Publication): readonly (readonly string[])[] {

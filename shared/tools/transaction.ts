@@ -1,8 +1,8 @@
 import type { Outcome } from '../exec/command.js'
-import { reasonOf } from '../exec/stderr.js'
+import { firstLine, reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import type { Operation } from '../plan/operation.js'
-import { neverRan, type Report, refusal, together, unclear } from '../plan/refusal.js'
+import { isTolerated, neverRan, type Report, refusal, together, unclear } from '../plan/refusal.js'
 import { batchLine } from '../plan/render.js'
 import { type Tools, text, within } from './batch.js'
 
@@ -28,7 +28,8 @@ export function readTransaction(group: readonly Operation[], first: Outcome, too
   if (outcome.status === 0) return { ran: group, refused: [] }
   if (!isRefused(outcome, refusedByNft)) return unclear(group, outcome)
   if (outcome.failure) return untried(keepGoing ? group : group.slice(0, 1), outcome)
-  if (!keepGoing || group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome)] }
+  if (!keepGoing) return { ran: [], refused: [refusal(culprit(lines, outcome) ?? (group[0] as Operation), outcome)] }
+  if (group.length === 1) return { ran: [], refused: [refusal(group[0] as Operation, outcome)] }
   return inHalves(group, (half) => readTransaction(half, tools.run(transaction(half)), tools, true))
 }
 
@@ -82,6 +83,13 @@ function isRefused(outcome: Outcome, { word, highest }: RefusalForm): boolean {
 
 function distinct(operations: readonly Operation[]): readonly Operation[] {
   return [...new Map(operations.map((one) => [batchLine(one), one])).values()]
+}
+
+/** The operation of the line that nft names, unless it would tolerate that: nothing of the transaction was done. */
+function culprit(lines: readonly Operation[], outcome: Outcome): Operation | undefined {
+  const line = Number(firstLine(outcome.stderr).split(':')[1])
+  const named = lines[line - 1]
+  return named && !isTolerated(refusal(named, outcome)) ? named : undefined
 }
 
 /** Without a process there is no culprit to be found. */
