@@ -118,6 +118,20 @@ describe.each(['nftables', 'iptables'])('who has a port, by %s', (backend) => {
     expect(one.name).not.toBe(two.name)
   })
 
+  test('two interfaces of a container on one network: each has its ports as long as it is there', async ({ host }) => {
+    const [one] = await pair(host)
+    const first = await publish(host, one, [tcp(8080)], { portmap })
+    const second = await publish(host, one, [tcp(8081)], { portmap, ifName: 'eth1' })
+    const third = await publish(host, one, [tcp(8080)], { portmap, ifName: 'eth2' })
+    await third.del()
+    await second.del()
+    await first.check()
+    expect(await answers(host)).toBe(one.name)
+    await first.del()
+    expect(await elementCount(host)).toBe(0)
+    expect(await host.output(['iptables-save'])).not.toContain('CNI-DN-')
+  })
+
   test('the same container again, and on two networks', async ({ host }) => {
     const [one] = await pair(host)
     const first = await publish(host, one, [tcp(8080)], { portmap })
