@@ -481,6 +481,16 @@ describe.each(Object.entries(cases))('%s', (_, one) => {
     }
   })
 
+  test('GC of a network without attachments takes away what only they shared', async () => {
+    await on(one, async (stage, memory) => {
+      const before = own(memory)
+      await succeed(stage, row(one, 'ADD'))
+      await succeed(stage, row(one, 'GC', 1, { 'cni.dev/valid-attachments': [] }))
+      if (!isInside) expect([own(memory), kept(stage)]).toEqual([before, []])
+      expect(memory.things().filter((thing) => / rule (masquerade|portmap_hairpin)_\d/.test(thing))).toEqual([])
+    })
+  })
+
   test('DEL without a record', async () => {
     await on(one, async (stage, memory) => {
       const before = own(memory)
@@ -492,5 +502,31 @@ describe.each(Object.entries(cases))('%s', (_, one) => {
       )
       expect(own(memory).some((thing) => unknown.test(thing))).toBe(unknown !== nothing)
     })
+  })
+})
+
+test('a second interface of a container has its own ifb where the first one has the usual name', async () => {
+  const bandwidth = cases['bandwidth'] as Case
+  const second = (verb: Row['verb'], more: object = {}): Row => {
+    const asked = row(bandwidth, verb, 2, more)
+    return { ...asked, env: { ...asked.env, CNI_CONTAINERID: 'c1', CNI_IFNAME: 'eth0', CNI_NETNS: secondNetns } }
+  }
+  await on(bandwidth, async (stage, memory) => {
+    const other = { ...second('ADD'), env: { ...second('ADD').env, CNI_IFNAME: 'net1' } }
+    const one = await succeed(stage, row(bandwidth, 'ADD'))
+    const named = memory.run({
+      argv: ['nsenter', `--net=${secondNetns}`, 'ip', '-batch', '-'],
+      stdin: 'link set dev eth0 name net1',
+    })
+    expect(named).toEqual({})
+    const two = await succeed(stage, other)
+    const ifbs = [one, two].map(({ json }) => json.interfaces.at(-1).name)
+    expect(ifbs).toEqual(['bwp623e1c388032', expect.stringMatching(/^bwp[0-9a-f]{12}$/)])
+    expect(ifbs[0]).not.toBe(ifbs[1])
+    await succeed(stage, row(bandwidth, 'DEL'))
+    await succeed(stage, { ...other, verb: 'CHECK', config: { ...other.config, prevResult: two.json } })
+    expect(memory.things().filter((thing) => thing.startsWith(`host link ${ifbs[0]} `))).toEqual([])
+    await succeed(stage, { ...other, verb: 'DEL' })
+    expect(memory.things().filter((thing) => thing.startsWith('host link bwp'))).toEqual([])
   })
 })

@@ -106,9 +106,33 @@ describe('ADD without addresses', () => {
     for (const line of lines) expect(found).toContain(line)
   })
 
-  test('preserveDefaultVlan keeps VLAN 1', async () => {
-    const { plan } = await show(row({ vlan: 100, preserveDefaultVlan: true }))
-    expect(plan).not.toContain('vlan del')
+  const portVlans: [what: string, config: object, data: object, vlans: string[]][] = [
+    ['none', {}, {}, []],
+    ['one', { vlan: 7 }, {}, ['del 1', 'add 7 pvid untagged']],
+    ['VLAN 1', { vlan: 1 }, {}, ['add 1 pvid untagged']],
+    ['one, and the default one is kept', { vlan: 7, preserveDefaultVlan: true }, {}, ['add 7 pvid untagged']],
+    ['one on a bridge with another default', { vlan: 7 }, { vlan_default_pvid: 9 }, ['del 9', 'add 7 pvid untagged']],
+    ['one on a bridge without a default', { vlan: 7 }, { vlan_default_pvid: 0 }, ['add 7 pvid untagged']],
+    [
+      'a trunk, each once and in order',
+      { vlanTrunk: [{ id: 12 }, { minID: 2, maxID: 3 }, { id: 3 }] },
+      {},
+      ['add 2', 'add 3', 'add 12', 'add 1 pvid untagged'],
+    ],
+    [
+      'a trunk with the own one',
+      { vlan: 3, vlanTrunk: [{ minID: 2, maxID: 3 }] },
+      {},
+      ['del 1', 'add 2', 'add 3 pvid untagged'],
+    ],
+    ['a trunk of none', { vlanTrunk: [] }, {}, []],
+    ['a trunk that says nothing', { vlanTrunk: [{}] }, {}, []],
+  ]
+  test.each(portVlans)('VLANs of a port: %s', async (_, config, info_data, vlans) => {
+    const answers = { [look]: bridge({ linkinfo: { info_kind: 'bridge', info_data } }) }
+    const { plan } = await show(row(config, { answers }))
+    const found = [...plan.matchAll(new RegExp(`^bridge vlan (add|del) dev ${port} vid (.*)$`, 'gm'))]
+    expect(found.map(([, verb, words]) => `${verb} ${words}`)).toEqual(vlans)
   })
 
   test('disableContainerInterface leaves the container end down', async () => {
@@ -149,6 +173,7 @@ describe('what ADD refuses before anything is touched', () => {
     ['hairpin with promiscuous', { hairpinMode: true, promiscMode: true }, 7, 'promiscMode: found true'],
     ['a VLAN out of range', { vlan: 4095 }, 7, 'vlan: found 4095, expected an integer from 0 to 4094'],
     ['a trunk without its end', { vlanTrunk: [{ minID: 3 }] }, 7, 'maxID is missing'],
+    ['a trunk without its beginning', { vlanTrunk: [{ maxID: 3 }] }, 7, 'minID is missing'],
     ['a trunk upside down', { vlanTrunk: [{ minID: 3, maxID: 2 }] }, 7, 'not greater than maxID'],
     ['null in a trunk', { vlanTrunk: [null] }, 7, 'vlanTrunk[0]: found null, expected an object'],
     ['addresses for an interface that stays down', { disableContainerInterface: true, ipam: { type: 'x' } }, 7, 'ipam'],
