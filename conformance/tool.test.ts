@@ -1,9 +1,13 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname } from 'node:path'
 import { describe, expect } from 'vitest'
+import { attachmentHash } from '../shared/values/names.js'
+import { Cgroup } from './harness/cgroup.js'
 import { runCnitool, writeConflist } from './harness/cnitool.js'
 import { test } from './harness/fixture.js'
 import type { Host } from './harness/host.js'
 import { suites } from './harness/locations.js'
+import { run } from './harness/process.js'
 
 // The commands of `podwire` that look at a node and clean it up, on live attachments of both suites made by cnitool.
 
@@ -141,6 +145,67 @@ describe('of both suites', () => {
     await container.remove()
     expect((await free(0)).outcome).toBe('freed')
     expect(readdirSync(host.path('/var/lib/cni/networks/official'))).not.toContain('10.231.42.2')
+  })
+})
+
+const attachmentCount = 1000
+
+/** Records, cached results and leases of many attachments, of which only a few have a namespace. */
+function writeMany(host: Host): void {
+  const network = 'many'
+  const plugins = [{ type: 'bridge', ipam: { type: 'host-local', subnet: '10.232.0.0/16' } }, { type: 'portmap' }]
+  const config = Buffer.from(JSON.stringify({ cniVersion: '1.0.0', name: network, plugins })).toString('base64')
+  const put = (file: string, text: string) => {
+    mkdirSync(host.path(dirname(file)), { recursive: true })
+    writeFileSync(host.path(file), text)
+  }
+  for (let at = 0; at < attachmentCount; at++) {
+    const [containerID, ifName, address] = [`c${at}`, 'eth0', `10.232.${1 + Math.floor(at / 250)}.${2 + (at % 250)}`]
+    const attachment = { network, containerID, ifName }
+    const interfaces = [{ name: 'cni0' }, { name: `veth${at}` }, { name: ifName, sandbox: `/run/netns/${containerID}` }]
+    const result = { cniVersion: '1.0.0', interfaces, ips: [{ address: `${address}/16`, interface: 2 }] }
+    const portMappings = [{ hostPort: 10_000 + at, containerPort: 80, protocol: 'tcp' }]
+    const call = { containerId: containerID, ifName, networkName: network, netns: `/run/netns/${containerID}` }
+    const cached = { kind: 'cniCacheV1', ...call, config, capabilityArgs: { portMappings }, result }
+    put(`/var/lib/cni/results/${network}-${containerID}-${ifName}`, JSON.stringify(cached))
+    put(`/var/lib/cni/networks/${network}/${address}`, `${containerID}\r\n${ifName}`)
+    const masquerade = { backend: 'nftables', addresses: [`${address}/16`] }
+    for (const [kind, data] of Object.entries({ bridge: {}, masquerade })) {
+      const file = `/run/podwire/${kind}/${network}/${attachmentHash(attachment)}`
+      put(file, JSON.stringify({ version: 2, attachment, data }))
+    }
+    const annotations = { 'nerdctl/name': `web${at}` }
+    put(
+      `/run/containerd/io.containerd.runtime.v2.task/default/${containerID}/config.json`,
+      JSON.stringify({ annotations }),
+    )
+  }
+}
+
+describe(`with ${attachmentCount} attachments`, () => {
+  test('each command takes at most 2 s of processor and 150 MB', async ({ host, skip }) => {
+    const cgroup = Cgroup.create('memory')
+    if (!cgroup) return skip('nobody is let have the cgroup controller memory here')
+    try {
+      cgroup.limit(150 * 1024 * 1024)
+      const enter = ['nsenter', `--net=/proc/${host.pid}/ns/net`, `--mount=/proc/${host.pid}/ns/mnt`, '--']
+      writeMany(host)
+      for (let at = 0; at < 20; at++) await host.container(`c${at}`)
+      await grow(host)
+      for (const words of [['ps'], ['leases'], ['ports'], ['gc', '--dry-run']]) {
+        const joining = ['sh', '-c', 'echo 0 >"$0" && exec "$@"', cgroup.processes]
+        const argv = [...joining, ...enter, 'prlimit', '--cpu=2', program, ...words, '--json']
+        const { status, signal, stdout, stderr } = await run(argv, { deadline: 60_000 })
+        expect([words, status, signal, stderr]).toEqual([words, words[0] === 'gc' ? 1 : 0, null, ''])
+        const answer = JSON.parse(stdout) as Record<string, unknown[]>
+        const { dead = [], ...others } = answer
+        const count =
+          words[0] === 'gc' ? dead.length + 20 : (others['attachments'] ?? others['leases'] ?? others['ports'])?.length
+        expect([words, count]).toEqual([words, attachmentCount])
+      }
+    } finally {
+      await cgroup.remove()
+    }
   })
 })
 
