@@ -6,13 +6,14 @@ import { Cgroup } from './harness/cgroup.js'
 import { runCnitool, writeConflist } from './harness/cnitool.js'
 import { test } from './harness/fixture.js'
 import type { Host } from './harness/host.js'
-import { suites } from './harness/locations.js'
+import { repository, suites } from './harness/locations.js'
 import { run } from './harness/process.js'
 
 // The commands of `podwire` that look at a node and clean it up, on live attachments of both suites made by cnitool.
 
 const program = `${suites.podwire}/podwire`
 const conf = '/run/cni/net.d'
+const { version } = JSON.parse(readFileSync(`${repository}/package.json`, 'utf8')) as { version: string }
 
 const networks = { podwire: '10.231.41', official: '10.231.42' } as const
 type Network = keyof typeof networks
@@ -206,6 +207,46 @@ describe(`with ${attachmentCount} attachments`, () => {
     } finally {
       await cgroup.remove()
     }
+  })
+})
+
+describe('over the official suite and back', () => {
+  test('install and uninstall say what lives, and change nothing that runs', async ({ host }) => {
+    writeNetworks(host)
+    const bin = '/run/bin'
+    await host.output(['cp', '-r', suites.official, bin])
+    const sums = () => host.output(['sh', '-c', 'cd "$0" && sha256sum -- * 2>&1', bin])
+    const before = await sums()
+    await host.container('lives')
+    await attach(host, 'official', 'lives')
+    const install = async (words: readonly string[], status: number) => {
+      const finished = await host.exec([program, 'install', '--to', bin, ...words, '--json'], { deadline: 120_000 })
+      expect(finished, finished.stdout + finished.stderr).toMatchObject({ status })
+      return JSON.parse(finished.stdout) as Record<'replaced' | 'findings' | 'removed' | 'restored', string[]>
+    }
+
+    expect((await install(['--check'], 0)).findings).toEqual([])
+    expect((await install([], 0)).replaced).toContain('bridge')
+    const told = await install(['--check'], 0)
+    const { programs } = told as unknown as { programs: { name: string; suite: string; version: string }[] }
+    expect(programs.find(({ name }) => name === 'bridge')).toMatchObject({ suite: 'podwire', version })
+    expect(programs.find(({ name }) => name === 'dhcp')).toMatchObject({ suite: 'official' })
+
+    const uninstall = ['uninstall', '--bin', bin, '--conf', conf, '--json']
+    const refused = await host.exec([program, ...uninstall])
+    expect(refused).toMatchObject({ status: 1 })
+    expect(JSON.parse(refused.stdout)).toMatchObject({ alive: [{ network: 'official', ifName: 'eth0' }], removed: [] })
+    expect((await install(['--check'], 0)).findings).toEqual([])
+
+    expect((await install(['--rollback'], 0)).restored).toContain('bridge')
+    expect(await sums()).toBe(before)
+    expect((await ask<{ attachments: Told[] }>(host, ['ps'])).attachments).toMatchObject([{ state: 'alive' }])
+    expect(await detach(host, 'official', 'lives')).toMatchObject({ status: 0 })
+
+    await install([], 0)
+    const { removed } = JSON.parse(await host.output([program, ...uninstall])) as { removed: string[] }
+    expect(removed).toContain(`${bin}/bridge`)
+    expect(readdirSync(host.path(bin)).sort()).toEqual(['dhcp', 'podwire-kept'])
   })
 })
 
