@@ -67,6 +67,11 @@ async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
     console.warn('gc is for the host that it runs on: of another root nobody knows who lives')
     return wrong
   }
+  const isRoot = process.geteuid?.() === 0
+  if (!isRoot && !isDryRun) {
+    console.warn('only root may remove anything; --dry-run lists as far as this user may look')
+    return wrong
+  }
   const node = readNode(sight, kernel)
   const dead = node.attachments.filter(({ life }) => life.state === 'dead')
   const waiting = dead.flatMap((attachment) => {
@@ -120,7 +125,9 @@ function list({ console }: CommandCall, { all, empty, waiting }: Listed): void {
   if (rows.length > 0) console.table(headings, rows)
   for (const { file } of empty) console.write(visible(`${file}: a lease that names nobody`))
   for (const { attachment, why } of waiting) console.write(visible(`left for now: ${nameOf({ attachment })}: ${why}`))
-  if (rows.length + empty.length === 0) console.write('Nothing here belongs to nobody.')
+  if (rows.length + empty.length > 0) return
+  const limit = process.geteuid?.() === 0 ? '' : ', as far as this user may look'
+  console.write(`Nothing here provably belongs to nobody${limit}.`)
 }
 
 const headings = ['NETWORK', 'CONTAINER', 'NAME', 'INTERFACE', 'ADDRESSES', 'GOES', 'HOW IT IS KNOWN']

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, rmSync } from 'node:fs'
 import { createRunner } from '../../shared/exec/run.js'
 import { stateRoot } from '../../shared/exec/state.js'
+import { messageOf } from '../../shared/values/errno.js'
 import { Ended, wrong } from '../frame/command.js'
 
 // All of podwire's rules on this host that no other suite's DEL would take away, and the records of them: the tables
@@ -84,7 +85,11 @@ const savers = [
 
 /** The older kind is only asked where it is in use: asking brings it there. */
 function isAsked({ names }: (typeof savers)[number]): boolean {
-  return names === '' || (existsSync(names) && readFileSync(names, 'latin1') !== '')
+  try {
+    return names === '' || (existsSync(names) && readFileSync(names, 'latin1') !== '')
+  } catch (thrown) {
+    throw new Ended(wrong, `only root may look at the rules: ${messageOf(thrown)}`)
+  }
 }
 
 type Runner = ReturnType<typeof createRunner>

@@ -21,6 +21,7 @@ export interface StoredLease {
   readonly file: string
   readonly address: Address
   readonly text: string
+  /** "" where the file may not be read. */
   readonly containerID: string
   /** "" of plugins before v0.8. */
   readonly ifName: string
@@ -73,7 +74,22 @@ export function readLeases(sight: Sight, dataDirs: readonly string[]): Leases {
         const file = `${folder}/${name}`
         if (address === undefined) continue
         const [text, status] = [sight.text(file), sight.stat(file)]
-        if (text === undefined || status === undefined) continue
+        if (status === undefined) continue
+        // Another user sees that the address is taken, and not by whom.
+        if (text === undefined) {
+          const of = {
+            network,
+            dataDir,
+            file,
+            text: '',
+            modified: status.mtimeMs,
+            address,
+            stamp: '',
+            isOutlived: false,
+          }
+          leases.push({ ...of, containerID: '', ifName: '' })
+          continue
+        }
         const owner = ownerOf(text)
         const common = { network, dataDir, file, text, modified: status.mtimeMs }
         if (!owner) {

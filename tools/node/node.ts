@@ -60,15 +60,17 @@ export function readNode(sight: Sight, kernel = kernelOf(sight)): Node {
   const dataDirs = [...usualDataDirs(sight), ...dataDirsIn(plugins), ...records.flatMap(dataDirsOf)]
   const { leases, empty } = readLeases(sight, dataDirs)
   const parts = new Map<string, Parts>()
-  const partsOf = (attachment: Attachment) => {
-    const key = keyOf(attachment)
+  const partsOf = (attachment: Attachment, key = keyOf(attachment)) => {
     const known = parts.get(key) ?? { attachment, records: [], results: [], leases: [] }
     parts.set(key, known)
     return known
   }
   for (const record of records) partsOf(record.attachment).records.push(record)
   for (const result of results) partsOf(result).results.push(result)
-  for (const lease of leases) partsOf(lease).leases.push(lease)
+  for (const lease of leases) {
+    const key = lease.containerID === '' ? lease.file : keyOf(lease)
+    partsOf(lease, key).leases.push(lease)
+  }
   const nameOf = containerNames(sight)
   const attachments = [...parts.values()].map((one) => known(one, nameOf, kernel)).sort(byName)
   return { attachments, emptyLeases: empty, ranges: allRanges(sight, results, configured) }

@@ -43,9 +43,10 @@ export function readRules(sight: Sight): readonly PortRule[] {
         () => observer.rules({ family, table: 'cni_hostport' }).flatMap((rule) => officialRule(family, rule)),
       ],
     ]),
-    ...savers.filter(isAsked).map(({ tool, family }): [string, () => readonly PortRule[]] => [
+    ...savers.map(({ tool, family, names }): [string, () => readonly PortRule[]] => [
       tool,
       () => {
+        if (!isAsked(names)) return []
         const { status, stdout, stderr, failure } = run({ argv: [tool, '-c', '-t', 'nat'] })
         if (failure === 'ENOENT') return []
         if (status === 0) return savedRules(family, stdout)
@@ -128,7 +129,7 @@ const savers = [
 ] as const
 
 /** The older interface is only asked where it is in use: asking brings it there. */
-function isAsked({ names }: (typeof savers)[number]): boolean {
+function isAsked(names: string): boolean {
   return names === '' || (existsSync(names) && readFileSync(names, 'latin1').includes('nat'))
 }
 
