@@ -93,7 +93,7 @@ const attempts = 10
 
 function remove(host: Host, thing: string, name: string): void {
   const directory = directoryOf(thing)
-  const tolerated = ['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EISDIR']
+  const tolerated = ['ENOENT', 'ENOTDIR', 'ENOTEMPTY', 'EISDIR', 'ELOOP']
   for (const [way, path] of [
     [files.unlinkSync, `${directory}/${name}`],
     [rmdirSync, directory],

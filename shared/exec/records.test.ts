@@ -6,6 +6,7 @@ import {
   readdirSync,
   readFileSync,
   rmSync,
+  symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -241,4 +242,12 @@ test('records can be read by root alone, and what they take is known before', ()
     { directory: join(root, kind, 'net') },
     { directory: join(root, 'ptp', 'net') },
   ])
+})
+
+test('a folder that is a link to itself has no records: what is removed from it is only told of', () => {
+  const { host, heard } = hosted()
+  mkdirSync(join(root, kind))
+  symlinkSync('net', join(root, kind, 'net'))
+  removeRecord(host, kind, attachment)
+  expect(heard).toContainEqual(expect.stringContaining('is below a symbolic link that leads nowhere: it is skipped'))
 })

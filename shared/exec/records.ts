@@ -258,14 +258,21 @@ function put(kind: string, file: string, entry: Entry<unknown>): void {
   }
 }
 
+/** What is no record, and never becomes one by another try. */
+const inTheWay: Readonly<Record<string, string>> = {
+  EISDIR: 'is a directory',
+  ELOOP: 'is below a symbolic link that leads nowhere',
+}
+
 function remove(host: RecordHost, file: string): void {
   try {
     files.unlinkSync(file)
   } catch (thrown) {
     if (isAbsent(thrown)) return
-    if (errnoOf(thrown) !== 'EISDIR')
+    const why = inTheWay[errnoOf(thrown) ?? '']
+    if (why === undefined)
       throw new CniError(codes.ioFailure, `cannot remove ${file}`, { cause: thrown, details: messageOf(thrown) })
-    skip(host, file, 'is a directory')
+    skip(host, file, why)
   }
 }
 
