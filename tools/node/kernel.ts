@@ -22,6 +22,8 @@ export interface Kernel {
 export interface Namespaces {
   /** By inode, a path to it. */
   readonly paths: ReadonlyMap<number, string>
+  /** By where it is mounted in whatever mount namespace, a path to it. */
+  readonly mounted: ReadonlyMap<string, string>
   /** Where each address is, in canonical text: paths of namespaces. */
   readonly addresses: ReadonlyMap<string, readonly string[]>
   /** False where this user may not see them all. */
@@ -68,6 +70,7 @@ function allNamespaces(): Namespaces {
     const known = inode === undefined ? [] : (ways.get(inode) ?? [])
     if (inode !== undefined && known.length < mostWays) ways.set(inode, [...known, path])
   }
+  const mounted = new Map<string, string>()
   const mountNamespaces = new Set<string>()
   // Processes with more rights than this one show no more than their addresses.
   const hidden: string[] = []
@@ -78,7 +81,11 @@ function allNamespaces(): Namespaces {
     add(inodeOf(net ?? ''), `/proc/${pid}/ns/net`)
     if (mounts && !mountNamespaces.has(mounts)) {
       mountNamespaces.add(mounts)
-      for (const [inode, point] of mountedIn(pid)) add(inode, point)
+      for (const [inode, point] of mountedIn(pid)) {
+        const way = `/proc/${pid}/root${point}`
+        add(inode, way)
+        mounted.set(point, way)
+      }
     }
     const folder = `/proc/${pid}/fd`
     for (const fd of ifThere(() => readdirSync(folder), []))
@@ -99,7 +106,7 @@ function allNamespaces(): Namespaces {
     if (known === undefined && found.some((path) => inodeAt(path) === inode)) isComplete = false
     note(known ?? [], found[0] ?? '')
   }
-  return { paths: new Map([...ways].map(([inode, [path = '']]) => [inode, path])), addresses, isComplete }
+  return { paths: new Map([...ways].map(([inode, [path = '']]) => [inode, path])), mounted, addresses, isComplete }
 }
 
 /** Processes end while they are looked at: each namespace has several ways to it. */
@@ -136,7 +143,7 @@ function mountedIn(pid: string): readonly (readonly [number, string])[] {
     .flatMap((line): [number, string][] => {
       const [, , , root = '', point = ''] = line.split(' ')
       const inode = inodeOf(root)
-      return inode === undefined ? [] : [[inode, `/proc/${pid}/root${unescaped(point)}`]]
+      return inode === undefined ? [] : [[inode, unescaped(point)]]
     })
 }
 

@@ -62,7 +62,9 @@ function namespaceLife({ path, boot, inode, cookie }: Netns, kernel: Kernel): Li
   if (there && (inode === undefined || (inode === there && isSame(path)))) {
     return { state: 'alive', how: `its namespace is ${path}` }
   }
-  const kept = inode === undefined ? undefined : kernel.namespaces().paths.get(inode)
+  const { paths, mounted } = kernel.namespaces()
+  // Where the runtime has a mount namespace of its own, the path is there and not here.
+  const kept = inode === undefined ? mounted.get(path.replace(/^\/var\/run\//, '/run/')) : paths.get(inode)
   if (kept !== undefined && isSame(kept)) return { state: 'alive', how: `its namespace is kept by ${kept}` }
   return { state: 'dead', how: there === undefined ? `${path} is gone` : `${path} is no longer its namespace` }
 }

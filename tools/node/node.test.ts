@@ -76,7 +76,7 @@ const lease = (address: string, text = 'c1\r\neth0') => put(`/var/lib/cni/networ
 /** A kernel with these namespaces by path: inode, and the addresses there. */
 function kernelWith(
   namespaces: Readonly<Record<string, { inode: number; cookie?: string; addresses?: readonly string[] }>> = {},
-  { bootID = 'boot', isComplete = true, calls = [] as readonly string[] } = {},
+  { bootID = 'boot', isComplete = true, calls = [] as readonly string[], mounted = {} } = {},
 ): Kernel {
   const all = Object.entries(namespaces)
   return {
@@ -86,6 +86,7 @@ function kernelWith(
     namespaces: () => ({
       paths: new Map(all.map(([at, { inode }]) => [inode, at])),
       addresses: new Map(all.flatMap(([at, { addresses = [] }]) => addresses.map((one) => [one, [at]] as const))),
+      mounted: new Map(Object.entries(mounted)),
       isComplete,
     }),
     callsFor: () => calls,
@@ -244,6 +245,15 @@ describe('life', () => {
   ])('%s', (_, namespaces, there, options, state, how) => {
     const life = lifeOf({ namespaces, addresses: ['10.1.2.3/24'], isOutlived: false }, kernelWith(there, options))
     expect(life).toEqual({ state, how: expect.stringContaining(how) })
+  })
+
+  test.each([
+    ['/run/netns/c1', '/run/netns/c1'],
+    ['/var/run/netns/c1', '/run/netns/c1'],
+  ])('%s that only the mount namespace of the runtime has is there', (path, point) => {
+    const kernel = kernelWith({}, { mounted: { [point]: '/proc/9/root/run/netns/c1' } })
+    const life = lifeOf({ namespaces: [{ path }], addresses: [], isOutlived: false }, kernel)
+    expect(life).toEqual({ state: 'alive', how: 'its namespace is kept by /proc/9/root/run/netns/c1' })
   })
 
   test('addresses that every namespace has say nothing', () => {
