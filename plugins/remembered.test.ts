@@ -440,12 +440,12 @@ describe.each(Object.entries(cases))('%s', (_, one) => {
     })
   })
 
-  test.runIf(isRepeatable)('ADD again makes nothing more', async () => {
+  test(`ADD again ${isRepeatable ? 'makes nothing more' : 'is refused, and changes nothing'}`, async () => {
     await on(one, async (stage, memory) => {
       await succeed(stage, row(one, 'ADD'))
-      const made = memory.things()
-      await succeed(stage, row(one, 'ADD'))
-      expect(memory.things()).toEqual(made)
+      const [made, files] = [memory.things(), kept(stage)]
+      const { status } = await stage.perform(row(one, 'ADD'))
+      expect([status, memory.things(), kept(stage)]).toEqual([isRepeatable ? 0 : 1, made, files])
     })
   })
 

@@ -490,7 +490,7 @@ function printedDestination(dst: string): string {
 }
 
 function describe({ flags, mtu, master, address, ifalias, linkinfo }: Link): string {
-  return [flags.join(), mtu, address, master, ifalias, linkinfo?.info_kind].filter(Boolean).join(' ')
+  return [[...flags].sort().join(), mtu, address, master, ifalias, linkinfo?.info_kind].filter(Boolean).join(' ')
 }
 
 // Tables, chains, rules, maps, sets and elements of nftables.
