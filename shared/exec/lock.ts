@@ -31,7 +31,7 @@ export function withLock<T>(path: string, body: () => T, options: LockOptions): 
 export function withOwnLock<T>(host: LockHost & Speaking, name: string, body: () => T): T {
   if (host.dryRun) return body()
   const path = `${stateRoot}/${name}`
-  return holding(path, body, { host, open: () => openOwn(path, ours) })
+  return holding(path, body, { host, open: () => openOwn(path, ours), warn: host.warn })
 }
 
 /**
@@ -50,7 +50,7 @@ export function withNetnsLock<T>(
   const { dev, ino } = statSync(namespaceFile(netns))
   const path = `${stateRoot}/netns-${dev}-${ino}.lock`
   const inside = official ? () => withOfficialLock(host, netns, body) : body
-  return holding(path, inside, { host, open: () => openOwn(path, ours), isTemporary: true })
+  return holding(path, inside, { host, open: () => openOwn(path, ours), isTemporary: true, warn: host.warn })
 }
 
 /** What locks ask of the machine a plugin works on (plan/host.ts). */
@@ -95,8 +95,20 @@ export function takeOwnLock(path: string, options: LockOptions): Held {
 
 type Opening = LockOptions & { readonly open: () => number }
 
-function holding<T>(path: string, body: () => T, options: Opening & { isTemporary?: boolean }): T {
-  const fd = locked(path, options)
+function holding<T>(
+  path: string,
+  body: () => T,
+  options: Opening & { isTemporary?: boolean; warn?: Speaking['warn'] },
+): T {
+  let fd: number
+  try {
+    fd = locked(path, options)
+  } catch (thrown) {
+    // Nothing is on record where no file can be: a DEL finds what it can, and an ADD fails at its record.
+    if (!options.warn || statSync(stateRoot, { throwIfNoEntry: false })?.isDirectory()) throw thrown
+    options.warn(`podwire: ${stateRoot} is no directory: going on without the lock ${path}`)
+    return body()
+  }
   try {
     return body()
   } finally {

@@ -80,8 +80,16 @@ describe('a lock of our own', () => {
   })
 
   test('is refused where its folder cannot be made', () => {
-    writeFileSync(root, '')
+    mkdirSync(root)
+    writeFileSync(join(root, 'a'), '')
     expect(thrownBy(() => withOwnLock(hosted().host, 'a/lock', () => 0)).code).toBe(codes.ioFailure)
+  })
+
+  test('is gone without where no state can be, with a warning', () => {
+    writeFileSync(root, '')
+    const { host, heard } = hosted()
+    expect(withOwnLock(host, 'lock', () => 'ran')).toBe('ran')
+    expect(heard).toEqual([expect.stringContaining(`${root} is no directory: going on without the lock`)])
   })
 
   test('that somebody keeps is named, with who it is where /proc shows it', () => {
