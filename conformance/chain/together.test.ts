@@ -103,17 +103,17 @@ describe('what a chain asks and changes', () => {
 const obstacles: Record<string, { nft: string; says: string; code: number }> = {
   bridge: {
     nft: 'add table ip podwire; add set ip podwire masqueraded { type ipv4_addr; }',
-    says: 'plugins[0] bridge: network "network": cannot masquerade 10.1.2.2',
+    says: 'plugins[0] bridge: network "network": cannot declare the nftables ',
     code: 100,
   },
   portmap: {
     nft: 'add table ip podwire; add set ip podwire portmap_hairpin { type inet_service; }',
-    says: 'plugins[1] portmap: network "network": cannot publish 8080/tcp as 10.1.2.2',
+    says: 'plugins[1] portmap: network "network": cannot declare the nftables ',
     code: 100,
   },
   firewall: {
     nft: 'add table ip podwire; add map ip podwire firewall_addresses { type ipv4_addr : verdict; }',
-    says: 'plugins[2] firewall: network "network": cannot admit 10.1.2.2',
+    says: 'plugins[2] firewall: network "network": cannot declare the nftables ',
     code: 100,
   },
 }
