@@ -58,6 +58,24 @@ describe('the linter', () => {
     ])
   })
 
+  test.each([...floors.flat().map((name) => `shared/${name}`), 'plugins/x', 'ipam/x'])(
+    'refuses that %s imports what starts it, what builds it, or a command',
+    (folder) => {
+      const top = folder.startsWith('shared') ? '..' : '../../shared'
+      const from = (name: string) => `import { a } from '${name}'\nexport const b = a\n`
+      const files = {
+        'shared/start.ts': text,
+        'shared/heap/a.ts': text,
+        'tools/a.ts': text,
+        [`${folder}/start.ts`]: from(`${top}/start.js`),
+        [`${folder}/heap.ts`]: from(`${top}/heap/a.js`),
+        [`${folder}/command.ts`]: from('../../tools/a.js'),
+      }
+      const refused = ['command', 'heap', 'start'].map((name) => `${folder}/${name}.ts: lint/style/noRestrictedImports`)
+      expect(complaints(files)).toEqual(refused)
+    },
+  )
+
   test('takes what goes down', () => {
     const value = "import { type A, a } from '../values/a.js'\nexport const b: A | number = a\n"
     expect(complaints({ [module('values')]: text, 'shared/net/b.ts': value })).toEqual([])
