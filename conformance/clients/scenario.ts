@@ -79,7 +79,7 @@ function withoutCni(): string | undefined {
 }
 
 /** Says on the terminal what was not tried, and leaves the test as skipped. */
-export function skipLoudly(context: TestContext, reason: string): never {
+function skipLoudly(context: TestContext, reason: string): never {
   console.warn(`SKIPPED ${context.task.name}: ${reason}`)
   return context.skip(reason)
 }

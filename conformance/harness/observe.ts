@@ -36,7 +36,7 @@ const sysctls = ['ipv4/ip_forward', 'ipv6/conf/all/forwarding', ...interfaceSysc
 )
 
 /** Reads everything a CNI plugin can change in a network namespace. */
-export async function observeNamespace(place: Place): Promise<RawNamespace> {
+async function observeNamespace(place: Place): Promise<RawNamespace> {
   const json = async (...argv: string[]) => {
     const text = await place.output(argv)
     return (text.trim() === '' ? [] : JSON.parse(text)) as Record<string, unknown>[]

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 
 /** A value of JSON that is not what anybody expects: other types, extremes, long and odd texts, deep nesting. */
-export const oddValue: fc.Arbitrary<unknown> = fc.oneof(
+const oddValue: fc.Arbitrary<unknown> = fc.oneof(
   fc.constantFrom(
     null,
     true,

@@ -1,5 +1,6 @@
 import type { Reporter, TestCase, TestModule, TestRunEndReason, TestSpecification, Vitest } from 'vitest/node'
 import { listPlugins } from '../../shared/bundling/plugins.js'
+import { verbs } from '../../shared/values/environment.js'
 import type { RecordedCall } from '../harness/calls.js'
 import { repository } from '../harness/locations.js'
 
@@ -51,8 +52,6 @@ export function missingCells(plugins: readonly string[], calls: readonly Recorde
 export const wholeFile = 'every test of the file'
 
 // --- internal
-
-const verbs = ['ADD', 'DEL', 'CHECK', 'STATUS', 'GC', 'VERSION'] as const
 
 function conformanceFiles(specifications: readonly TestSpecification[]): string[] {
   return specifications.filter(({ project }) => project.name === 'conformance').map(({ moduleId }) => moduleId)

@@ -6,7 +6,7 @@ import { type Call, runPlugin } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
 
 /** How a tool ends without naming the line it came to. */
-export const endings = {
+const endings = {
   'with 255': 'exit 255',
   killed: 'kill -9 $$',
   "in another version's words": 'echo "ip: it did not work at line 3" >&2; exit 2',
@@ -19,7 +19,7 @@ export const endings = {
  * What it has done by then: nothing, the lines up to one of them, or all. What is one transaction is done whole or not
  * at all.
  */
-export const extents = ['none', 'through', 'all'] as const
+const extents = ['none', 'through', 'all'] as const
 
 export interface Moment {
   /** The line, or transaction, of all that tools are given, from 1 on. */

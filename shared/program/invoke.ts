@@ -47,17 +47,6 @@ export function readInput(stdin: () => string): string {
   }
 }
 
-/** The version the configuration asks for and the plugin allows for the verb. @throws code 1 or 6 */
-export function readVersion(request: Request, plugin: AnyPlugin): Version {
-  const verb = verbOf(request)
-  const asked = memberOf(request.json, 'cniVersion')
-  if (asked !== undefined && typeof asked !== 'string') {
-    const why = typeFault(asked, 'struct field .cniVersion', 'string')
-    fail(codes.decodeFailure, `decoding version from network config: ${why}`)
-  }
-  return negotiate(asked ?? '', verb, versionsSince(plugin.since))
-}
-
 /** Plugins of ours that one runs, loaded already, and what is done with leases: see Call. */
 export type Delegates = Pick<Call, 'ownDelegate' | 'hostLocal' | 'members' | 'leaseLater' | 'later'>
 
@@ -114,6 +103,17 @@ export function ipamType(json: Request['json']): string | undefined {
 }
 
 // --- internal
+
+/** The version the configuration asks for and the plugin allows for the verb. @throws code 1 or 6 */
+function readVersion(request: Request, plugin: AnyPlugin): Version {
+  const verb = verbOf(request)
+  const asked = memberOf(request.json, 'cniVersion')
+  if (asked !== undefined && typeof asked !== 'string') {
+    const why = typeFault(asked, 'struct field .cniVersion', 'string')
+    fail(codes.decodeFailure, `decoding version from network config: ${why}`)
+  }
+  return negotiate(asked ?? '', verb, versionsSince(plugin.since))
+}
 
 const unmarshall = 'error unmarshall network config: '
 

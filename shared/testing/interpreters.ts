@@ -95,19 +95,19 @@ export function isEncoded(operation: Operation): boolean {
   return encode(operation, { indexOf: () => 7, openNetns: () => 9 }) !== undefined
 }
 
+// --- internal
+
 /**
  * The bytes of a key or a value by the types that are declared, as nft(8) has them; each field of several fills words
  * of four bytes.
  */
-export function bytesByType(types: string, words: readonly string[]): Buffer {
+function bytesByType(types: string, words: readonly string[]): Buffer {
   const names = types.split(' . ')
   const fields = words.filter((word) => word !== '.').map((word, at) => fieldByType(names[at] ?? 'none', word))
   if (fields.length !== names.length) throw new Error(`${words.join(' ')} is no ${types}`)
   if (fields.length === 1) return fields[0] as Buffer
   return Buffer.concat(fields.map((one) => Buffer.concat([one, Buffer.alloc((4 - (one.length % 4)) % 4)])))
 }
-
-// --- internal
 
 const tools = new Set(['ip', 'sysctl', 'nft', ...toolOnly.map(([words]) => words.split(' ')[0] as string)])
 

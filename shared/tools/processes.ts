@@ -57,11 +57,6 @@ export function cgroupsOf(pid: string): string {
   return ifThere(() => readFileSync(`/proc/${pid}/cgroup`, 'latin1'), '')
 }
 
-/** This process as /proc calls it, which may be that of another pid namespace. */
-export function ownID(): string {
-  return ifThere(() => readlinkSync('/proc/self'), '')
-}
-
 /** The processes that have each of these sockets open, this one aside. */
 export function holdersOf(inodes: ReadonlySet<string>): ReadonlyMap<string, readonly string[]> {
   const holders = new Map<string, string[]>()
@@ -77,6 +72,11 @@ export function holdersOf(inodes: ReadonlySet<string>): ReadonlyMap<string, read
 }
 
 // --- internal
+
+/** This process as /proc calls it, which may be that of another pid namespace. */
+function ownID(): string {
+  return ifThere(() => readlinkSync('/proc/self'), '')
+}
 
 /** Where a process sees a namespace mounted: the fourth word of a line is what of a file system, the fifth where. */
 function mountPoints(pid: string, name: string): readonly string[] {

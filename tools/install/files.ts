@@ -29,9 +29,6 @@ import { identifier, startFault } from './suite.js'
 // file system, and then renamed over the names one by one: a plugin that is running keeps its file, and a caller finds
 // the old one or the new one. What stops it half-way is taken back.
 
-/** The folder, below that of the plugins, with what was replaced, by date, and what is installed. */
-export const keptFolder = 'podwire-kept'
-
 /** What an installation has put where. Paths below the folder, such as podwire-lib/libatomic.so.1. */
 export interface Installed {
   readonly version: string
@@ -119,6 +116,9 @@ export function removeEmptyFolders(to: string, files: readonly string[]): void {
 }
 
 // --- internal
+
+/** The folder, below that of the plugins, with what was replaced, by date, and what is installed. */
+const keptFolder = 'podwire-kept'
 
 const installedFile = 'installed.json'
 const listFile = 'replaced.json'

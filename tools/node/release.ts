@@ -20,9 +20,6 @@ import type { KnownAttachment } from './node.js'
 // nobody comes to life in between: a call of podwire's for the attachment waits for its lock, every host-local for that
 // of the network's leases, and a plugin at work for the container shows in /proc.
 
-/** No younger thing is taken: its runtime may be about to use it. */
-export const graceMinutes = 10
-
 /** Why an attachment is left alone for now; undefined where it may be taken. */
 export function reprieve(attachment: KnownAttachment, kernel: Kernel, now = Date.now()): string | undefined {
   const { state, how } = lifeOf(attachment.signs, kernel)
@@ -114,6 +111,9 @@ export function removeUnchanged({ file, modified }: { file: string; modified: nu
 }
 
 // --- internal
+
+/** No younger thing is taken: its runtime may be about to use it. */
+const graceMinutes = 10
 
 /** The machine that plugins work on, in this process. */
 function hostMaker(warn: (text: string) => void) {

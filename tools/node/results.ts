@@ -33,9 +33,6 @@ export interface MappedPort {
   readonly address: string
 }
 
-/** libcni's own folder, that of its first versions, and where nodes put it that forget at a reboot. */
-export const resultFolders = ['/var/lib/cni/results', '/var/lib/cni/cache/results', '/run/cni/results']
-
 export function readResults(sight: Sight): readonly CachedResult[] {
   const known = new Map<string, Json>()
   return resultFolders.flatMap((folder) =>
@@ -48,6 +45,9 @@ export function readResults(sight: Sight): readonly CachedResult[] {
 }
 
 // --- internal
+
+/** libcni's own folder, that of its first versions, and where nodes put it that forget at a reboot. */
+const resultFolders = ['/var/lib/cni/results', '/var/lib/cni/cache/results', '/run/cni/results']
 
 type Json = Readonly<Record<string, unknown>>
 
