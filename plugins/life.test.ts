@@ -83,7 +83,7 @@ const published = [
   { hostPort: 8080, containerPort: 80, protocol: 'tcp' },
   { hostPort: 53, containerPort: 5353, protocol: 'udp', hostIP: '192.0.2.1' },
 ]
-const born = {
+const madeInside = {
   'container# ip -j -d addr show dev eth0': link('eth0', { address: '02:00:00:00:00:01', flags: ['UP', 'LOWER_UP'] }),
 }
 const sockets = ['tcp', 'tcp6', 'udp', 'udp6'].map((name) => [`/proc/net/${name}`, ''])
@@ -116,7 +116,7 @@ const lives: Record<string, Life> = {
     config: { master: 'lan0', hostAccess: true, ipam },
     env: { CNI_PATH },
     links: ['lan0'],
-    answers: { 'ip -j -d addr show dev lan0': link('lan0', lan), 'container# arping *': '', ...born },
+    answers: { 'ip -j -d addr show dev lan0': link('lan0', lan), 'container# arping *': '', ...madeInside },
   },
   tuning: {
     plugin: 'tuning',
@@ -130,10 +130,10 @@ const lives: Record<string, Life> = {
     plugin: 'tap',
     config: { ipam },
     env: { CNI_PATH },
-    answers: born,
+    answers: madeInside,
     hasRecord: false,
   },
-  dummy: { plugin: 'dummy', config: { ipam }, env: { CNI_PATH }, answers: born, hasRecord: false },
+  dummy: { plugin: 'dummy', config: { ipam }, env: { CNI_PATH }, answers: madeInside, hasRecord: false },
   loopback: { plugin: 'loopback', hasRecord: false, answers: { 'container# ip *': link('lo', { flags: ['UP'] }) } },
   'firewall by iptables': {
     plugin: 'firewall',

@@ -49,7 +49,7 @@ async function remains(host: Host, netns: string): Promise<string> {
 describe.each(Object.entries(outlets))('standard output %s', (_, { script, says }) => {
   test.for(rows)('$name: ADD is taken back, DEL stands', async (row, { host }) => {
     const { call, start } = await stage(host, row)
-    const deaf = (verb: Verb) => {
+    const unheard = (verb: Verb) => {
       const { argv, options } = start(verb)
       return host.exec([systemCommand('sh'), '-c', script, ...argv], options)
     }
@@ -57,7 +57,7 @@ describe.each(Object.entries(outlets))('standard output %s', (_, { script, says 
     expect(await call('ADD')).toMatchObject({ status: 0 })
     expect(await call('DEL')).toMatchObject({ status: 0 })
     const before = await remains(host, 'container0')
-    const added = await deaf('ADD')
+    const added = await unheard('ADD')
     expect(added).toMatchObject({ status: 1, stdout: '' })
     expect(added.stderr).toContain(`cannot write to stdout: ${says}`)
     // That lo is up hurts nobody; the DEL that follows ends it.
@@ -65,7 +65,7 @@ describe.each(Object.entries(outlets))('standard output %s', (_, { script, says 
     expect(await remains(host, 'container0')).toBe(before)
 
     expect(await call('ADD')).toMatchObject({ status: 0 })
-    expect(await deaf('DEL')).toMatchObject({ status: 0, stdout: '' })
+    expect(await unheard('DEL')).toMatchObject({ status: 0, stdout: '' })
     expect(await remains(host, 'container0')).toBe(before)
   })
 

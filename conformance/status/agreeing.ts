@@ -75,7 +75,7 @@ const obstacles: Record<string, { make: (directory: string) => string; says: str
   },
 }
 
-export function agreeWithRoom(rows: readonly Row[]): void {
+export function agreeWithObstacles(rows: readonly Row[]): void {
   const cells = rows.flatMap((row) =>
     (row.writes ?? []).flatMap((directory) =>
       Object.keys(obstacles).map((obstacle) => ({ ...row, directory, obstacle })),

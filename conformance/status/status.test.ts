@@ -3,13 +3,13 @@ import { errorOf } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
 import { runPlugin } from '../harness/plugin.js'
 import { uninstall } from '../harness/uninstall.js'
-import { agreeWithEverything, agreeWithoutPrograms, agreeWithRoom } from './agreeing.js'
+import { agreeWithEverything, agreeWithObstacles, agreeWithoutPrograms } from './agreeing.js'
 import { answer, stage, works } from './agreement.js'
 import { rowNamed, rows } from './rows.js'
 
 agreeWithEverything(rows)
 agreeWithoutPrograms(rows)
-agreeWithRoom(rows)
+agreeWithObstacles(rows)
 
 describe('a file system with little room', () => {
   const kinds = Array.from({ length: 12 }, (_, index) => [`size=${4 * (index + 1)}k`, `nr_inodes=${index + 1}`]).flat()

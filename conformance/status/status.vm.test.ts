@@ -1,6 +1,6 @@
-import { agreeWithEverything, agreeWithoutPrograms, agreeWithRoom } from './agreeing.js'
+import { agreeWithEverything, agreeWithObstacles, agreeWithoutPrograms } from './agreeing.js'
 import { nativeRows } from './rows.js'
 
 agreeWithEverything(nativeRows)
 agreeWithoutPrograms(nativeRows)
-agreeWithRoom(nativeRows)
+agreeWithObstacles(nativeRows)

@@ -6,7 +6,7 @@ import type { LeaseView } from './view.js'
 
 /** Code 50 when a set has neither a free address nor a lease that an earlier boot left. */
 export function fullness(sets: readonly RangeSet[], view: LeaseView, origin: Origin): CniError | undefined {
-  const index = sets.findIndex((set, number) => !hasRoom(view, set, number))
+  const index = sets.findIndex((set, number) => !hasFreeAddress(view, set, number))
   const full = sets[index]
   if (full === undefined) return undefined
   const { message, details } = exhaustionError(new Exhausted(full, index), view, origin)
@@ -15,7 +15,7 @@ export function fullness(sets: readonly RangeSet[], view: LeaseView, origin: Ori
 
 // --- internal
 
-function hasRoom(view: LeaseView, set: RangeSet, index: number): boolean {
+function hasFreeAddress(view: LeaseView, set: RangeSet, index: number): boolean {
   const isTaken = view.prober()
   for (const address of candidates(set, view.lastReserved(index))) if (!isTaken(address)) return true
   return leasesIn(set, view.all()).some(view.isDead)

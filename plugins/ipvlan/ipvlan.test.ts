@@ -3,7 +3,7 @@ import { link, type Row, show } from '../../shared/testing/golden.js'
 
 const lan = link('lan0', { address: '02:00:00:00:00:0a' })
 const answers = { 'ip -j -d addr show dev lan0': lan }
-const birth = (mode: string) => `ip link add name eth0 link lan0 netns /proc/self/ns/net type ipvlan mode ${mode}`
+const creation = (mode: string) => `ip link add name eth0 link lan0 netns /proc/self/ns/net type ipvlan mode ${mode}`
 const prevResult = {
   cniVersion: '1.1.0',
   interfaces: [{ name: 'lan0' }],
@@ -19,7 +19,7 @@ describe('behind another plugin', () => {
     const lines = plan.trim().split('\n')
     expect(lines.slice(0, 2)).toEqual([
       expect.stringMatching('# note ipvlan of net/c1 in /run/podwire/ipvlan/net/'),
-      birth('l2').replace(' netns', ' mtu 9000 netns'),
+      creation('l2').replace(' netns', ' mtu 9000 netns'),
     ])
     expect(lines.slice(-3)).toEqual([
       'container# ip addr add 10.1.2.3/24 brd + dev eth0',
@@ -40,7 +40,7 @@ describe('behind another plugin', () => {
     ['', 'l2'],
   ])('mode %j is %s, and a master in the configuration counts', async (mode, words) => {
     const named = { ...prevResult, interfaces: [{ name: 'a' }, { name: 'b' }] }
-    expect((await add({ prevResult: named, master: 'lan0', mode })).plan).toContain(birth(words))
+    expect((await add({ prevResult: named, master: 'lan0', mode })).plan).toContain(creation(words))
   })
 })
 
@@ -104,7 +104,7 @@ describe('a master whose children have another mode', () => {
     expect(refused.plan).not.toContain('ip link add')
     expect(refused.json).toMatchObject({ code: 7, details: expect.stringContaining(text) })
     const same = await add({ prevResult, mode: 'l3' }, { answers: { ...answers, ...above }, files })
-    expect(same.plan).toContain(birth('l3'))
+    expect(same.plan).toContain(creation('l3'))
   })
 
   test('and one in the container, where other links have theirs', async () => {

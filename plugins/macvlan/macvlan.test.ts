@@ -27,7 +27,7 @@ function call(verb: Row['verb'], addresses: readonly object[], config: object = 
 }
 
 const setting = (key: string, value: string) => `container# sysctl -w net/${key}=${value}`
-const birth = (words: string) =>
+const creation = (words: string) =>
   `ip link add name eth0 link lan0 ${words} netns /proc/self/ns/net type macvlan mode bridge`
 const quiet = [setting('ipv6/conf/eth0/accept_ra', '0'), setting('ipv6/conf/eth0/autoconf', '0')]
 const announcing = [
@@ -43,7 +43,7 @@ describe('ADD', () => {
     const ipam = { type: 'static', addresses: [four, six], routes }
     const { plan, json } = await call('ADD', [four, six], { ipam, mtu: 1400, dns: { nameservers: ['10.1.2.53'] } })
     expect(plan.trim().split('\n')).toEqual([
-      birth(`address ${mac} mtu 1400`),
+      creation(`address ${mac} mtu 1400`),
       ...quiet,
       ...announcing,
       setting('ipv6/conf/lo/disable_ipv6', '0'),
@@ -75,7 +75,7 @@ describe('ADD', () => {
       [],
       {},
       {},
-      [birth(`address ${mac}`), ...quiet, 'container# ip link set dev eth0 up'],
+      [creation(`address ${mac}`), ...quiet, 'container# ip link set dev eth0 up'],
     ],
     [
       'router advertisements where asked for',
@@ -88,34 +88,34 @@ describe('ADD', () => {
         setting('ipv6/conf/eth0/disable_ipv6', '0'),
       ],
     ],
-    ["a MAC address of one's own", [], { mac: '02-00-00-00-00-0B' }, {}, [birth('address 02:00:00:00:00:0b')]],
+    ["a MAC address of one's own", [], { mac: '02-00-00-00-00-0B' }, {}, [creation('address 02:00:00:00:00:0b')]],
     [
       'CNI_ARGS before the configuration',
       [],
       { mac: '02:00:00:00:00:0b' },
       { env: { CNI_ARGS: 'MAC=02:00:00:00:00:0C' } },
-      [birth('address 02:00:00:00:00:0c')],
+      [creation('address 02:00:00:00:00:0c')],
     ],
     [
       'the runtime before all',
       [],
       { runtimeConfig: { mac: '02:00:00:00:00:0d' } },
       { env: { CNI_ARGS: 'MAC=02:00:00:00:00:0c' } },
-      [birth('address 02:00:00:00:00:0d')],
+      [creation('address 02:00:00:00:00:0d')],
     ],
     [
       'mode and queue length',
       [],
       { mode: 'vepa', bcqueuelen: 5000 },
       {},
-      [birth(`address ${mac}`).replace('bridge', 'vepa bcqueuelen 5000')],
+      [creation(`address ${mac}`).replace('bridge', 'vepa bcqueuelen 5000')],
     ],
     [
       'passthru has the MAC address of the master',
       [],
       { mode: 'passthru' },
       {},
-      [birth('').replace('  ', ' ').replace('bridge', 'passthru')],
+      [creation('').replace('  ', ' ').replace('bridge', 'passthru')],
     ],
     [
       'a name that the host has, too, comes by renaming',
@@ -129,7 +129,7 @@ describe('ADD', () => {
         },
       },
       [
-        birth(`address ${mac}`).replace('eth0', 'newdd6ccc806f76'),
+        creation(`address ${mac}`).replace('eth0', 'newdd6ccc806f76'),
         'container# ip link set dev newdd6ccc806f76 name eth0',
       ],
     ],
@@ -161,7 +161,7 @@ describe('ADD', () => {
   test('another IPAM plugin is asked when the link is up, and the addresses are announced at its next coming up', async () => {
     const { plan } = await call('ADD', [], { ipam: { type: 'other' } }, { env: { CNI_PATH: foreign } })
     expect(plan.trim().split('\n')).toEqual([
-      birth(`address ${mac}`),
+      creation(`address ${mac}`),
       ...quiet,
       ...announcing,
       'container# ip link set dev eth0 up',

@@ -27,7 +27,7 @@ export function writeObstacles(writings: readonly Writing[]): readonly string[] 
     }
   }
   for (const { directory, files, missing } of systems.values()) {
-    const obstacle = roomObstacle(directory, { blocks: files, inodes: files + missing.size })
+    const obstacle = spaceObstacle(directory, { blocks: files, inodes: files + missing.size })
     if (obstacle !== undefined) obstacles.push(`${directory}: ${obstacle}`)
   }
   return obstacles
@@ -71,7 +71,7 @@ function directoryObstacle(directory: string): string | undefined {
 }
 
 /** A file system that counts no blocks or no inodes has no bound of that kind. */
-function roomObstacle(directory: string, needed: { blocks: number; inodes: number }): string | undefined {
+function spaceObstacle(directory: string, needed: { blocks: number; inodes: number }): string | undefined {
   const { blocks, bfree, files, ffree } = statfsSync(directory)
   if (blocks > 0 && bfree < needed.blocks)
     return `ENOSPC: the file system is full (${bfree} of ${blocks} blocks are free)`
