@@ -2,6 +2,7 @@ import type { Outcome } from '../../shared/exec/command.js'
 import { firstLine } from '../../shared/exec/stderr.js'
 import type { Host } from '../../shared/plan/host.js'
 import { type BusTarget, callBus, isOnBus, isTrue, isUnanswered, systemBus } from '../../shared/tools/dbus.js'
+import { hostPrefix } from '../../shared/values/address.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
 
 /** firewalld over D-Bus: firewall-cmd starts a Python for each question. */
@@ -12,7 +13,7 @@ export function runsFirewalld(host: Host): boolean {
 
 /** Binds the addresses to a zone; one that is there already is fine. Taken back when the ADD fails. */
 export function addSources(host: Host, zone: string, addresses: readonly string[]): void {
-  for (const source of addresses.map(sourceOf)) {
+  for (const source of addresses.map(hostPrefix)) {
     host.change(`busctl call ${firewalld.service} addSource ss ${zone} ${source}`, () => {
       const outcome = requireAnswer(host, 'addSource', [zone, source])
       const { status, stderr } = outcome
@@ -35,7 +36,7 @@ export function addSources(host: Host, zone: string, addresses: readonly string[
 /** Takes the addresses out of a zone; nothing to do where firewalld is gone: it has forgotten them, too. */
 export function removeSources(host: Host, zone: string, addresses: readonly string[]): void {
   if (addresses.length === 0 || !runsFirewalld(host)) return
-  for (const source of addresses.map(sourceOf)) {
+  for (const source of addresses.map(hostPrefix)) {
     host.change(`busctl call ${firewalld.service} removeSource ss ${zone} ${source}`, () =>
       removeSource(host, zone, source),
     )
@@ -44,7 +45,7 @@ export function removeSources(host: Host, zone: string, addresses: readonly stri
 
 /** What CHECK finds missing. */
 export function sourceDifferences(host: Host, zone: string, addresses: readonly string[]): readonly Problem[] {
-  const missing = addresses.map(sourceOf).filter((source) => {
+  const missing = addresses.map(hostPrefix).filter((source) => {
     const answer = requireAnswer(host, 'querySource', [zone, source])
     if (answer.status !== 0) throw failed(`failed to find the address ${source} in ${zone} zone`, answer.stderr)
     return !isTrue(answer)
@@ -90,8 +91,4 @@ function failed(what: string, stderr: string): CniError {
     details: `stderr: ${stderr.trim()}`,
     fix: 'see "firewall-cmd --get-active-zones" and the journal of firewalld',
   })
-}
-
-function sourceOf(address: string): string {
-  return `${address}/${address.includes(':') ? 128 : 32}`
 }

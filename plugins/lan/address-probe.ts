@@ -3,6 +3,7 @@ import { type At, addAddress, deleteAddress, setLink, sysctl } from '../../share
 import type { Host } from '../../shared/plan/host.js'
 import { lease, unlease } from '../../shared/program/ipam.js'
 import type { Call } from '../../shared/program/plugin.js'
+import { hostPart, isIPv6 } from '../../shared/values/address.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { Result } from '../../shared/values/result.js'
@@ -87,12 +88,4 @@ function quarantine(call: Call, addresses: readonly string[]): void {
     environment: { ...call.environment, containerID },
     host: { ...call.host, env: { ...call.host.env, CNI_CONTAINERID: containerID } },
   })
-}
-
-function hostPart(address: string): string {
-  return address.slice(0, address.indexOf('/'))
-}
-
-function isIPv6(address: string): boolean {
-  return address.includes(':')
 }

@@ -1,7 +1,7 @@
 import { configureInterface, containerSettings } from '../../shared/net/interface.js'
 import { setUp } from '../../shared/net/ip.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { isUnspecified, serves } from '../../shared/values/address.js'
+import { isIPv6, isUnspecified, serves } from '../../shared/values/address.js'
 import type { Result, Route } from '../../shared/values/result.js'
 
 /** An interface of a container, and what of its network it may learn by itself. */
@@ -53,10 +53,4 @@ export function withDirectRoutes({ ips, routes }: Pick<Result, 'ips' | 'routes'>
     )
   })
   return [...routes, ...direct.map((dst) => ({ dst, priority: lastMetric }))]
-}
-
-// --- internal
-
-function isIPv6(text: string): boolean {
-  return text.includes(':')
 }

@@ -12,7 +12,7 @@ import type { Needs } from '../../shared/net/needs.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Call } from '../../shared/program/plugin.js'
-import { contains, parseAddress, parseCidr } from '../../shared/values/address.js'
+import { contains, hostPart, parseAddress, parseCidr } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { asCniError, CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { sha512 } from '../../shared/values/hash.js'
@@ -27,7 +27,7 @@ import type { Result } from '../../shared/values/result.js'
  */
 export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<Result, 'ips'>): void {
   const { host, environment, attachment } = call
-  const addresses = ips.map(({ address }) => address.slice(0, address.indexOf('/')))
+  const addresses = ips.map(({ address }) => hostPart(address))
   const shim = shimName(master.ifname)
   const mac = shimMac(host, shim)
   locked(host, () => {
@@ -155,7 +155,7 @@ function ensureShim(
 
 /** The host's address in the container's subnet, else any of that family that is for more than the machine alone. */
 function hostAddress({ addr_info }: ObservedLink, address: string): string | undefined {
-  const container = parseAddress(address.slice(0, address.indexOf('/')))
+  const container = parseAddress(hostPart(address))
   const own = addr_info.filter(
     ({ local = '', scope }) => scope === 'global' && parseAddress(local)?.family === container?.family,
   )

@@ -8,7 +8,7 @@ import { attemptAll, type Host } from '../../shared/plan/host.js'
 import type { Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { definePlugin } from '../../shared/program/plugin.js'
-import { parseAddress } from '../../shared/values/address.js'
+import { hostPart, parseAddress } from '../../shared/values/address.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { emptyResult } from '../../shared/values/result.js'
 import { backends } from './backends.js'
@@ -172,7 +172,7 @@ function releaseUnknown(call: PortmapCall): void {
 
 /** The container's addresses on this network, as far as DEL is told them. */
 function addressesOf({ prevResult }: PortmapCall): readonly string[] {
-  return (prevResult?.ips ?? []).map(({ address }) => address.slice(0, address.indexOf('/')))
+  return (prevResult?.ips ?? []).map(({ address }) => hostPart(address))
 }
 
 /** Without a record the official plugin has published them, by either of its backends, or nobody. */

@@ -1,5 +1,5 @@
 import type { Call } from '../../shared/program/plugin.js'
-import { formatAddress, formatCidr, networkOf, parseAddress, parseCidr } from '../../shared/values/address.js'
+import { formatAddress, hostPart, parseAddress } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { conditionWords, hasMarkChains, languageOf, otherBackend, wordProblems } from './conditions.js'
@@ -49,13 +49,6 @@ export interface Publication {
   readonly waiting?: true
 }
 
-/** The network of a publication's container. */
-export function subnetOf({ cidr }: Pick<Publication, 'cidr'>): string {
-  const parsed = parseCidr(cidr)
-  if (!parsed) throw new Error(`not an address with a prefix length: ${cidr}`)
-  return formatCidr(networkOf(parsed))
-}
-
 /** nftables, unless the configuration names iptables or says something only iptables understands. */
 export function backendOf(config: PortmapConfiguration): Backend {
   if (config.backend !== undefined) return config.backend
@@ -72,7 +65,7 @@ export function publicationsOf(call: PortmapCall): readonly Publication[] {
     const cidr = own.find(({ address }) => familyOf(address) === family)?.address
     const ports = portsOf(mappings, family)
     if (cidr === undefined || ports.length === 0) return []
-    const address = cidr.slice(0, cidr.indexOf('/'))
+    const address = hostPart(cidr)
     const masquerade = !config.snat ? 'none' : config.masqAll ? 'all' : 'hairpin'
     const conditions = (family === 'ip' ? config.conditionsV4 : config.conditionsV6) ?? []
     return [{ family, address, cidr, ports, masquerade, conditions: conditionWords(conditions, backendOf(config)) }]
@@ -81,7 +74,7 @@ export function publicationsOf(call: PortmapCall): readonly Publication[] {
 
 /** The addresses of the attachment's interface, without prefix lengths. */
 export function ownAddresses(call: PortmapCall): readonly string[] {
-  return addressedOf(call).map(({ address }) => address.slice(0, address.indexOf('/')))
+  return addressedOf(call).map(({ address }) => hostPart(address))
 }
 
 /** The mistakes in a configuration that single keys do not show. */

@@ -1,8 +1,9 @@
 import { declare, declareChain } from '../../shared/net/nft.js'
 import type { Operation } from '../../shared/plan/operation.js'
+import { subnetOf } from '../../shared/values/address.js'
 import { codes } from '../../shared/values/errors.js'
 import { sha512 } from '../../shared/values/hash.js'
-import { type Family, type Publication, subnetOf } from './publication.js'
+import type { Family, Publication } from './publication.js'
 
 /** Whether a chain of that name is one that attachments share. */
 export function isShared(chain: string): boolean {
@@ -41,7 +42,7 @@ const types = { ip: 'ipv4_addr', ip6: 'ipv6_addr' } as const
 const loopback = '127.0.0.0/8'
 
 function subnetName(publication: Publication): string {
-  return subnetOf(publication).replaceAll(':', '-')
+  return subnetOf(publication.cidr).replaceAll(':', '-')
 }
 
 function maps(family: Family): readonly Operation[] {
@@ -76,7 +77,7 @@ function asCondition(rule: Operation, condition: string): Operation {
 function hairpinRules(publication: Publication): readonly (readonly string[])[] {
   const { family, masquerade } = publication
   if (masquerade === 'all') return [['masquerade']]
-  const sources = [...(family === 'ip' ? [loopback] : []), subnetOf(publication)]
+  const sources = [...(family === 'ip' ? [loopback] : []), subnetOf(publication.cidr)]
   return sources.map((source) => [family, 'saddr', source, 'masquerade'])
 }
 

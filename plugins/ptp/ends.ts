@@ -11,7 +11,16 @@ import {
 import { hostEndOf } from '../../shared/net/veth.js'
 import type { Machine } from '../../shared/plan/machine.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { firstOf, formatCidr, networkOf, parseCidr, serves, widthOf } from '../../shared/values/address.js'
+import {
+  firstOf,
+  hostPart,
+  hostPrefix,
+  isIPv6,
+  parseCidr,
+  serves,
+  subnetOf,
+  widthOf,
+} from '../../shared/values/address.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import type { IpConfiguration, Result, Route } from '../../shared/values/result.js'
@@ -145,25 +154,6 @@ function linkScope(address: string): Pick<Route, 'scope'> {
 function hasSubnet({ address }: Pair): boolean {
   const cidr = parseCidr(address)
   return cidr !== undefined && cidr.prefix < widthOf(cidr.address.family)
-}
-
-function subnetOf(address: string): string {
-  const cidr = parseCidr(address)
-  if (!cidr) throw new Error(`not an address with a prefix length: ${address}`)
-  return formatCidr(networkOf(cidr))
-}
-
-/** An address as a prefix of its own. */
-function hostPrefix(address: string): string {
-  return `${address}/${isIPv6(address) ? 128 : 32}`
-}
-
-function hostPart(address: string): string {
-  return address.slice(0, address.indexOf('/'))
-}
-
-function isIPv6(address: string): boolean {
-  return address.includes(':')
 }
 
 function distinct(texts: readonly string[]): readonly string[] {

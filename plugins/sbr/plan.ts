@@ -17,7 +17,15 @@ import {
 } from '../../shared/net/routing.js'
 import type { Routing } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
-import { contains, formatCidr, networkOf, parseAddress, parseCidr, serves } from '../../shared/values/address.js'
+import {
+  contains,
+  formatCidr,
+  isIPv6,
+  networkOf,
+  parseAddress,
+  parseCidr,
+  serves,
+} from '../../shared/values/address.js'
 import type { NumberedRoute } from '../../shared/values/observe.schema.js'
 import type { IpConfiguration } from '../../shared/values/result.js'
 import type { SbrConfiguration } from './sbr.schema.js'
@@ -158,10 +166,6 @@ function isIn(address: string, subnet: string): boolean {
 
 function isDefault(route: NumberedRoute): boolean {
   return route.dst === 'default'
-}
-
-function isIPv6(address: string): boolean {
-  return address.includes(':')
 }
 
 function isOfFamily(address: string, other: string): boolean {

@@ -11,7 +11,7 @@ import { type Element, ownTable } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
 import type { IptablesTool, ListedChain, ListedElement, ListedRule, Observer } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
-import { formatCidr, networkOf, parseCidr } from '../values/address.js'
+import { hostPart, hostPrefix, subnetOf } from '../values/address.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Problem } from '../values/errors.js'
 import { attachmentHash, officialComment, officialName, ownerComment } from '../values/names.js'
@@ -113,7 +113,7 @@ export function unmasquerade(attachment: Attachment, made: MadeByMasquerade): re
     return backends[made.record.backend].withdraw(attachment, made.record.addresses, made.saved)
   }
   return [
-    ...made.elements.map(({ key: [address = ''] }) => withoutElement(attachment, hostCidr(address))),
+    ...made.elements.map(({ key: [address = ''] }) => withoutElement(attachment, hostPrefix(address))),
     ...removeOfficialChains(attachment, made.saved),
     ...made.handles.map(removeOfficialNftRule),
   ]
@@ -284,16 +284,6 @@ function subnetChain(address: string): string {
   return `${subnetPrefix}${subnetOf(address).replaceAll(':', '-')}`
 }
 
-function subnetOf(address: string): string {
-  const cidr = parseCidr(address)
-  if (!cidr) throw new Error(`not an address with a prefix length: ${address}`)
-  return formatCidr(networkOf(cidr))
-}
-
-function hostPart(address: string): string {
-  return address.slice(0, address.indexOf('/'))
-}
-
 /** What there may be without a record: by its name where that says all, by any where records may have been lost. */
 function mayHave(observer: Observer, attachment: Attachment, told: readonly string[]) {
   const chain = officialName('CNI-', attachment, 28)
@@ -383,11 +373,7 @@ function removeOfficialChains(
 
 /** An address as iptables-save writes it behind `-s`. */
 function sourceOf(address: string): string {
-  return hostCidr(hostPart(address))
-}
-
-function hostCidr(address: string): string {
-  return `${address}/${address.includes(':') ? 128 : 32}`
+  return hostPrefix(hostPart(address))
 }
 
 /** Somebody may have flushed the table: an empty chain masquerades nothing. */

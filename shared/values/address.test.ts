@@ -8,11 +8,15 @@ import {
   contains,
   formatAddress,
   formatCidr,
+  hostPart,
+  hostPrefix,
+  isIPv6,
   lastOf,
   networkOf,
   offset,
   parseAddress,
   parseCidr,
+  subnetOf,
   widthOf,
 } from './address.js'
 
@@ -174,5 +178,20 @@ describe('arithmetic', () => {
     const sorted = ['::2', '10.0.0.10', '::1', '10.0.0.9'].map(at).sort(compareAddress).map(formatAddress)
     expect(sorted).toEqual(['10.0.0.9', '10.0.0.10', '::1', '::2'])
     expect(compareAddress(at('::1'), at('::1'))).toBe(0)
+  })
+})
+
+describe('of an address as text', () => {
+  test.each([
+    ['10.1.2.3/24', { isIPv6: false, hostPart: '10.1.2.3', own: '10.1.2.3/32', subnet: '10.1.2.0/24' }],
+    ['fd00:1::3/64', { isIPv6: true, hostPart: 'fd00:1::3', own: 'fd00:1::3/128', subnet: 'fd00:1::/64' }],
+    ['10.1.2.3/32', { isIPv6: false, hostPart: '10.1.2.3', own: '10.1.2.3/32', subnet: '10.1.2.3/32' }],
+  ])('%s', (text, parts) => {
+    const host = hostPart(text)
+    expect({ isIPv6: isIPv6(host), hostPart: host, own: hostPrefix(host), subnet: subnetOf(text) }).toEqual(parts)
+  })
+
+  test('one without a prefix length has no subnet', () => {
+    expect(() => subnetOf('10.1.2.3')).toThrow('not an address with a prefix length: 10.1.2.3')
   })
 })

@@ -81,6 +81,28 @@ export function lastOf(cidr: Cidr): Address {
   return { family: cidr.address.family, value: cidr.address.value | ((1n << hostBits(cidr)) - 1n) }
 }
 
+/** Whether an address, with or without a prefix length, is one of IPv6. */
+export function isIPv6(address: string): boolean {
+  return address.includes(':')
+}
+
+/** `address/prefix` without the prefix length. */
+export function hostPart(address: string): string {
+  return address.slice(0, address.indexOf('/'))
+}
+
+/** An address as a prefix of its own. */
+export function hostPrefix(address: string): string {
+  return `${address}/${isIPv6(address) ? 128 : 32}`
+}
+
+/** The subnet of `address/prefix` in canonical text. */
+export function subnetOf(address: string): string {
+  const cidr = parseCidr(address)
+  if (!cidr) throw new Error(`not an address with a prefix length: ${address}`)
+  return formatCidr(networkOf(cidr))
+}
+
 /** True of a gateway that is none: IPAM plugins and configurations write the unspecified address for it. */
 export function isUnspecified(address: string): boolean {
   return address === '0.0.0.0' || address === '::'
