@@ -40,7 +40,7 @@ describe('an address that had another owner', () => {
     }
   })
 
-  test('goes from container to container under the eyes of a third', async ({ host }) => {
+  test('goes from container to container while a third looks on', async ({ host }) => {
     await neighbour(host)
     const [watcher, first, second] = [await host.container(), await host.container(), await host.container()]
     await join(host, watcher, fixedNetwork('macvlan', ['192.0.2.9/24', '2001:db8:f::9/64']))
