@@ -23,17 +23,17 @@ export function start(require: NodeJS.Require): void {
 /** A script of shared/bundling/bundle.ts. */
 export type Script = (require: NodeJS.Require, told: Invocation) => void
 
+/** A script's code cache for a verb: what only the other one runs would have to be taken out of it for nothing. */
+export function cacheOf(command: string | undefined): 'ADD.cache' | 'DEL.cache' {
+  return command === 'DEL' ? 'DEL.cache' : 'ADD.cache'
+}
+
 // --- internal
 
 function become(require: NodeJS.Require, name: string, stdin?: string): void {
   const version = process.env['CNI_COMMAND'] === 'VERSION' ? asset(`${name}.version`) : undefined
   if (version === undefined) run(name, require, stdin)
   else answer(version)
-}
-
-/** A script's code cache for a verb: what only the other one runs would have to be taken out of it for nothing. */
-export function cacheOf(command: string | undefined): 'ADD.cache' | 'DEL.cache' {
-  return command === 'DEL' ? 'DEL.cache' : 'ADD.cache'
 }
 
 /** What VERSION answers is known since the build (record.ts). */

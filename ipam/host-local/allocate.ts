@@ -89,6 +89,11 @@ export function assign(sets: readonly RangeSet[], requested: readonly Address[])
   })
 }
 
+/** What the official plugin begins with, where a set yields no address. */
+export function allocating(index: number): string {
+  return `failed to allocate for range ${index}: `
+}
+
 // --- internal
 
 function nextFree(set: RangeSet, index: number, { isTaken, lastReserved }: Occupancy): Address {
@@ -109,11 +114,6 @@ function available(request: Address, index: number, set: RangeSet, { isTaken }: 
     `${allocating(index)}requested IP address ${text} is not available in range set ${describeSet(set)}`,
     { fix: 'ask for another address, or detach (DEL) the container that has it' },
   )
-}
-
-/** What the official plugin begins with, where a set yields no address. */
-export function allocating(index: number): string {
-  return `failed to allocate for range ${index}: `
 }
 
 function unavailable(message: string, explanation: { details?: string; fix?: string } = {}): CniError {

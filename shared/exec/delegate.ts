@@ -92,6 +92,11 @@ export function runDelegate(
   throw printedError(outcome.stdout) ?? silentError({ path, verb, how, stdout: outcome.stdout, stderr: outcome.stderr })
 }
 
+/** True for what can be a file in a directory of CNI_PATH. */
+export function isFileName(type: string): boolean {
+  return !type.includes('/') && type !== '.' && type !== '..' && !type.includes('\0')
+}
+
 // --- internal
 
 const mostDelegations = 4
@@ -105,11 +110,6 @@ function endless(type: string, message: string): CniError {
     problems: [{ path: 'ipam.type', value: type, expected: 'an IPAM plugin, which asks no other one for addresses' }],
     fix: `correct ipam.type; if it is right, unset ${delegations} where the runtime is started`,
   })
-}
-
-/** True for what can be a file in a directory of CNI_PATH. */
-export function isFileName(type: string): boolean {
-  return !type.includes('/') && type !== '.' && type !== '..' && !type.includes('\0')
 }
 
 let self: { dev: number; ino: number } | undefined

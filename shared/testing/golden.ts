@@ -111,8 +111,6 @@ export function link(name: string, more: object = {}): string {
   return JSON.stringify([{ ifindex: 7, ifname: name, flags: [], mtu: 1500, operstate: 'UP', addr_info: [], ...more }])
 }
 
-// --- internal
-
 /** Tools that answer as a row says; what it does not say fails. */
 export function answering(answers: NonNullable<Row['answers']>): Run {
   return ({ argv }: Command) => {
@@ -148,3 +146,5 @@ export function holding(files: Readonly<Record<string, string>>): Files {
     },
   }
 }
+
+// --- internal

@@ -71,6 +71,17 @@ export function holdersOf(inodes: ReadonlySet<string>): ReadonlyMap<string, read
   return holders
 }
 
+/** What `look` finds, or `otherwise` when it is not there or not for us to see. */
+export function ifThere<T>(look: () => T, otherwise: T): T {
+  try {
+    return look()
+  } catch (thrown) {
+    const { code = '' } = thrown as NodeJS.ErrnoException
+    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM', 'EINVAL', 'ENOTDIR'].includes(code)) return otherwise
+    throw thrown
+  }
+}
+
 // --- internal
 
 /** This process as /proc calls it, which may be that of another pid namespace. */
@@ -90,15 +101,4 @@ function mountPoints(pid: string, name: string): readonly string[] {
 function unescaped(point: string): string {
   const [first = '', ...rest] = point.split('\\')
   return first + rest.map((part) => String.fromCharCode(Number.parseInt(part.slice(0, 3), 8)) + part.slice(3)).join('')
-}
-
-/** What `look` finds, or `otherwise` when it is not there or not for us to see. */
-export function ifThere<T>(look: () => T, otherwise: T): T {
-  try {
-    return look()
-  } catch (thrown) {
-    const { code = '' } = thrown as NodeJS.ErrnoException
-    if (['ENOENT', 'ESRCH', 'EACCES', 'EPERM', 'EINVAL', 'ENOTDIR'].includes(code)) return otherwise
-    throw thrown
-  }
 }

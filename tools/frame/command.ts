@@ -98,6 +98,17 @@ export function makeCommand(definition: Definition): ToolCommand {
   })
 }
 
+/** Lines of at most `columns` columns. */
+export function wrapped(text: string, columns: number): string[] {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const last = lines.at(-1) ?? ''
+    if (last !== '' && last.length + 1 + word.length > columns) lines.push(word)
+    else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`
+  }
+  return lines
+}
+
 // --- internal
 
 const placeWords: Readonly<Record<keyof PlaceOptions, string>> = {
@@ -121,15 +132,4 @@ function afterwards({ details = [], examples = [], finds }: Definition): string 
     ...(examples.length > 0 ? ['Examples:', ...examples.map(({ line, what }) => `  ${line}\n      ${what}`), ''] : []),
     `Exit status: ${statuses.join('; ')}.`,
   ].join('\n')
-}
-
-/** Lines of at most `columns` columns. */
-export function wrapped(text: string, columns: number): string[] {
-  const lines = ['']
-  for (const word of text.split(' ')) {
-    const last = lines.at(-1) ?? ''
-    if (last !== '' && last.length + 1 + word.length > columns) lines.push(word)
-    else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`
-  }
-  return lines
 }

@@ -37,6 +37,9 @@ export function pluginFindings(network: Network, known: ReadonlyMap<string, AnyP
   })
 }
 
+/** Bridges whose managers write the node's range into the file before a plugin reads it. */
+export const managedBridges = ['kube-bridge']
+
 // --- internal
 
 function at({ path }: PluginEntry, key: string): string {
@@ -115,9 +118,6 @@ function valueFinding(network: Network, entry: PluginEntry, { path, value, expec
   const isUnfilled = isLeftToManager(entry, path)
   return network.report('value', isUnfilled ? 'note' : 'error', at(entry, path), `${shown}; expected ${expected}`, fix)
 }
-
-/** Bridges whose managers write the node's range into the file before a plugin reads it. */
-export const managedBridges = ['kube-bridge']
 
 function isLeftToManager({ config }: PluginEntry, path: string): boolean {
   return path === 'ipam.ranges' && managedBridges.includes(String(config['bridge']))

@@ -86,6 +86,13 @@ export function keyOf({ network, containerID, ifName }: Attachment): string {
   return JSON.stringify([network, containerID, ifName])
 }
 
+/** The plugins of a list, those that a chain runs in their places. */
+export function flat(
+  plugins: readonly Readonly<Record<string, unknown>>[],
+): readonly Readonly<Record<string, unknown>>[] {
+  return plugins.flatMap((one) => (Array.isArray(one['plugins']) ? objectsIn(one['plugins']) : [one])).filter(isObject)
+}
+
 // --- internal
 
 interface Parts {
@@ -213,13 +220,6 @@ function allRanges(sight: Sight, results: readonly CachedResult[], configured: r
     add(rangesOf(network, flat(plugins), capabilities, data))
   }
   return [...found.values()]
-}
-
-/** The plugins of a list, those that a chain runs in their places. */
-export function flat(
-  plugins: readonly Readonly<Record<string, unknown>>[],
-): readonly Readonly<Record<string, unknown>>[] {
-  return plugins.flatMap((one) => (Array.isArray(one['plugins']) ? objectsIn(one['plugins']) : [one])).filter(isObject)
 }
 
 function byName(left: KnownAttachment, right: KnownAttachment): number {
