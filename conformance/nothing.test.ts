@@ -25,6 +25,8 @@ const chain = { type: 'chain', plugins: members, capabilities: { portMappings: t
 interface Row {
   readonly config: { readonly type: string; readonly [key: string]: unknown }
   readonly requests: number
+  /** What it asks besides where there are no records of its kind, which somebody may have removed. */
+  readonly lost?: number
   /** What a GC asks besides, for the chains that subnets share. */
   readonly collects?: number
   readonly takesLease?: true
@@ -39,7 +41,7 @@ const rows: Record<string, Row> = {
     config: { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } },
     requests: 0,
   },
-  bridge: { config: bridge, requests: 2, collects: 1, takesLease: true },
+  bridge: { config: bridge, requests: 2, lost: 1, collects: 1, takesLease: true },
   'a guarded bridge': {
     config: { ...bridge, macspoofchk: true, ipMasq: false },
     requests: 2,
@@ -131,7 +133,7 @@ describe('what finds nothing costs nothing', () => {
       const call: Call = { plugin: row.config.type, command: 'DEL', containerID: 'nothing', netns: '', config }
       const { processes, requests, locks } = await costOf(host, call)
       expect({ name, processes, locks }).toEqual({ name, processes: 0, locks: [] })
-      expect(requests, name).toBeLessThanOrEqual(row.requests)
+      expect(requests, name).toBeLessThanOrEqual(row.requests + (row.lost ?? 0))
     }
   })
 

@@ -1,4 +1,4 @@
-import { hasUnreadableRecord, readRecord, recordWritings, writeRecord } from '../../shared/exec/records.js'
+import { mayHaveLostRecord, readRecord, recordWritings, writeRecord } from '../../shared/exec/records.js'
 import { awaitCarrier } from '../../shared/net/carrier.js'
 import {
   addressesOf,
@@ -399,7 +399,7 @@ function macsToRelease({ config, host }: BridgeCall, attachment: Attachment): re
 
 /** Without a record. */
 function mayBeGuarded({ macspoofchk }: BridgeConfiguration, host: BridgeCall['host'], attachment: Attachment): boolean {
-  if (!macspoofchk && !hasUnreadableRecord('bridge', attachment)) return false
+  if (!macspoofchk && !mayHaveLostRecord('bridge', attachment)) return false
   return isGuarded(host, attachment) ?? macspoofchk
 }
 
