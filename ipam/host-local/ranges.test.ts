@@ -74,6 +74,15 @@ describe('refusals', () => {
     ],
   ])('%j', (text, problems) => expect(problemsOf([text])).toEqual(problems))
 
+  test('in the official words where an address is outside the network', () => {
+    const set = [{ subnet: '10.1.2.0/24', rangeStart: '10.1.3.1', rangeEnd: 'fd00::1', gateway: '192.168.7.1' }]
+    expect(read(set).problems.map(({ official }) => official)).toEqual(
+      ['RangeStart 10.1.3.1', 'RangeEnd fd00::1', 'gateway 192.168.7.1'].map(
+        (what) => `invalid range set 0: ${what} not in network 10.1.2.0/24`,
+      ),
+    )
+  })
+
   test('no set, an empty set', () => {
     expect(read().problems.map(({ path }) => path)).toEqual(['ipam.ranges'])
     expect(problemsOf([])).toEqual(['ipam.ranges[0] []: at least one range with a "subnet"'])

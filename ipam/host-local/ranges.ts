@@ -144,7 +144,8 @@ function readRange(text: RangeText, path: string, problems: Problem[]): Range | 
   ] as const) {
     if (address === undefined || contains(subnet, address)) continue
     const value = formatAddress(address)
-    const official = `R${key.slice(1)} ${value} not in network ${network}`
+    const named = { rangeStart: 'RangeStart', rangeEnd: 'RangeEnd', gateway: 'gateway' }[key]
+    const official = `${named} ${value} not in network ${network}`
     problems.push({ path: `${path}.${key}`, value, expected: `an address in ${network}`, official })
   }
   const { start, end } = withDefaults(subnet, given)
