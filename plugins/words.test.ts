@@ -17,6 +17,7 @@ const rows: [plugin: string, config: object, says: string, env?: Row['env']][] =
   ['bridge', { runtimeConfig: { mac: macs.bad } }, 'failed to make veth pair: address zz: invalid MAC address'],
   ['bridge', {}, 'failed to make veth pair: address zz: invalid MAC address', { CNI_ARGS: `MAC=${macs.bad}` }],
   ['bridge', {}, 'failed to make veth pair: cannot assign requested address', { CNI_ARGS: `MAC=${macs.group}` }],
+  ['bridge', { bridge: '' }, 'failed to create bridge "": could not add "": LinkAttrs.Name cannot be empty'],
   ['bridge', { ipMasq: true, ipMasqBackend: 'pf' }, 'unknown ipmasq backend "pf"'],
   ['bridge', { hairpinMode: true, promiscMode: true }, 'cannot set hairpin mode and promiscuous mode at the same time'],
   [
@@ -107,4 +108,41 @@ test.each(rows)('%s refuses %j', async (plugin, config, says, env = {}) => {
   expect({ status, plan, code: json.code }, JSON.stringify(json)).toEqual({ status: 1, plan: '', code: 7 })
   const [, text = ''] = /^\w+: network "net": (.*)$/.exec(json.msg) ?? []
   expect(text.replace(/^the configuration is not valid(: |$)/, '')).toBe(says)
+})
+
+/** What the decoder says of a wrong type inside the result before: the version decides whose types it names. */
+const results: [version: string, part: object, says: string][] = [
+  ['1.1.0', { interfaces: ['x'] }, 'string into Go struct field Result.interfaces of type types100.Interface'],
+  [
+    '1.1.0',
+    { interfaces: [{ sandbox: 7 }] },
+    'number into Go struct field Interface.interfaces.sandbox of type string',
+  ],
+  ['1.0.0', { interfaces: [{ mtu: 'x' }] }, 'string into Go struct field Interface.interfaces.mtu of type int'],
+  ['1.0.0', { ips: [[]] }, 'array into Go struct field Result.ips of type types100.ipConfig'],
+  ['1.1.0', { ips: [{ address: 7 }] }, 'number into Go struct field Result.ips.address of type string'],
+  ['1.1.0', { routes: 'x' }, 'string into Go struct field Result.routes of type []*types.Route'],
+  ['1.1.0', { routes: [7] }, 'number into Go struct field Result.routes of type types.route'],
+  ['1.1.0', { routes: [{ dst: '10.0.0.0/8', gw: 7 }] }, 'number into Go struct field Result.routes.gw of type net.IP'],
+  ['0.4.0', { ips: [7] }, 'number into Go struct field Result.ips of type types040.ipConfig'],
+  ['0.3.1', { interfaces: [7] }, 'number into Go struct field Result.interfaces of type types040.Interface'],
+  ['0.2.0', { ip6: [] }, 'array into Go struct field Result.ip6 of type types020.ipConfig'],
+  ['0.2.0', { ip4: { ip: '10.0.0.1/8', gateway: 7 } }, 'number into Go struct field Result.ip4.gateway of type net.IP'],
+  [
+    '0.1.0',
+    { ip4: { ip: '10.0.0.1/8', routes: 7 } },
+    'number into Go struct field Result.ip4.routes of type []types.Route',
+  ],
+  [
+    '0.1.0',
+    { ip4: { ip: '10.0.0.1/8', routes: [7] } },
+    'number into Go struct field Result.ip4.routes of type types.route',
+  ],
+]
+
+test.each(results)('a prevResult of %s is refused that has %j', async (cniVersion, part, says) => {
+  const config = { cniVersion, prevResult: { cniVersion, ...part } }
+  const { plan, json } = await show({ plugin: 'tuning', verb: 'ADD', config })
+  const msg = `tuning: network "net": prevResult cannot be read: could not parse prevResult: json: cannot unmarshal ${says}`
+  expect({ plan, code: json.code, msg: json.msg }).toEqual({ plan: '', code: 7, msg })
 })

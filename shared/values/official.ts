@@ -48,8 +48,9 @@ export function macFault(text: unknown): string {
   return isMac ? 'cannot assign requested address' : `address ${text}: invalid MAC address`
 }
 
-/** Why a text is no name for a link, in the words of the kernel. */
+/** Why a text is no name for a link, in the words of the kernel, or of the netlink library, which asks for one. */
 export function nameFault(text: unknown): string {
+  if (text === '') return 'LinkAttrs.Name cannot be empty'
   return typeof text === 'string' && text.length > 15 ? 'numerical result out of range' : 'invalid argument'
 }
 
@@ -170,12 +171,16 @@ function goType(shape: Shape | undefined): string | undefined {
   }
 }
 
+/**
+ * What the decoder names is not the pointer; the library reads routes and addresses into structs of its own, "route"
+ * and "ipConfig".
+ */
 function itemOf(type: string, depth: number): string {
   if (depth === 0) return type
   if (type.endsWith('RangeSet') && !type.startsWith('[]')) return itemOf(type.slice(0, -'Set'.length), depth - 1)
   const item = type.slice(type.indexOf(']') + 1)
-  const own = item.startsWith('*main.') ? item.slice(1) : item
-  return itemOf(own === '*types.Route' ? 'types.route' : own, depth - 1)
+  const own = item.startsWith('*') && item !== '*ip.IP' ? item.slice(1) : item
+  return itemOf(own.replace('.Route', '.route').replace('.IPConfig', '.ipConfig'), depth - 1)
 }
 
 /** True where Go's decoder puts the value into a variable of the type. */

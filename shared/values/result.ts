@@ -142,6 +142,9 @@ function loadOf(official: (() => Official) | undefined): string {
   return official?.().prevResult ?? 'could not parse prevResult: '
 }
 
+/** Where a result has an address without prefix length, in any family. */
+const nextHops = ['ips.gateway', 'ip4.gateway', 'ip6.gateway', 'routes.gw', 'ip4.routes.gw', 'ip6.routes.gw']
+
 function unreadable(
   problems: readonly Problem[],
   { family, path, load }: { family: Family; path: string; load: string },
@@ -150,14 +153,22 @@ function unreadable(
   const types = { A: 'types020', B: 'types040', C: 'types100' }[family]
   const official: Official = {
     load,
-    structs: { '': 'Result' },
+    structs: {
+      ...Object.fromEntries(
+        ['', 'ips', 'routes', 'ip4', 'ip6', 'ip4.routes', 'ip6.routes'].map((at) => [at, 'Result']),
+      ),
+      interfaces: 'Interface',
+    },
     types: {
       interfaces: `[]*${types}.Interface`,
       ips: `[]*${types}.IPConfig`,
-      ip4: `${types}.IPConfig`,
-      ip6: `${types}.IPConfig`,
+      ip4: `${types}.ipConfig`,
+      ip6: `${types}.ipConfig`,
+      routes: '[]*types.Route',
+      'ip4.routes': '[]types.Route',
+      'ip6.routes': '[]types.Route',
+      ...Object.fromEntries(nextHops.map((at) => [at, 'net.IP'])),
     },
-    fields: { routes: 'routes' },
   }
   const worded = problems.map((one) => {
     const inside = { ...one, path: one.path.slice(path.length + 1) }
