@@ -178,7 +178,7 @@ describe('STATUS', () => {
 
 describe('a failed ADD leaves nothing', () => {
   test.for([
-    { config: { backend: 'firewalld' }, says: /no D-Bus system bus/ },
+    { config: { backend: 'firewalld' }, says: /no D-Bus system bus: system bus not found/ },
     { config: { backend: 'ipfw' }, says: /backend: found .*ipfw.*, expected one of .*nftables.*iptables.*firewalld/ },
     {
       config: { ingressPolicy: 'closed' },

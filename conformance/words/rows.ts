@@ -57,6 +57,7 @@ const bridge: Row[] = [
     { disableContainerInterface: true, ipam: addresses },
     'cannot use IPAM when DisableContainerInterface flag is set',
   ),
+  row('bridge', 'no name', { bridge: '' }, 'could not add "": LinkAttrs.Name cannot be empty'),
   row('bridge', 'a bad MAC', { args: { cni: { mac: 'zz' } } }, 'address zz: invalid MAC address'),
   row(
     'bridge',
@@ -159,6 +160,20 @@ const devices: Row[] = [
   ),
   row(
     'host-device',
+    'a path that is not there',
+    { kernelpath: '/sys/devices/none' },
+    'failed to find host device: failed to read directory /sys/devices/none/net: "open /sys/devices/none/net: no such',
+    { code: 100 },
+  ),
+  row(
+    'host-device',
+    'no such PCI device',
+    { pciBusID: '0000:ff:1f.7' },
+    'error with host device: lstat /sys/bus/pci/devices/0000:ff:1f.7: no such file or directory',
+    { code: 100 },
+  ),
+  row(
+    'host-device',
     'no such device ID',
     { runtimeConfig: { deviceID: '0000:99:00.9' } },
     'runtime config DeviceID 0000:99:00.9 not found or unsupported',
@@ -241,6 +256,24 @@ const meta: Row[] = [
     { prevResult: { ...prevResult, interfaces: [], ips: [] }, ingressPolicy: 'isolated' },
     'interface needs to be set for ingress policy "isolated", make sure to chain "firewall" plugin with "bridge"',
   ),
+  ...(
+    [
+      [{ interfaces: [7] }, 'number into Go struct field Result.interfaces of type types100.Interface'],
+      [{ interfaces: [{ mac: 7 }] }, 'number into Go struct field Interface.interfaces.mac of type string'],
+      [{ ips: ['x'] }, 'string into Go struct field Result.ips of type types100.ipConfig'],
+      [{ ips: [{ address: 7 }] }, 'number into Go struct field Result.ips.address of type string'],
+      [{ ips: [{ address: '10.1.2.3/24', gateway: 7 }] }, 'Go struct field Result.ips.gateway of type net.IP'],
+      [{ routes: {} }, 'object into Go struct field Result.routes of type []*types.Route'],
+      [{ routes: [7] }, 'number into Go struct field Result.routes of type types.route'],
+      [{ routes: [{ dst: 7 }] }, 'number into Go struct field Result.routes.dst of type string'],
+      [{ cniVersion: '0.2.0', ip4: [] }, 'array into Go struct field Result.ip4 of type types020.ipConfig'],
+      [{ cniVersion: '0.2.0', ip4: { ip: 7 } }, 'number into Go struct field Result.ip4.ip of type string'],
+      [{ cniVersion: '0.4.0', ips: [7] }, 'number into Go struct field Result.ips of type types040.ipConfig'],
+    ] as const
+  ).map(([part, official]) => {
+    const cniVersion = 'cniVersion' in part ? part.cniVersion : '1.1.0'
+    return row('tuning', JSON.stringify(part), { cniVersion, prevResult: { cniVersion, ...part } }, official)
+  }),
   row('tuning', 'no chain', { mtu: 1400 }, 'Required prevResult missing'),
   row(
     'tuning',
@@ -526,6 +559,14 @@ const hostLocal: Row[] = [
     'an end elsewhere',
     range({ subnet: '10.1.2.0/24', rangeEnd: '10.1.3.1' }),
     'invalid range set 0: RangeEnd 10.1.3.1 not in network 10.1.2.0/24',
+  ),
+  ...['10.1.3.1', 'fd00::1'].map((gateway) =>
+    row(
+      'host-local',
+      `the gateway ${gateway}`,
+      range({ subnet: '10.1.2.0/24', gateway }),
+      `invalid range set 0: gateway ${gateway} not in network 10.1.2.0/24`,
+    ),
   ),
   row(
     'host-local',

@@ -161,10 +161,28 @@ describe('what is refused before anything is touched', () => {
       },
       /no veth peer of container interface found in host ns: veth peer with index \d+ is not in host ns$/,
     ],
+    [
+      'a pair that is in the container with both ends',
+      {
+        ...answers,
+        [inside]: link('eth0', { linkinfo: { info_kind: 'veth' } }),
+        'ip -j -d addr show dev cni0': link('cni0'),
+      },
+      /no veth peer of container interface found in host ns$/,
+    ],
   ]
   test.each(wrongLinks)('%s', async (_, wrong, text) => {
     const { plan, json } = await call('ADD', limit, { answers: wrong as Record<string, string> })
     expect({ plan, msg: json.msg }).toEqual({ plan: '', msg: expect.stringMatching(text) })
+  })
+
+  test('a result before without interfaces, and no other end', async () => {
+    const { plan, json } = await call(
+      'ADD',
+      { ...limit, prevResult: { cniVersion: '1.1.0' } },
+      { answers: { ...answers, [inside]: link('eth0', { linkinfo: { info_kind: 'veth' } }) } },
+    )
+    expect({ plan, msg: json.msg }).toEqual({ plan: '', msg: expect.stringMatching(/: no interfaces provided$/) })
   })
 })
 

@@ -45,9 +45,11 @@ export function findHostEnd(
   if (end) return end
   const names = prevResult.interfaces.filter(({ sandbox }) => !sandbox).map(({ name }) => name)
   const { link_index: index } = inside
-  const isElsewhere = host.observer.links().every(({ ifindex }) => ifindex !== index)
+  // Without an index the other end is in the container, too.
+  const isElsewhere = index !== undefined && host.observer.links().every(({ ifindex }) => ifindex !== index)
+  const elsewhere = isElsewhere ? `veth peer with index ${index} is not in host ns` : undefined
   throw new CniError(codes.invalidConfiguration, 'no veth peer of container interface found in host ns', {
-    official: isElsewhere ? `veth peer with index ${index} is not in host ns` : undefined,
+    official: prevResult.interfaces.length === 0 ? 'no interfaces provided' : elsewhere,
     problems: [{ path: 'prevResult.interfaces', value: names, expected: `the other end of ${ifName} in ${netns}` }],
   })
 }

@@ -70,6 +70,7 @@ function requireAnswer(host: Host, method: string, words: readonly string[]): Ou
   const address = systemBus(host)
   if (address === undefined) {
     throw new CniError(codes.operationFailed, 'cannot reach firewalld: there is no D-Bus system bus', {
+      official: 'system bus not found',
       fix: 'start dbus and firewalld, or leave out "backend"',
     })
   }

@@ -99,22 +99,24 @@ function driverOf(host: Host, path: string): string {
   try {
     return lastOf(host.files.readLink(`${path}/driver`))
   } catch (thrown) {
+    const isAbsent = namesIn(host, path) === undefined
     throw new CniError(codes.operationFailed, `error with host device: ${(thrown as Error).message}`, {
+      official: isAbsent ? `error with host device: lstat ${path}: no such file or directory` : undefined,
       fix: `see that the device is there and a driver is bound to it: ls -l ${path}/`,
     })
   }
 }
 
 function linkOf(host: Host, { device, hwaddr, kernelpath }: Config, bus: BusDevice | undefined): ObservedLink {
-  if (device) return host.observer.link(device) ?? notFound('device', device)
+  if (device) return host.observer.link(device) ?? notFound(host, 'device', device)
   if (hwaddr) {
     const wanted = octetsOf(hwaddr)
-    return host.observer.links().find(({ address }) => address === wanted) ?? notFound('hwaddr', hwaddr)
+    return host.observer.links().find(({ address }) => address === wanted) ?? notFound(host, 'hwaddr', hwaddr)
   }
   const path = kernelpath || bus?.path || ''
   const name = firstLink(host, path, bus?.bus === 'pci' && !kernelpath)
   const link = name === undefined ? undefined : host.observer.link(name)
-  return link ?? notFound(kernelpath ? 'kernelpath' : (bus?.bus ?? 'device'), path)
+  return link ?? notFound(host, kernelpath ? 'kernelpath' : (bus?.bus ?? 'device'), path)
 }
 
 /** The first link of a device, of a virtio device by the one below it. */
@@ -124,15 +126,18 @@ function firstLink(host: Host, path: string, isPci: boolean): string | undefined
   return places.flatMap((place) => namesIn(host, place) ?? [])[0]
 }
 
-const notFoundWords: Readonly<Record<string, (value: string) => string>> = {
+const notFoundWords: Readonly<Record<string, (value: string, host: Host) => string>> = {
   hwaddr: () => 'failed to find physical interface',
-  kernelpath: (path) => `failed to find network device in path ${path}/net`,
+  kernelpath: (path, host) =>
+    namesIn(host, `${path}/net`)
+      ? `failed to find network device in path ${path}/net`
+      : `failed to read directory ${path}/net: "open ${path}/net: no such file or directory"`,
   pci: (path) => `no net directory under pci device ${path.slice(path.lastIndexOf('/') + 1)}`,
 }
 
-function notFound(path: string, value: string): never {
+function notFound(host: Host, path: string, value: string): never {
   const problems = [{ path, value, expected: 'what leads to a link of the host' }]
-  const official = notFoundWords[path]?.(value)
+  const official = notFoundWords[path]?.(value, host)
   throw new CniError(codes.operationFailed, `${finding}Link not found`, {
     official: official && finding + official,
     problems,
