@@ -131,11 +131,12 @@ function ofIptables(words: readonly string[]): readonly Match[] {
   })
 }
 
-/** "ip daddr [!=] ADDRESS | ADDRESS/PREFIX | FIRST-LAST | { ... }", in the family's own words. */
+/** "ip daddr [!=] ADDRESS | ADDRESS/PREFIX | FIRST-LAST | { ... }", in the family's own words, quoted or not. */
 function ofNftables(words: readonly string[]): readonly Match[] {
-  const all = words
+  const spaced = words
     .flatMap((word) => ['{', '}', ','].reduce((text, sign) => text.replaceAll(sign, ` ${sign} `), word).split(' '))
     .filter((word) => word !== '')
+  const all = spaced.join(' ').replaceAll('"', '').replaceAll(' - ', '-').split(' ')
   return all.flatMap((word, at) => {
     if (word !== 'daddr' || !['ip', 'ip6'].includes(all[at - 1] ?? '')) return []
     const operator = all[at + 1] ?? ''

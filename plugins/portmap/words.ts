@@ -204,21 +204,32 @@ function operand(reader: Reader): void {
   if (isGroup && !reader.takes([')'])) reader.refuse('")"')
 }
 
+/** A value, or the first and the last of an interval: one word where neither is quoted nor stands by itself. */
 function value(reader: Reader, kind: Kind): void {
+  single(reader, kind)
+  if (reader.takes(['-'])) single(reader, kind)
+}
+
+function single(reader: Reader, kind: Kind): void {
   const word = reader.peek()
   if (!isWord(word)) reader.refuse('a value')
-  if ((kind === 4 || kind === 6) && !isAddress(word, kind)) {
+  const text = unquoted(word)
+  if ((kind === 4 || kind === 6) && !(text === word ? isAddress(word, kind) : isOf(kind, text))) {
     reader.refuse(`an IPv${kind} address, a subnet or FIRST-LAST`)
   }
-  if (kind === 'port' && !isPort(word)) reader.refuse('a port from 0 to 65535, FIRST-LAST or the name of a service')
-  if (kind === 'state' && !states.includes(word)) reader.refuse(`one of ${states.join(', ')}`)
+  if (kind === 'port' && !isPort(text)) reader.refuse('a port from 0 to 65535, FIRST-LAST or the name of a service')
+  if (kind === 'state' && !states.includes(text)) reader.refuse(`one of ${states.join(', ')}`)
   reader.take()
+}
+
+function unquoted(word: string): string {
+  return word.length > 2 && word.startsWith('"') && word.endsWith('"') ? word.slice(1, -1) : word
 }
 
 /** One word of letters, digits and what addresses, masks, intervals, times and names have; or such a text in quotes. */
 function isWord(word: string): boolean {
-  const isQuoted = word.length > 2 && word.startsWith('"') && word.endsWith('"')
-  const text = isQuoted ? word.slice(1, -1) : word
+  const text = unquoted(word)
+  const isQuoted = text !== word
   const allowed = isQuoted ? ' -_.:/*+@' : '-_.:/*+'
   for (const char of text.toLowerCase()) {
     const isAlphanumeric = (char >= 'a' && char <= 'z') || (char >= '0' && char <= '9')
