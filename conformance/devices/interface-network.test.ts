@@ -123,7 +123,7 @@ describe.each(Object.entries(ways))('by %s, a device with a network', (_, way) =
     const { container } = await withDevice(host)
     await container.batch(['addr add 10.80.0.7/24 dev lo'])
     const before = await state(host)
-    const routes = [{ dst: '10.9.0.0/16', gw: 'fd00:99::1' }]
+    const routes = [{ dst: '10.9.0.0/16', gw: '10.99.0.1' }]
     const ipam = { ...fixed('10.80.0.7/24'), routes }
     expect(errorOf(await runPlugin(host, call('ADD', container, { ipam }, way))).code).not.toBe(199)
     expect(difference(before, await state(host))).toBe('')
