@@ -230,7 +230,7 @@ test-upgrade: test-setup build
 faults: test-setup build
 	$(VITEST) run --project conformance --reporter=default --reporter=./conformance/faults/table.ts $(FAULTS)
 
-# 1,000 kills over all lists and backends, and the same with slow tools; about an hour.
+# 1,000 kills over all lists and backends, and the same with slow tools; a quarter of an hour.
 kills: test-setup build
 	PODWIRE_KILLS=1000 PODWIRE_ALL_KILLS=1 $(VITEST) run --project conformance conformance/faults/kills conformance/outlive
 
