@@ -171,6 +171,10 @@ dist/arm64/root: shared/packing/libraries.txt shared/packing/unpack
 	shared/packing/unpack arm64 $@
 	@touch $@
 
+dist/arm64/podwire-lib: dist/podwire.cjs shared/packing/libraries shared/packing/unpack shared/packing/libraries.txt
+	$(libraries)
+	@touch $@
+
 # The pages that are made of the plugins' schemas; a unit test holds them to these.
 docs: dist/program.cjs
 	$(NODE) $< explain --to docs/plugins
@@ -196,7 +200,7 @@ test-setup: setup
 	@conformance/setup/roots dist/roots
 
 # The last line counts every test of the run: `N passed, N failed, N skipped`.
-test: test-setup lint build dist/plain/.built $(call archive,dist,$(ARCH)) $(if $(filter x64,$(ARCH)),dist/arm64/podwire)
+test: test-setup lint build dist/plain/.built $(call archive,dist,$(ARCH)) $(if $(filter x64,$(ARCH)),dist/arm64/podwire dist/arm64/podwire-lib)
 	$(VITEST) run
 
 # All conformance tests on Debian's kernel in virtual machines, one for each processor; `make test` runs there only what
