@@ -1,6 +1,6 @@
 import { existsSync, lstatSync, readdirSync, unlinkSync } from 'node:fs'
 import path from 'node:path'
-import { type CommandCall, type Definition, fine, found, type Status } from './frame/command.js'
+import { type CommandCall, type Definition, fine, found } from './frame/command.js'
 import { inRoot } from './frame/place.js'
 import { visible } from './frame/visible.js'
 import { forgetInstalled, keptFolders, readInstalled, removeEmptyFolders, removeIfEmpty } from './install/files.js'
@@ -49,10 +49,8 @@ export default {
       ...records,
       ...units,
     ]
-    if (!isDryRun && !isRefused) {
-      remove(call, { to, files, rules })
-    }
     const isDone = !isDryRun && !isRefused
+    if (isDone) remove(call, { to, files, rules })
     if (asJson)
       console.json('uninstall', {
         alive: alive.map(attachmentJson),
@@ -99,7 +97,7 @@ function tell(
 function remove(
   { options, place }: CommandCall,
   { to, files, rules }: { to: string; files: readonly string[]; rules: readonly RuleChange[] },
-): Status {
+): void {
   if (options['rules'] === true) {
     applyRuleChanges(rules)
     if (place.isHost) removeRuleRecords()
@@ -109,7 +107,6 @@ function remove(
   removeEmptyFolders(to, files)
   forgetInstalled(to)
   removeIfEmpty(path.join(to, 'podwire-share'))
-  return fine
 }
 
 /** The files of podwire in a folder, programs first, and what is to be said of those that stay. */

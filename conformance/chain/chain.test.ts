@@ -12,6 +12,7 @@ import {
   calls,
   failingAt,
   fourMembers,
+  given,
   look,
   noting,
   ofAttachment,
@@ -207,7 +208,6 @@ describe('a member of another file', () => {
       portmap: `${suites.official}/portmap`,
     })
     const list = asChain(fourMembers())
-    const given = { runtimeConfig: { portMappings } }
     const prevResult = resultOf(await runPlugin(host, call(list, 'ADD', netns, { path, given })))
     succeedSilently(await runPlugin(host, call(list, 'CHECK', netns, { path, given: { ...given, prevResult } })))
     succeedSilently(await runPlugin(host, call(list, 'DEL', netns, { path, given: { ...given, prevResult } })))

@@ -13,14 +13,12 @@ import {
   calls,
   failingAt,
   fourMembers,
+  given,
   look,
   noting,
   ofAttachment,
-  portMappings,
   withOthers,
 } from './setting.js'
-
-const given = { runtimeConfig: { portMappings } }
 
 describe('every member broken at every operation: nothing is left', () => {
   test('of links, addresses, routes and settings', { timeout: 120_000 }, async ({ host }) => {

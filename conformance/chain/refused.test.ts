@@ -14,6 +14,7 @@ import {
   calls,
   failingAt,
   fourMembers,
+  given,
   look,
   noting,
   ofAttachment,
@@ -21,7 +22,6 @@ import {
   withOthers,
 } from './setting.js'
 
-const given = { runtimeConfig: { portMappings } }
 const [bridge, portmap, firewall] = fourMembers().plugins as [PluginConfig, PluginConfig, PluginConfig]
 const of = (plugins: unknown, more: object = {}): Conflist =>
   ({ cniVersion: '1.1.0', name: 'network', plugins: [{ type: 'chain', plugins, ...more }] }) as Conflist

@@ -36,6 +36,9 @@ export function fourMembers(...more: PluginConfig[]): Conflist {
 
 export const portMappings = [{ hostPort: 8080, containerPort: 80, protocol: 'tcp' }]
 
+/** What the runtime gives `fourMembers`. */
+export const given = { runtimeConfig: { portMappings } }
+
 /** What calls leave, without where the next search for an address begins. */
 export const look = async (host: Host) => {
   const lines = await takeSnapshot(host, { directories: ['/var/lib/cni', '/run/podwire'] })

@@ -96,7 +96,7 @@ export function lastReservedName(set: number): string {
 }
 
 /** The time a lease file was written, in nanoseconds: tells it from a later one of the same name. */
-export function stampOf({ directory, files }: Place, file: string): string | undefined {
+export function stampOf({ directory, files }: Pick<Place, 'directory' | 'files'>, file: string): string | undefined {
   return files.lstatSync(`${directory}/${file}`, { bigint: true, throwIfNoEntry: false })?.mtimeNs.toString(36)
 }
 

@@ -392,8 +392,8 @@ function ipSettings({ config, environment }: BridgeCall): Readonly<Record<string
 /** The MAC addresses that an attachment's port may be guarded with. */
 function macsToRelease({ config, host }: BridgeCall, attachment: Attachment): readonly string[] {
   const record = readRecord<Made>(host, 'bridge', attachment)?.data
-  const isGuarded = record ? config.macspoofchk || record.guarded !== false : mayBeGuarded(config, host, attachment)
-  if (!isGuarded) return []
+  const mayBe = record ? config.macspoofchk || record.guarded !== false : mayBeGuarded(config, host, attachment)
+  if (!mayBe) return []
   return record?.mac === undefined ? guardedMacs(host, attachment) : [record.mac]
 }
 

@@ -1,5 +1,5 @@
+import { familiesOf } from '../../shared/net/leftovers.js'
 import type { Needs } from '../../shared/net/needs.js'
-import { nftFamily } from '../../shared/net/nft.js'
 import { backendNeeds } from '../../shared/net/probe.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
@@ -205,8 +205,4 @@ function requireFirewalld(host: Host): void {
   throw new CniError(codes.notAvailable, 'firewalld does not answer on the D-Bus system bus', {
     fix: 'systemctl start firewalld, or leave out "backend"',
   })
-}
-
-function familiesOf(addresses: readonly string[]): readonly Family[] {
-  return (['ip', 'ip6'] as const).filter((family) => addresses.some((address) => nftFamily(address) === family))
 }

@@ -1,7 +1,6 @@
 import { mayHaveLostRecord } from '../../shared/exec/records.js'
 import type { plainTools } from '../../shared/net/iptables.js'
-import { addressText, bothFamilies, mayMention } from '../../shared/net/leftovers.js'
-import { nftFamily } from '../../shared/net/nft.js'
+import { addressText, bothFamilies, familiesOf, mayMention } from '../../shared/net/leftovers.js'
 import { type NftObject, ownTable } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Attachment } from '../../shared/values/attachment.js'
@@ -28,7 +27,7 @@ export function leftOf({ observer }: Host, attachment: Attachment, { addresses, 
   const ports = isLost
     ? [{ family: 'bridge' as const, table: ownTable, set: portSet }]
     : named.map((port) => isolatedPort(port, attachment))
-  const families = bothFamilies.filter((family) => addresses.some((one) => nftFamily(one) === family))
+  const families = familiesOf(addresses)
   const texts = addresses.map(addressText)
   const rules = families.flatMap((family) => [
     { of: filterChain(family, chains.forward), texts },

@@ -97,12 +97,7 @@ export function readRecord<Data>(
  * are gone, as somebody has emptied the directory of state.
  */
 export function mayHaveLostRecord(kind: string, attachment: Attachment): boolean {
-  return hasUnreadableRecord(kind, attachment) || isThere(`${stateRoot}/${kind}`) !== true
-}
-
-/** Whether something lies in the place of a record that none is read of. */
-export function hasUnreadableRecord(kind: string, attachment: Attachment): boolean {
-  return isThere(fileOf(kind, attachment)) !== false
+  return isThere(fileOf(kind, attachment)) !== false || isThere(`${stateRoot}/${kind}`) !== true
 }
 
 /** Removes a record, and what an ADD that was killed while it wrote may have left of it. */

@@ -307,7 +307,7 @@ function mayHave(observer: Observer, attachment: Attachment, told: readonly stri
 
 function elementsOf(observer: Observer, attachment: Attachment): readonly ListedElement[] {
   const own = ownerComment(attachment)
-  return (['ip', 'ip6'] as const)
+  return bothFamilies
     .flatMap((family) => observer.elements(family, { kind: 'map', name: map }))
     .filter(({ comment }) => comment === own)
 }

@@ -96,7 +96,7 @@ export function readLeases(sight: Sight, dataDirs: readonly string[]): Leases {
           empty.push(common)
           sight.note(file, text === '' ? 'is empty: a lease that names nobody' : 'is garbled: it names nobody')
         } else {
-          const stamp = stampOf({ directory: sight.real(folder), files: systemLeaseFiles } as never, name) ?? ''
+          const stamp = stampOf({ directory: sight.real(folder), files: systemLeaseFiles }, name) ?? ''
           leases.push({ ...common, ...owner, address, stamp, isOutlived: outlived(owner, name, stamp) })
         }
       }

@@ -2,6 +2,7 @@ import { currentEpoch } from '../../ipam/host-local/epoch.js'
 import { systemLeaseFiles } from '../../ipam/host-local/files.js'
 import { ownerOf } from '../../ipam/host-local/lease.js'
 import { openStore } from '../../ipam/host-local/store.js'
+import { stampOf } from '../../ipam/host-local/view.js'
 import { createFiles } from '../../shared/exec/files.js'
 import { withLock } from '../../shared/exec/lock.js'
 import { createRunner } from '../../shared/exec/run.js'
@@ -10,8 +11,7 @@ import { createNetlink } from '../../shared/netlink/driver.js'
 import { createHost, type Host } from '../../shared/plan/host.js'
 import { createMachine } from '../../shared/tools/machine.js'
 import { asCniError } from '../../shared/values/errors.js'
-import type { Kernel } from './kernel.js'
-import { ownKernel } from './kernel.js'
+import { type Kernel, ownKernel } from './kernel.js'
 import type { EmptyLease, StoredLease } from './leases.js'
 import { lifeOf } from './life.js'
 import type { KnownAttachment } from './node.js'
@@ -77,9 +77,12 @@ export function release(host: Host, { dataDir, network, file, stamp, containerID
     lock: (path, body) => withLock(path, body, { host }),
     warn: host.warn,
   })
-  const name = file.slice(file.lastIndexOf('/') + 1)
+  const end = file.lastIndexOf('/')
+  const [directory, name] = [file.slice(0, end), file.slice(end + 1)]
   store.change((leases) => {
-    const same = leases.of({ containerID, ifName }).filter((one) => one.file === name && stampAt(file) === stamp)
+    const same = leases
+      .of({ containerID, ifName })
+      .filter((one) => one.file === name && stampOf({ directory, files: systemLeaseFiles }, name) === stamp)
     leases.release(same)
   })
 }
@@ -144,8 +147,4 @@ function whyChanged({ records, results, leases }: KnownAttachment): string | und
     return systemLeaseFiles.lstatSync(file, { throwIfNoEntry: false })?.mtimeMs !== modified
   })
   return changed && `${changed.file} was changed meanwhile`
-}
-
-function stampAt(file: string): string | undefined {
-  return systemLeaseFiles.lstatSync(file, { bigint: true, throwIfNoEntry: false })?.mtimeNs.toString(36)
 }
