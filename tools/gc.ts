@@ -4,8 +4,8 @@ import { visible } from './frame/visible.js'
 import { type Belongings, belongingsOf, collect, loadPlugins } from './node/collect.js'
 import { type KnownAttachment, kernelOf, type Node, readNode } from './node/node.js'
 import { attachmentJson, shortID, warnOfUnused } from './node/print.js'
+import { FileReader } from './node/reader.js'
 import { isYoung, removeEmpty, reprieve, takeFrom } from './node/release.js'
-import { Sight } from './node/sight.js'
 import { installTimer, removeTimer, units } from './node/timer.js'
 
 /** `podwire gc`: removes what provably belongs to nobody. */
@@ -61,8 +61,8 @@ interface Outcome {
 
 async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
   const { console, place, asJson } = call
-  const sight = new Sight(place)
-  const kernel = kernelOf(sight)
+  const reader = new FileReader(place)
+  const kernel = kernelOf(reader)
   if (!kernel) {
     console.warn('gc is for the host that it runs on: of another root nobody knows who lives')
     return wrong
@@ -72,7 +72,7 @@ async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
     console.warn('only root may remove anything; --dry-run lists as far as this user may look')
     return wrong
   }
-  const node = readNode(sight, kernel)
+  const node = readNode(reader, kernel)
   const dead = node.attachments.filter(({ life }) => life.state === 'dead')
   const waiting = dead.flatMap((attachment) => {
     const why = reprieve(attachment, kernel)
@@ -92,11 +92,11 @@ async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
       emptyLeases: empty.map(({ file }) => file),
       taken: [...outcomes.flatMap(({ taken }) => taken), ...freed.map(({ file }) => file)],
       kept: kept.map(({ belongings, kept: why }) => ({ ...attachmentJson(belongings.attachment), why })),
-      unused: sight.unused,
+      unused: reader.unused,
     })
   } else {
     for (const { belongings, kept: why } of kept) console.write(visible(`kept: ${nameOf(belongings)}: ${why}`))
-    warnOfUnused(call, sight)
+    warnOfUnused(call, reader)
   }
   if (isDryRun) return all.length + empty.length > 0 ? found : fine
   return kept.length > 0 ? found : fine

@@ -5,8 +5,8 @@ import { ownKernel } from './node/kernel.js'
 import { isLeaseIn, type NetworkRange, type StoredLease } from './node/leases.js'
 import { type KnownAttachment, type Node, readNode } from './node/node.js'
 import { age, attachmentJson, shortID, warnOfUnused } from './node/print.js'
+import { FileReader } from './node/reader.js'
 import { release, reprieve, takeFrom } from './node/release.js'
-import { Sight } from './node/sight.js'
 
 /** `podwire leases`, and `podwire leases free ADDRESS`. */
 export default {
@@ -35,13 +35,13 @@ export default {
   ],
   run: (call) => {
     const [action, address = ''] = call.words
-    const sight = new Sight(call.place)
-    const node = readNode(sight)
+    const reader = new FileReader(call.place)
+    const node = readNode(reader)
     const { network } = call.options
     const held = node.attachments
       .flatMap((attachment) => attachment.leases.map((lease) => ({ attachment, lease })))
       .filter(({ lease }) => network === undefined || lease.network === network)
-    if (action === undefined) return list(call, sight, held, node)
+    if (action === undefined) return list(call, reader, held, node)
     if (action !== 'free') throw new Ended(wrong, `"${action}" is no action: free`)
     return free(call, theOne(held, address))
   },
@@ -84,12 +84,12 @@ function free({ console, options, place, asJson }: CommandCall, { attachment, le
   return outcome && 'taken' in outcome ? tell('freed', how) : tell('kept', outcome?.kept ?? '')
 }
 
-function list(call: CommandCall, sight: Sight, held: readonly Held[], node: Node): Status {
+function list(call: CommandCall, reader: FileReader, held: readonly Held[], node: Node): Status {
   const { console, options, asJson } = call
   const isChosen = ({ network }: NetworkRange) => [undefined, network].includes(options['network'] as string)
   const ranges = node.ranges.filter(isChosen).map((range) => ({ range, used: usedIn(range, held) }))
   if (asJson) {
-    console.json('leases', { ranges: ranges.map(rangeJson), leases: held.map(leaseJson), unused: sight.unused })
+    console.json('leases', { ranges: ranges.map(rangeJson), leases: held.map(leaseJson), unused: reader.unused })
     return fine
   }
   if (ranges.length > 0) {
@@ -97,7 +97,7 @@ function list(call: CommandCall, sight: Sight, held: readonly Held[], node: Node
     console.write('')
   }
   console.table(headings, held.map(leaseRow(node.ranges)))
-  warnOfUnused(call, sight)
+  warnOfUnused(call, reader)
   return fine
 }
 

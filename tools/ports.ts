@@ -2,8 +2,8 @@ import { ownerComment } from '../shared/values/names.js'
 import { type Definition, fine } from './frame/command.js'
 import { type KnownAttachment, type PublishedPort, readNode } from './node/node.js'
 import { attachmentJson, hostPort, shortID, warnOfUnused } from './node/print.js'
+import { FileReader } from './node/reader.js'
 import { type Listener, type PortRule, readListeners, readRules } from './node/rules.js'
-import { Sight } from './node/sight.js'
 
 /** `podwire ports`: every published port with its holder, its rules, and who of the host listens there. */
 export default {
@@ -20,15 +20,15 @@ export default {
   json: '`ports` and `unused` files',
   examples: [{ line: 'podwire ports', what: 'lists them all' }],
   run: (call) => {
-    const sight = new Sight(call.place)
-    const { attachments } = readNode(sight)
-    const ports = joined(attachments, readRules(sight), !call.place.isHost)
-    const listeners = readListeners(sight, new Set(ports.map(({ port }) => Number(port))))
+    const reader = new FileReader(call.place)
+    const { attachments } = readNode(reader)
+    const ports = joined(attachments, readRules(reader), !call.place.isHost)
+    const listeners = readListeners(reader, new Set(ports.map(({ port }) => Number(port))))
     const all = ports.map((one) => ({ ...one, listener: listenerOf(one, listeners), rivals: rivalsOf(one, ports) }))
-    if (call.asJson) call.console.json('ports', { ports: all.map(jsonOf), unused: sight.unused })
+    if (call.asJson) call.console.json('ports', { ports: all.map(jsonOf), unused: reader.unused })
     else {
       call.console.table(headings, all.map(rowOf))
-      warnOfUnused(call, sight)
+      warnOfUnused(call, reader)
     }
     return fine
   },

@@ -1,7 +1,7 @@
 import { type Definition, fine } from './frame/command.js'
 import { type KnownAttachment, readNode } from './node/node.js'
 import { age, attachmentJson, portWords, shortID, warnOfUnused } from './node/print.js'
-import { Sight } from './node/sight.js'
+import { FileReader } from './node/reader.js'
 
 /** `podwire ps`: every attachment that something on this node tells of. */
 export default {
@@ -19,13 +19,13 @@ export default {
   json: '`attachments` and `unused` files',
   examples: [{ line: 'podwire ps', what: 'lists them all' }],
   run: (call) => {
-    const sight = new Sight(call.place)
-    const { attachments } = readNode(sight)
+    const reader = new FileReader(call.place)
+    const { attachments } = readNode(reader)
     const chosen = attachments.filter(({ life }) => !call.options['dead'] || life.state === 'dead')
-    if (call.asJson) call.console.json('ps', { attachments: chosen.map(jsonOf), unused: sight.unused })
+    if (call.asJson) call.console.json('ps', { attachments: chosen.map(jsonOf), unused: reader.unused })
     else {
       call.console.table(headings, chosen.map(rowOf))
-      warnOfUnused(call, sight)
+      warnOfUnused(call, reader)
     }
     return fine
   },

@@ -8,7 +8,7 @@ import { applyRuleChanges, type RuleChange, removeRuleRecords, ruleChanges, rule
 import { identifier, programs } from './install/suite.js'
 import { type KnownAttachment, readNode } from './node/node.js'
 import { attachmentJson, shortID, warnOfUnused } from './node/print.js'
-import { Sight } from './node/sight.js'
+import { FileReader } from './node/reader.js'
 import { removeTimer } from './node/timer.js'
 
 /** `podwire uninstall`: removes the suite's files, and on wish its rules, records and units. */
@@ -35,8 +35,8 @@ export default {
   run: (call) => {
     const { options, console, place, asJson } = call
     const isDryRun = options['dryRun'] === true
-    const sight = new Sight(place)
-    const alive = readNode(sight).attachments.filter(({ life }) => life.state === 'alive')
+    const reader = new FileReader(place)
+    const alive = readNode(reader).attachments.filter(({ life }) => life.state === 'alive')
     const isRefused = alive.length > 0 && options['force'] !== true
     const to = inRoot(place, place.bin)
     const { files, left } = filesIn(to)
@@ -56,10 +56,10 @@ export default {
         alive: alive.map(attachmentJson),
         removed: isDone ? all : [],
         would: isDone ? [] : all,
-        unused: sight.unused,
+        unused: reader.unused,
       })
     else tell(call, { alive, all, isRefused, left })
-    warnOfUnused(call, sight)
+    warnOfUnused(call, reader)
     return isRefused || (isDryRun && all.length > 0) ? found : fine
   },
 } satisfies Definition

@@ -22,7 +22,7 @@ import {
 import path from 'node:path'
 import { errnoOf, messageOf } from '../../shared/values/errno.js'
 import { Ended, wrong } from '../frame/command.js'
-import { isObject } from '../node/sight.js'
+import { isObject } from '../node/reader.js'
 import { identifier, startFault } from './suite.js'
 
 // Putting files into a folder of plugins and giving back what was there. All of it is made ready beside, on the same

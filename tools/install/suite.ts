@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { closeSync, lstatSync, openSync, readSync } from 'node:fs'
 import { names } from 'podwire:plugins'
-import { isObject } from '../node/sight.js'
+import { isObject } from '../node/reader.js'
 
 // Whose a program in a folder of plugins is, and of which version.
 

@@ -5,9 +5,9 @@ import type { AnyPlugin } from '../../shared/program/plugin.js'
 import { isIdentifier } from '../../shared/values/environment.js'
 import { asCniError, type CniError } from '../../shared/values/errors.js'
 import { flat, type KnownAttachment } from './node.js'
+import { isObject, objectsIn, textIn } from './reader.js'
 import { release, removeUnchanged } from './release.js'
 import type { CachedResult } from './results.js'
-import { isObject, objectsIn, textIn } from './sight.js'
 
 // What `podwire gc` takes from a dead attachment: what a DEL of its chain would, plugin by plugin, by this suite's
 // plugins, which take away what the official ones leave, too.

@@ -11,7 +11,7 @@ import {
 } from '../../ipam/host-local/ranges.js'
 import { stampOf } from '../../ipam/host-local/view.js'
 import { type Address, formatAddress, parseAddress } from '../../shared/values/address.js'
-import { isObject, objectsIn, type Sight, textIn } from './sight.js'
+import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
 
 /** A lease of host-local: of the official plugin, or of ours, which have one layout. */
 export interface StoredLease {
@@ -56,24 +56,24 @@ export interface NetworkRange {
 }
 
 /** Where leases lie unless a configuration says otherwise, and on nodes that forget them at a reboot. */
-export function usualDataDirs({ place }: Sight): readonly string[] {
+export function usualDataDirs({ place }: FileReader): readonly string[] {
   return [place.data, '/run/cni/networks']
 }
 
 /** The leases below folders. */
-export function readLeases(sight: Sight, dataDirs: readonly string[]): Leases {
+export function readLeases(reader: FileReader, dataDirs: readonly string[]): Leases {
   const [leases, empty]: [StoredLease[], EmptyLease[]] = [[], []]
-  const epoch = epochAt(sight)
+  const epoch = epochAt(reader)
   for (const dataDir of new Set(dataDirs)) {
-    for (const network of sight.names(dataDir)) {
+    for (const network of reader.names(dataDir)) {
       const folder = `${dataDir}/${network}`
-      if (network.startsWith('.') || !sight.isFolder(folder)) continue
-      const outlived = outlivedIn(sight, epoch, { dataDir, network })
-      for (const name of sight.names(folder)) {
+      if (network.startsWith('.') || !reader.isFolder(folder)) continue
+      const outlived = outlivedIn(reader, epoch, { dataDir, network })
+      for (const name of reader.names(folder)) {
         const address = parseAddress(name)
         const file = `${folder}/${name}`
         if (address === undefined) continue
-        const [text, status] = [sight.text(file), sight.stat(file)]
+        const [text, status] = [reader.text(file), reader.stat(file)]
         if (status === undefined) continue
         // Another user sees that the address is taken, and not by whom.
         if (text === undefined) {
@@ -94,9 +94,9 @@ export function readLeases(sight: Sight, dataDirs: readonly string[]): Leases {
         const common = { network, dataDir, file, text, modified: status.mtimeMs }
         if (!owner) {
           empty.push(common)
-          sight.note(file, text === '' ? 'is empty: a lease that names nobody' : 'is garbled: it names nobody')
+          reader.note(file, text === '' ? 'is empty: a lease that names nobody' : 'is garbled: it names nobody')
         } else {
-          const stamp = stampOf({ directory: sight.real(folder), files: systemLeaseFiles }, name) ?? ''
+          const stamp = stampOf({ directory: reader.real(folder), files: systemLeaseFiles }, name) ?? ''
           leases.push({ ...common, ...owner, address, stamp, isOutlived: outlived(owner, name, stamp) })
         }
       }
@@ -141,15 +141,15 @@ export function isLeaseIn({ network, dataDir, address }: StoredLease, { range, .
 const machineFile = '/etc/machine-id'
 const bootFile = '/proc/sys/kernel/random/boot_id'
 
-function epochAt(sight: Sight): Epoch {
-  if (!sight.place.isHost) return epochOf('', '')
-  return epochOf(sight.text(machineFile)?.trim() ?? '', sight.text(bootFile)?.trim() ?? '')
+function epochAt(reader: FileReader): Epoch {
+  if (!reader.place.isHost) return epochOf('', '')
+  return epochOf(reader.text(machineFile)?.trim() ?? '', reader.text(bootFile)?.trim() ?? '')
 }
 
 /** Whether a lease is on record as of an earlier boot. */
-function outlivedIn(sight: Sight, epoch: Epoch, { dataDir, network }: { dataDir: string; network: string }) {
-  const leases = sight.real(`${dataDir}/${network}`)
-  const state = sight.real(`${dataDir}/.podwire/${network}`)
+function outlivedIn(reader: FileReader, epoch: Epoch, { dataDir, network }: { dataDir: string; network: string }) {
+  const leases = reader.real(`${dataDir}/${network}`)
+  const state = reader.real(`${dataDir}/.podwire/${network}`)
   const index = openIndex({ files: systemLeaseFiles as LeaseFiles, leases, state, epoch })
   return (owner: { containerID: string; ifName: string }, name: string, stamp: string): boolean => {
     const record = unless(['EACCES', 'EPERM'], () => index.read(owner))

@@ -1,14 +1,14 @@
-import { isObject, objectsIn, type Sight, textIn } from './sight.js'
+import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
 
 // What people call a container whose ID a runtime gave to CNI. Runtimes keep it in the annotations of OCI bundles, or
 // in lists of their own.
 
 /** The names of containers by ID; each bundle is read when it is asked for. */
-export function containerNames(sight: Sight): (containerID: string) => string {
-  const known = new Map(listedNames(sight))
-  const bundles = bundleFolders(sight)
+export function containerNames(reader: FileReader): (containerID: string) => string {
+  const known = new Map(listedNames(reader))
+  const bundles = bundleFolders(reader)
   return (containerID) => {
-    const found = known.get(containerID) ?? nameInBundles(sight, bundles, containerID)
+    const found = known.get(containerID) ?? nameInBundles(reader, bundles, containerID)
     known.set(containerID, found)
     return found
   }
@@ -26,20 +26,20 @@ interface Bundles {
   readonly rest: string
 }
 
-function bundleFolders(sight: Sight): readonly Bundles[] {
-  const containerd = sight.names(tasks).map((namespace) => ({ folder: `${tasks}/${namespace}`, rest: 'config.json' }))
+function bundleFolders(reader: FileReader): readonly Bundles[] {
+  const containerd = reader.names(tasks).map((namespace) => ({ folder: `${tasks}/${namespace}`, rest: 'config.json' }))
   const others = storages.flatMap((storage) =>
     drivers.map((driver) => ({ folder: `${storage}/${driver}`, rest: 'userdata/config.json' })),
   )
-  return [...containerd, ...others.filter(({ folder }) => sight.isFolder(folder))]
+  return [...containerd, ...others.filter(({ folder }) => reader.isFolder(folder))]
 }
 
-function nameInBundles(sight: Sight, bundles: readonly Bundles[], containerID: string): string {
+function nameInBundles(reader: FileReader, bundles: readonly Bundles[], containerID: string): string {
   if (containerID === '' || containerID.includes('/') || containerID.startsWith('.')) return ''
   for (const { folder, rest } of bundles) {
     const file = `${folder}/${containerID}/${rest}`
-    if (sight.stat(file) === undefined) continue
-    const annotations = sight.json(file)?.['annotations']
+    if (reader.stat(file) === undefined) continue
+    const annotations = reader.json(file)?.['annotations']
     if (isObject(annotations)) {
       const found = annotatedName(annotations)
       if (found !== '') return found
@@ -60,12 +60,12 @@ function annotatedName(annotations: Readonly<Record<string, unknown>>): string {
 }
 
 /** Podman's and CRI-O's own lists: `[{id, names, metadata}]`. */
-function listedNames(sight: Sight): readonly (readonly [string, string])[] {
+function listedNames(reader: FileReader): readonly (readonly [string, string])[] {
   return storages.flatMap((storage) =>
     drivers.flatMap((driver) => {
       const file = `${storage}/${driver}/containers.json`
-      if (sight.stat(file) === undefined) return []
-      return listIn(sight, file).flatMap((one): [string, string][] => {
+      if (reader.stat(file) === undefined) return []
+      return listIn(reader, file).flatMap((one): [string, string][] => {
         const [names, id] = [one['names'], textIn(one, 'id')]
         const first = Array.isArray(names) ? names.find((name) => typeof name === 'string') : undefined
         const name = podIn(textIn(one, 'metadata')) || String(first ?? '')
@@ -75,14 +75,14 @@ function listedNames(sight: Sight): readonly (readonly [string, string])[] {
   )
 }
 
-function listIn(sight: Sight, file: string): readonly Readonly<Record<string, unknown>>[] {
-  const text = sight.text(file)
+function listIn(reader: FileReader, file: string): readonly Readonly<Record<string, unknown>>[] {
+  const text = reader.text(file)
   if (text === undefined) return []
   try {
     return objectsIn(JSON.parse(text))
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown
-    sight.note(file, 'is no JSON')
+    reader.note(file, 'is no JSON')
     return []
   }
 }

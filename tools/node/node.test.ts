@@ -11,9 +11,9 @@ import type { Kernel } from './kernel.js'
 import { lifeOf } from './life.js'
 import { readNode } from './node.js'
 import { age } from './print.js'
+import { FileReader } from './reader.js'
 import { isYoung, reprieve } from './release.js'
 import { savedRules } from './rules.js'
-import { Sight } from './sight.js'
 
 let root: string
 beforeEach(() => {
@@ -94,8 +94,8 @@ function kernelWith(
 }
 
 const read = (kernel = kernelWith()) => {
-  const sight = new Sight(placeOf({ root }))
-  return { ...readNode(sight, kernel), unused: sight.unused }
+  const reader = new FileReader(placeOf({ root }))
+  return { ...readNode(reader, kernel), unused: reader.unused }
 }
 
 describe('an attachment', () => {

@@ -15,9 +15,9 @@ import {
 } from './leases.js'
 import { type Life, lifeOf, type Signs } from './life.js'
 import { containerNames } from './names.js'
+import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
 import { readRecords, type StoredRecord } from './records.js'
 import { type CachedResult, type MappedPort, readResults } from './results.js'
-import { isObject, objectsIn, type Sight, textIn } from './sight.js'
 
 /** All that is on this node of one attachment, and whether it lives. */
 export interface KnownAttachment extends Attachment {
@@ -53,12 +53,12 @@ export interface Node {
 }
 
 /** Reads what plugins and runtimes have written; `kernel` is asked who lives. */
-export function readNode(sight: Sight, kernel = kernelOf(sight)): Node {
-  const [records, results] = [readRecords(sight), readResults(sight)]
-  const configured = configurationsIn(sight)
+export function readNode(reader: FileReader, kernel = kernelOf(reader)): Node {
+  const [records, results] = [readRecords(reader), readResults(reader)]
+  const configured = configurationsIn(reader)
   const plugins = [...results.flatMap(({ plugins }) => plugins), ...configured.flatMap(({ plugins }) => plugins)]
-  const dataDirs = [...usualDataDirs(sight), ...dataDirsIn(plugins), ...records.flatMap(dataDirsOf)]
-  const { leases, empty } = readLeases(sight, dataDirs)
+  const dataDirs = [...usualDataDirs(reader), ...dataDirsIn(plugins), ...records.flatMap(dataDirsOf)]
+  const { leases, empty } = readLeases(reader, dataDirs)
   const parts = new Map<string, Parts>()
   const partsOf = (attachment: Attachment, key = keyOf(attachment)) => {
     const known = parts.get(key) ?? { attachment, records: [], results: [], leases: [] }
@@ -71,13 +71,13 @@ export function readNode(sight: Sight, kernel = kernelOf(sight)): Node {
     const key = lease.containerID === '' ? lease.file : keyOf(lease)
     partsOf(lease, key).leases.push(lease)
   }
-  const nameOf = containerNames(sight)
+  const nameOf = containerNames(reader)
   const attachments = [...parts.values()].map((one) => known(one, nameOf, kernel)).sort(byName)
-  return { attachments, emptyLeases: empty, ranges: allRanges(sight, results, configured) }
+  return { attachments, emptyLeases: empty, ranges: allRanges(reader, results, configured) }
 }
 
 /** The kernel to ask; none where the files are of another host. */
-export function kernelOf({ place }: Sight): Kernel | undefined {
+export function kernelOf({ place }: FileReader): Kernel | undefined {
   return place.isHost ? ownKernel() : undefined
 }
 
@@ -191,19 +191,19 @@ interface Configured {
 }
 
 /** The configurations of the node, as far as they are JSON: `podwire lint` says what is wrong with one. */
-function configurationsIn(sight: Sight): readonly Configured[] {
-  const { conf } = sight.place
-  const files = sight.names(conf).filter((name) => /\.(conf|conflist|json)$/.test(name))
+function configurationsIn(reader: FileReader): readonly Configured[] {
+  const { conf } = reader.place
+  const files = reader.names(conf).filter((name) => /\.(conf|conflist|json)$/.test(name))
   return files.flatMap((name) => {
-    const list = sight.json(`${conf}/${name}`)
+    const list = reader.json(`${conf}/${name}`)
     if (!list) return []
     return [{ network: textIn(list, 'name'), plugins: list['plugins'] ? objectsIn(list['plugins']) : [list] }]
   })
 }
 
 /** A network's ranges as it is configured now and as its attachments had them; each once. */
-function allRanges(sight: Sight, results: readonly CachedResult[], configured: readonly Configured[]) {
-  const { data } = sight.place
+function allRanges(reader: FileReader, results: readonly CachedResult[], configured: readonly Configured[]) {
+  const { data } = reader.place
   const found = new Map<string, NetworkRange>()
   const add = (ranges: readonly NetworkRange[]) => {
     for (const one of ranges) {

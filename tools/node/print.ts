@@ -1,6 +1,6 @@
 import type { CommandCall } from '../frame/command.js'
 import type { KnownAttachment, PublishedPort } from './node.js'
-import type { Sight } from './sight.js'
+import type { FileReader } from './reader.js'
 
 /** "3m", "5h", "2d" since a time in milliseconds. */
 export function age(since: number, now = Date.now()): string {
@@ -30,7 +30,7 @@ export function attachmentJson({ network, containerID, ifName, name, life, since
 }
 
 /** What of files was not used: a line each, but no more than a screen of them. */
-export function warnOfUnused({ console }: Pick<CommandCall, 'console'>, { unused }: Sight): void {
+export function warnOfUnused({ console }: Pick<CommandCall, 'console'>, { unused }: FileReader): void {
   for (const { path, why } of unused.slice(0, mostLines)) console.warn(`${path} ${why}: it is not used`)
   if (unused.length > mostLines) console.warn(`${unused.length - mostLines} more files are not used: see --json`)
 }

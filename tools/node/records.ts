@@ -1,7 +1,7 @@
 import { shapes } from 'podwire:shapes'
 import { type Entry, understood } from '../../shared/exec/records.js'
 import { parseState, stateRoot, Unusable } from '../../shared/exec/state.js'
-import type { Sight } from './sight.js'
+import type { FileReader } from './reader.js'
 
 /** A record of podwire's plugins (shared/exec/records.ts), as a file. */
 export interface StoredRecord extends Entry<Readonly<Record<string, unknown>>> {
@@ -11,11 +11,11 @@ export interface StoredRecord extends Entry<Readonly<Record<string, unknown>>> {
 }
 
 /** Every record; what another version wrote, or nobody can read, is noted. */
-export function readRecords(sight: Sight): readonly StoredRecord[] {
-  return sight
+export function readRecords(reader: FileReader): readonly StoredRecord[] {
+  return reader
     .names(stateRoot)
-    .filter((kind) => !isOther(kind) && sight.isFolder(`${stateRoot}/${kind}`))
-    .flatMap((kind) => recordsOf(sight, kind))
+    .filter((kind) => !isOther(kind) && reader.isFolder(`${stateRoot}/${kind}`))
+    .flatMap((kind) => recordsOf(reader, kind))
 }
 
 // --- internal
@@ -25,29 +25,29 @@ function isOther(name: string): boolean {
   return name === 'drafts' || name === 'portmap-special' || name === 'firewall-holders' || name.endsWith('.lock')
 }
 
-function recordsOf(sight: Sight, kind: string): readonly StoredRecord[] {
+function recordsOf(reader: FileReader, kind: string): readonly StoredRecord[] {
   const root = `${stateRoot}/${kind}`
   if (!Object.hasOwn(shapes, `state.${kind}`)) {
-    sight.note(root, 'holds records of a kind that this podwire does not know')
+    reader.note(root, 'holds records of a kind that this podwire does not know')
     return []
   }
-  return sight.names(root).flatMap((network) =>
-    sight
+  return reader.names(root).flatMap((network) =>
+    reader
       .names(`${root}/${network}`)
       .filter((name) => !name.endsWith('.new'))
-      .flatMap((name) => recordIn(sight, kind, `${root}/${network}/${name}`)),
+      .flatMap((name) => recordIn(reader, kind, `${root}/${network}/${name}`)),
   )
 }
 
-function recordIn(sight: Sight, kind: string, file: string): readonly StoredRecord[] {
-  const text = sight.text(file)
+function recordIn(reader: FileReader, kind: string, file: string): readonly StoredRecord[] {
+  const text = reader.text(file)
   if (text === undefined) return []
   try {
     const entry = understood(kind, parseState(text)) as Entry<Readonly<Record<string, unknown>>>
-    return [{ ...entry, kind, file, modified: sight.stat(file)?.mtimeMs ?? 0 }]
+    return [{ ...entry, kind, file, modified: reader.stat(file)?.mtimeMs ?? 0 }]
   } catch (thrown) {
     if (!(thrown instanceof Unusable)) throw thrown
-    sight.note(file, thrown.message)
+    reader.note(file, thrown.message)
     return []
   }
 }

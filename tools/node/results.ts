@@ -1,4 +1,4 @@
-import { isObject, objectsIn, type Sight, textIn } from './sight.js'
+import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
 
 // What libcni keeps of every ADD: containerd, CRI-O, Podman, nerdctl and cnitool all have it do that, in one place
 // unless they were told another.
@@ -33,12 +33,12 @@ export interface MappedPort {
   readonly address: string
 }
 
-export function readResults(sight: Sight): readonly CachedResult[] {
+export function readResults(reader: FileReader): readonly CachedResult[] {
   const known = new Map<string, Json>()
   return resultFolders.flatMap((folder) =>
-    sight.names(folder).flatMap((name) => {
+    reader.names(folder).flatMap((name) => {
       const file = `${folder}/${name}`
-      const found = resultIn(sight, file, known)
+      const found = resultIn(reader, file, known)
       return found ? [found] : []
     }),
   )
@@ -51,25 +51,25 @@ const resultFolders = ['/var/lib/cni/results', '/var/lib/cni/cache/results', '/r
 
 type Json = Readonly<Record<string, unknown>>
 
-function resultIn(sight: Sight, file: string, known: Map<string, Json>): CachedResult | undefined {
-  const json = sight.json(file)
+function resultIn(reader: FileReader, file: string, known: Map<string, Json>): CachedResult | undefined {
+  const json = reader.json(file)
   if (json === undefined) return undefined
   if (textIn(json, 'kind') !== 'cniCacheV1') {
-    sight.note(file, 'is of a libcni that does not say which container it is of')
+    reader.note(file, 'is of a libcni that does not say which container it is of')
     return undefined
   }
   const [network, containerID] = [textIn(json, 'networkName'), textIn(json, 'containerId')]
   const ifName = textIn(json, 'ifName')
   if (network === '' || containerID === '' || ifName === '') {
-    sight.note(file, 'names no attachment')
+    reader.note(file, 'names no attachment')
     return undefined
   }
-  const list = listIn(sight, file, { base64: textIn(json, 'config'), known })
+  const list = listIn(reader, file, { base64: textIn(json, 'config'), known })
   const result = isObject(json['result']) ? json['result'] : {}
   const capabilities = isObject(json['capabilityArgs']) ? json['capabilityArgs'] : {}
   return {
     file,
-    modified: sight.stat(file)?.mtimeMs ?? 0,
+    modified: reader.stat(file)?.mtimeMs ?? 0,
     network,
     containerID,
     ifName,
@@ -85,7 +85,11 @@ function resultIn(sight: Sight, file: string, known: Map<string, Json>): CachedR
 }
 
 /** The text is base64 of what the runtime loaded: the same for most attachments, so it is kept once. */
-function listIn(sight: Sight, file: string, { base64, known }: { base64: string; known: Map<string, Json> }): Json {
+function listIn(
+  reader: FileReader,
+  file: string,
+  { base64, known }: { base64: string; known: Map<string, Json> },
+): Json {
   try {
     const found = known.get(base64)
     if (found) return found
@@ -97,7 +101,7 @@ function listIn(sight: Sight, file: string, { base64, known }: { base64: string;
   } catch (thrown) {
     if (!(thrown instanceof SyntaxError)) throw thrown
   }
-  sight.note(file, 'holds no configuration')
+  reader.note(file, 'holds no configuration')
   return {}
 }
 

@@ -5,7 +5,7 @@ import type { ListedRule, ListeningSocket } from '../../shared/plan/observer.js'
 import { createMachine } from '../../shared/tools/machine.js'
 import { commandOf, holdersOf } from '../../shared/tools/processes.js'
 import { asCniError } from '../../shared/values/errors.js'
-import type { Sight } from './sight.js'
+import type { FileReader } from './reader.js'
 
 /** A rule of the host's that leads a port to a container, whoever made it. */
 export interface PortRule {
@@ -32,8 +32,8 @@ export interface Listener {
 }
 
 /** All port rules of the host: of both suites, in nftables and iptables. What cannot be asked is noted. */
-export function readRules(sight: Sight): readonly PortRule[] {
-  if (!sight.place.isHost) return []
+export function readRules(reader: FileReader): readonly PortRule[] {
+  if (!reader.place.isHost) return []
   const { observer, run } = machine()
   const looks: readonly [string, () => readonly PortRule[]][] = [
     ...families.flatMap((family): [string, () => readonly PortRule[]][] => [
@@ -59,15 +59,15 @@ export function readRules(sight: Sight): readonly PortRule[] {
       return look()
     } catch (thrown) {
       const { message, details } = asCniError(thrown)
-      sight.note(what, `cannot be seen: ${[message, details].filter(Boolean).join(': ')}`)
+      reader.note(what, `cannot be seen: ${[message, details].filter(Boolean).join(': ')}`)
       return []
     }
   })
 }
 
 /** The processes of the host that listen on one of these ports. */
-export function readListeners(sight: Sight, ports: ReadonlySet<number>): readonly Listener[] {
-  if (!sight.place.isHost || ports.size === 0) return []
+export function readListeners(reader: FileReader, ports: ReadonlySet<number>): readonly Listener[] {
+  if (!reader.place.isHost || ports.size === 0) return []
   const { observer } = machine()
   const sockets = protocols.flatMap((protocol) =>
     ([4, 6] as const).flatMap((family) =>

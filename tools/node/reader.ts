@@ -7,7 +7,7 @@ export interface Unused {
 }
 
 /** Looks at files of a place; what cannot be used is noted instead of thrown. */
-export class Sight {
+export class FileReader {
   readonly place: Place
   readonly unused: Unused[] = []
   #forbidden = false
