@@ -1,5 +1,6 @@
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { expect, test } from 'vitest'
@@ -9,6 +10,13 @@ import { expect, test } from 'vitest'
 const apart = resolve(import.meta.dirname, 'apart')
 const setting = '/proc/sys/net/ipv4/ip_forward'
 const name = `podwire-apart-${process.pid}`
+
+/** The cgroups of runs, of either version. */
+const groups = () =>
+  ['/sys/fs/cgroup', '/sys/fs/cgroup/pids']
+    .filter(existsSync)
+    .flatMap((top) => readdirSync(top))
+    .filter((one) => one.startsWith('podwire-apart-'))
 
 test('what runs apart changes files of its own directory alone, no setting, no link, no process of others', () => {
   const own = mkdtempSync(join(tmpdir(), 'apart-'))
@@ -33,6 +41,47 @@ test('what runs apart changes files of its own directory alone, no setting, no l
     expect(readFileSync(`/proc/${stranger}/stat`, 'utf8').split(' ')[21]).toBe(started.split(' ')[21])
   } finally {
     process.kill(Number(stranger))
+    rmSync(own, { recursive: true })
+  }
+})
+
+test('what runs apart starts no more processes than it may, and no longer than it may', () => {
+  const own = mkdtempSync(join(tmpdir(), 'apart-'))
+  const env = { ...process.env, APART_PROCESSES: '64', APART_SECONDS: '3' }
+  try {
+    // Each shell starts two more like itself: without bounds that is all of the machine within a second.
+    const loop = '#!/bin/sh\nset -- /proc/[0-9]*\necho $# >>counts\n./loop & ./loop &\nwait\nsleep 60\n'
+    writeFileSync(join(own, 'loop'), loop, { mode: 0o755 })
+    const begun = performance.now()
+    const { signal, status } = spawnSync(apart, ['./loop'], { cwd: own, env, timeout: 60_000 })
+    expect([signal, status]).toEqual([null, 137])
+    expect(performance.now() - begun).toBeGreaterThan(2500)
+    const counts = readFileSync(join(own, 'counts'), 'utf8').trim().split('\n').map(Number)
+    expect(Math.max(...counts)).toBeGreaterThan(40)
+    expect(Math.max(...counts)).toBeLessThanOrEqual(64)
+    expect(groups()).toEqual([])
+    const asOther = ['--reuid=65534', '--clear-groups', 'bash', '-c', readFileSync(apart, 'utf8'), 'apart']
+    const limit = spawnSync('setpriv', [...asOther, 'sh', '-c', 'ulimit -u'], { cwd: '/', env, encoding: 'utf8' })
+    expect(Number(limit.stdout)).toBeLessThan(128)
+    const endless = spawnSync('setpriv', [...asOther, 'sleep', '60'], { cwd: '/', env, timeout: 60_000 })
+    expect(endless.status ?? endless.signal).toBe(137)
+  } finally {
+    rmSync(own, { recursive: true })
+  }
+})
+
+test('a run that is ended leaves nothing running', async () => {
+  const own = mkdtempSync(join(tmpdir(), 'apart-'))
+  try {
+    const run = spawn(apart, ['sh', '-c', 'echo ready; sleep 60'], { cwd: own, stdio: ['ignore', 'pipe', 'inherit'] })
+    await once(run.stdout, 'data')
+    const [group] = groups()
+    expect(group).toBe(`podwire-apart-${run.pid}`)
+    const ended = once(run, 'exit')
+    run.kill('SIGTERM')
+    await ended
+    expect(groups()).toEqual([])
+  } finally {
     rmSync(own, { recursive: true })
   }
 })
