@@ -3,7 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { type Growth, growth } from './growth.js'
 import { plot } from './plot.js'
-import type { Section } from './report.js'
+import { proseWrapped, type Section } from './report.js'
 import { sections } from './sections.js'
 
 function table({ title, unit = 'ms', remark, lines }: Section): string {
@@ -77,4 +77,4 @@ for (const name of wanted) {
     throw new Error(`no section is named ${name}; there are ${[...Object.keys(sections), 'growth'].join(', ')}`)
   parts.push(said(table(await section())))
 }
-if (asked.length === 0) writeFileSync('bench/RESULTS.md', parts.join('\n'))
+if (asked.length === 0) writeFileSync('bench/RESULTS.md', proseWrapped(parts.join('\n')))

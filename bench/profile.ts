@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type Call, median, timed } from './measure.js'
+import { proseWrapped } from './report.js'
 import { profileSubjects, type Subject } from './subjects.js'
 
 /** What is seen of one call: milliseconds from exec, but for what the processes took. */
@@ -134,5 +135,5 @@ if (process.argv.includes('--write')) {
   // What people wrote below stays.
   const before = readFileSync('bench/PROFILE.md', 'utf8')
   const notes = before.includes(notesBegin) ? before.slice(before.indexOf(notesBegin)) : ''
-  writeFileSync('bench/PROFILE.md', `# Where a call's time goes\n\n${words}\n\n${text}\n${notes}`)
+  writeFileSync('bench/PROFILE.md', `${proseWrapped(`# Where a call's time goes\n\n${words}\n\n${text}`)}\n${notes}`)
 }

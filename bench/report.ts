@@ -1,3 +1,4 @@
+import { wrapped } from '../tools/frame/command.js'
 import { median, ratio } from './measure.js'
 
 /** One line of the report: a figure of both suites (medians), and the median of the pairwise ratios. */
@@ -23,6 +24,16 @@ export interface Section {
 export interface Cost {
   readonly ms: number
   readonly cpu: number
+}
+
+/** Markdown whose prose keeps to 120 columns; rows of tables and titles stay as they are. */
+export function proseWrapped(text: string): string {
+  const isProse = (line: string) => !/^[|#!]/.test(line)
+  const paragraphs = text.split('\n\n').map((paragraph) => {
+    const lines = paragraph.split('\n')
+    return lines.every(isProse) ? wrapped(lines.join(' '), 120).join('\n') : paragraph
+  })
+  return paragraphs.join('\n\n')
 }
 
 /** Calls of podwire beside calls of the official suite that ran in turn with them. */

@@ -1,3 +1,4 @@
+import type { ChildProcess } from 'node:child_process'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect } from 'vitest'
 import type { Host } from './host.js'
@@ -51,17 +52,29 @@ export class Killer {
     await host.quiet()
   }
 
+  /** When a part of a whole run is over, in milliseconds from its beginning. */
+  momentOf(part: number): number {
+    return this.#length * part
+  }
+
   /**
    * The same at a part of the whole run, and without waiting for what it had started, which may keep its pipes open.
+   * @param before what is done to a call at that moment, before it is killed
    */
-  async killAt(part: number, host: Host, call: Call): Promise<{ isHit: boolean; finished: Promise<Finished> }> {
+  async killAt(
+    part: number,
+    host: Host,
+    call: Call,
+    before: (child: ChildProcess) => Promise<void> = async () => undefined,
+  ): Promise<{ isHit: boolean; finished: Promise<Finished> }> {
     this.#rounds++
     const began = performance.now()
     const { child, finished } = startPlugin(host, call)
     const exit = new Promise<boolean>((resolve) => child.once('exit', (_, signal) => resolve(signal === 'SIGKILL')))
     const isOver = exit.then(() => performance.now() - began)
     // The moment is what is being tested.
-    await Promise.race([isOver, delay(this.#length * part)])
+    await Promise.race([isOver, delay(this.momentOf(part))])
+    if (child.exitCode === null) await before(child)
     child.kill('SIGKILL')
     const isHit = await exit
     if (isHit) {

@@ -1,8 +1,10 @@
+import type { ChildProcess } from 'node:child_process'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { expect } from 'vitest'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
+import { expectHits, Killer } from '../harness/killer.js'
 import { suites } from '../harness/locations.js'
 import { readFiles } from '../harness/observe.js'
 import { environment, runPlugin, startPlugin } from '../harness/plugin.js'
@@ -11,7 +13,10 @@ import { difference } from '../harness/snapshot.js'
 import { call, leases, settled, state } from '../main/bridge-setting.js'
 
 /** Stopped by a debugger, a freezer or a person. */
-const stop = 5_000
+async function stopped(child: ChildProcess): Promise<void> {
+  child.kill('SIGSTOP')
+  await delay(5_000)
+}
 
 test('calls stopped for 5 s in the middle, then continued or killed: others wait or go on, and nothing is left', {
   timeout: 180_000,
@@ -20,27 +25,25 @@ test('calls stopped for 5 s in the middle, then continued or killed: others wait
   const others = [container]
   while (others.length < 8) others.push(await host.container())
   const clean = await state(host)
-  const began = performance.now()
-  resultOf(await runPlugin(host, call('ADD', container)))
-  const length = performance.now() - began
+  const killer = await Killer.timing(async () => resultOf(await runPlugin(host, call('ADD', container))))
   succeedSilently(await runPlugin(host, call('DEL', container)))
-  const stopped: number[] = []
-  const killed: number[] = []
+  let continued = 0
   const calls = others.map(async (one, index) => {
+    const part = (index + 1) / others.length
+    if (index % 2 === 1) return await killer.killAt(part, host, call('ADD', one), stopped)
     const { child, finished } = startPlugin(host, call('ADD', one))
-    await Promise.race([finished, delay((length * (index + 1)) / others.length)])
-    if (child.exitCode !== null) return
-    child.kill('SIGSTOP')
-    stopped.push(index)
-    await delay(stop)
-    child.kill(index % 2 === 0 ? 'SIGCONT' : 'SIGKILL')
-    const { signal, status, stdout } = await finished
-    if (signal === 'SIGKILL') killed.push(index)
-    else expect([status, index], stdout).toEqual([0, index])
+    await Promise.race([finished, delay(killer.momentOf(part))])
+    if (child.exitCode === null) {
+      await stopped(child)
+      continued++
+      child.kill('SIGCONT')
+    }
+    const { status, stdout } = await finished
+    expect([status, index], stdout).toEqual([0, index])
   })
   await Promise.all(calls)
-  expect(stopped.length).toBeGreaterThanOrEqual(2)
-  expect(killed.length).toBeGreaterThanOrEqual(1)
+  killer.expectHits()
+  expectHits({ hits: continued, rounds: others.length / 2 })
   for (const one of others) succeedSilently(await runPlugin(host, call('DEL', one)))
   await host.quiet()
   expect(difference(clean, await state(host))).toBe('')

@@ -82,7 +82,7 @@ interface FirewallBackend {
 
 const nothing = { held: new Set<string>(), rules: new Map(), policy: undefined }
 const nothingToPublish = { ...nothing, forward: [], unused: [] }
-const nothingToWithdraw = { ...nothing, strangers: new Set<never>(), wanted: [] }
+const nothingToWithdraw = { ...nothing, admittingOthers: new Set<never>(), wanted: [] }
 
 /**
  * The ingress policy under nftables and firewalld is ours; under iptables it is part of the official plugin's rules.

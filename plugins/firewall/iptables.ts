@@ -55,7 +55,7 @@ export interface RemovalSeen {
    * The tools whose rules admit addresses that no attachment of ours has: containers of the official plugin, which want
    * their bridge's policy, too. It is asked each time, because they come and go without telling.
    */
-  readonly strangers: ReadonlySet<Tool>
+  readonly admittingOthers: ReadonlySet<Tool>
   /** The policies of the bridge that others want to be kept by these rules. */
   readonly wanted: readonly IngressPolicy[]
 }
@@ -63,12 +63,12 @@ export interface RemovalSeen {
 export function lookToRemove(host: Host, attachment: Attachment, { addresses, isolation }: Wanted): RemovalSeen {
   const rules = new Map(toolsFor(addresses).map((tool) => [tool, savedRules(host.observer, tool, 'filter')]))
   const held = heldByOthers(host, attachment, addresses)
-  if (!isolation) return { rules, held, strangers: new Set(), wanted: [] }
+  if (!isolation) return { rules, held, admittingOthers: new Set(), wanted: [] }
   const admitting = [...rules].filter(([, saved]) => admitsOthers(host, saved, addresses, attachment))
   return {
     rules,
     held,
-    strangers: new Set(admitting.map(([tool]) => tool)),
+    admittingOthers: new Set(admitting.map(([tool]) => tool)),
     wanted: policies.filter((policy) => isWantedHere(host, attachment, { ...isolation, policy })),
   }
 }
@@ -80,7 +80,7 @@ export function lookToRemove(host: Host, attachment: Attachment, { addresses, is
 export function removeRules({ addresses, isolation }: Wanted, seen: RemovalSeen): readonly Operation[] {
   const free = addresses.filter((address) => !seen.held.has(address))
   return [...seen.rules].flatMap(([tool, saved]) => {
-    const isKept = !isolation || seen.strangers.has(tool)
+    const isKept = !isolation || seen.admittingOthers.has(tool)
     const shared = isKept ? [] : unwantedRules(isolation, seen.wanted)
     return removePresent(saved, tool, [...ofTool(free, tool).flatMap(addressRules), ...shared])
   })

@@ -9,7 +9,7 @@ export interface Holder {
 }
 
 export interface Holding {
-  /** One of the processes that have it open, a stranger if any is; undefined when all ended, or hide from us. */
+  /** One of the processes that have it open, one that reserves nothing if any is; undefined when all ended, or hide. */
   readonly holder: Holder | undefined
   /** Whether it only keeps the port for the very container that is being attached. */
   readonly isReservation: boolean
@@ -23,8 +23,8 @@ export interface Holding {
  *   child is the usual `sleep infinity`). After containerd went down the hook runs again, and the old child is
  *   nobody's.
  *
- * What the process that executed us holds alone is its own service, and what process 1 or a stranger has a share in is
- * theirs.
+ * What the process that executed us holds alone is its own service, and what process 1 or any other process has a share
+ * in is theirs.
  */
 export function holdings(attachment: Attachment, inodes: ReadonlySet<string>): ReadonlyMap<string, Holding> {
   const all = holdersOf(inodes)
@@ -40,8 +40,8 @@ export function holdings(attachment: Attachment, inodes: ReadonlySet<string>): R
     [...inodes].map((inode) => {
       const holders = (all.get(inode) ?? []).map(look)
       const has = (wanted: Role) => holders.some(({ role }) => role === wanted)
-      const isReservation = !has('stranger') && (has('reserver') || (has('caller') && has('child')))
-      return [inode, { holder: holders.find(({ role }) => role === 'stranger') ?? holders[0], isReservation }]
+      const isReservation = !has('other') && (has('reserver') || (has('caller') && has('child')))
+      return [inode, { holder: holders.find(({ role }) => role === 'other') ?? holders[0], isReservation }]
     }),
   )
 }
@@ -49,21 +49,21 @@ export function holdings(attachment: Attachment, inodes: ReadonlySet<string>): R
 // --- internal
 
 /** A reserver may hold a port for the container by itself, a child of the caller's together with the caller. */
-type Role = 'stranger' | 'caller' | 'child' | 'reserver'
+type Role = 'other' | 'caller' | 'child' | 'reserver'
 
 function roleOf({ containerID }: Attachment, { pid, command }: Holder, ancestors: readonly string[]): Role {
   const [caller] = ancestors
-  if (pid === init) return 'stranger'
-  if (ancestors.includes(pid)) return pid === caller ? 'caller' : 'stranger'
+  if (pid === init) return 'other'
+  if (ancestors.includes(pid)) return pid === caller ? 'caller' : 'other'
   if (names(command, containerID)) return 'reserver'
   const parent = parentOf(pid)
-  if (parent === init) return isOrphanedReserver(containerID, { pid, command }, caller) ? 'reserver' : 'stranger'
-  if (caller === undefined || parent !== caller) return 'stranger'
-  return isSleeper(command) ? 'reserver' : 'child'
+  if (parent === init) return isReserverLeftBehind(containerID, { pid, command }, caller) ? 'reserver' : 'other'
+  if (caller === undefined || parent !== caller) return 'other'
+  return sleepsForever(command) ? 'reserver' : 'child'
 }
 
-function isOrphanedReserver(containerID: string, { pid, command }: Holder, caller: string | undefined): boolean {
-  return isSleeper(command) && cgroupsOf(pid) === cgroupsOf('self') && isKnownToNerdctl(containerID, caller)
+function isReserverLeftBehind(containerID: string, { pid, command }: Holder, caller: string | undefined): boolean {
+  return sleepsForever(command) && cgroupsOf(pid) === cgroupsOf('self') && isKnownToNerdctl(containerID, caller)
 }
 
 /** The one that executed us first, process 1 or who was started from outside of the pid namespace last. */
@@ -88,7 +88,7 @@ function names(command: string, containerID: string): boolean {
   return command.split(/[^\w.-]+/).includes(containerID)
 }
 
-function isSleeper(command: string): boolean {
+function sleepsForever(command: string): boolean {
   const [program = '', ...rest] = command.split(' ')
   return program.slice(program.lastIndexOf('/') + 1) === 'sleep' && rest.join(' ') === 'infinity'
 }

@@ -51,6 +51,12 @@ test('no plugin starts a program', () => {
   expect(linesLike(process, files)).toEqual([])
 })
 
+test('which way is taken is chosen where a program starts', () => {
+  const makers = linesLike(/\bcreateNetlink\(/, sources('plugins', 'ipam', 'shared', 'tools'))
+  const places = new Set(makers.map((line) => line.slice(0, line.indexOf(':'))))
+  expect([...places].sort()).toEqual(['shared/entry.ts', 'shared/netlink/driver.ts', 'tools/node/machine.ts'])
+})
+
 /** A function that returns operations, by its head; its body ends at the first brace that is not indented. */
 const planner =
   /^(?:export )?function (\w+)\(((?:(?!\n(?:export )?function )[\s\S])*?)\): (?:readonly )?Operation(?:\[\])? \{\n([\s\S]*?)^\}/gm

@@ -3,17 +3,15 @@ import { systemLeaseFiles } from '../../ipam/host-local/files.js'
 import { ownerOf } from '../../ipam/host-local/lease.js'
 import { openStore } from '../../ipam/host-local/store.js'
 import { stampOf } from '../../ipam/host-local/view.js'
-import { createFiles } from '../../shared/exec/files.js'
 import { withLock } from '../../shared/exec/lock.js'
-import { createRunner } from '../../shared/exec/run.js'
 import { holdTools } from '../../shared/exec/tool-lock.js'
-import { createNetlink } from '../../shared/netlink/driver.js'
 import { createHost, type Host } from '../../shared/plan/host.js'
 import { createMachine } from '../../shared/tools/machine.js'
 import { asCniError } from '../../shared/values/errors.js'
 import { type Kernel, ownKernel } from './kernel.js'
 import type { EmptyLease, StoredLease } from './leases.js'
 import { lifeOf } from './life.js'
+import { ownMeans } from './machine.js'
 import type { KnownAttachment } from './node.js'
 
 // What takes something from an attachment. Death is proven again with the locks held that the plugins take, so that
@@ -121,9 +119,8 @@ const graceMinutes = 10
 /** The machine that plugins work on, in this process. */
 function hostMaker(warn: (text: string) => void) {
   const { env } = process
-  const runner = createRunner(env['PATH'] ? { callerPath: env['PATH'] } : {})
-  const [files, netlink] = [createFiles(), createNetlink()]
-  const locking = { run: runner, observer: { tryLock: (fd: number) => netlink.tryLock(fd) } }
+  const { run: runner, files, netlink } = ownMeans()
+  const locking = { run: runner, observer: createMachine({ run: runner, files }, netlink).observer }
   const host = (lock: number): Host => {
     const run: typeof runner = (command) => runner(command.argv[0] === 'flock' ? command : { ...command, lock })
     const machine = createMachine({ run, files }, netlink)

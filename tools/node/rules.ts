@@ -1,10 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { createFiles } from '../../shared/exec/files.js'
-import { createRunner } from '../../shared/exec/run.js'
 import type { ListedRule, ListeningSocket } from '../../shared/plan/observer.js'
 import { createMachine } from '../../shared/tools/machine.js'
 import { commandOf, holdersOf } from '../../shared/tools/processes.js'
 import { asCniError } from '../../shared/values/errors.js'
+import { ownMeans } from './machine.js'
 import type { FileReader } from './reader.js'
 
 /** A rule of the host's that leads a port to a container, whoever made it. */
@@ -134,9 +133,8 @@ function isAsked(names: string): boolean {
 }
 
 function machine() {
-  const { env } = process
-  const run = createRunner(env['PATH'] ? { callerPath: env['PATH'] } : {})
-  return { run, ...createMachine({ run, files: createFiles() }) }
+  const { netlink, ...tools } = ownMeans()
+  return { ...tools, ...createMachine(tools, netlink) }
 }
 
 const plain = ['portmap_ports', 'portmap_ranges', 'portmap_addresses']
