@@ -1,9 +1,9 @@
-import { describe, expect, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, vi } from 'vitest'
 import { resultOf, succeedSilently } from '../harness/answer.js'
 import { Chain, type Conflist, type PluginConfig } from '../harness/chain.js'
 import type { Container } from '../harness/container.js'
 import { test } from '../harness/fixture.js'
-import type { Host } from '../harness/host.js'
+import { Host } from '../harness/host.js'
 import { Killer } from '../harness/killer.js'
 import { type Call, runPlugin } from '../harness/plugin.js'
 import { compareLines, difference, takeSnapshot } from '../harness/snapshot.js'
@@ -176,8 +176,16 @@ async function settle(host: Host, row: Row): Promise<void> {
 }
 
 describe.each(rows)('$what', (row) => {
-  test('DEL leaves nothing', async ({ host }) => {
+  let host: Host
+
+  beforeAll(async () => {
+    host = await Host.create()
     await settle(host, row)
+  })
+
+  afterAll(() => host.dispose())
+
+  test('DEL leaves nothing', async () => {
     const container = await host.container('second')
     const before = await state(host)
     const [old, now] = chains(host, row, container)
@@ -186,12 +194,12 @@ describe.each(rows)('$what', (row) => {
     await now.del()
     expect(difference(before, await state(host))).toBe('')
     await now.del(true)
+    await container.remove()
   })
 
-  test('DEL without a result or a namespace leaves nothing', async ({ host }) => {
-    await settle(host, row)
+  test('DEL without a result or a namespace leaves nothing', async () => {
     const before = await state(host)
-    const container = await host.container('second')
+    const container = await host.container('third')
     const [old, now] = chains(host, row, container)
     await old.add()
     await container.remove()
@@ -199,10 +207,9 @@ describe.each(rows)('$what', (row) => {
     await vi.waitFor(async () => expect(difference(before, await state(host))).toBe(''), cleaning)
   })
 
-  test('GC leaves nothing', async ({ host }) => {
-    await settle(host, row)
+  test('GC leaves nothing', async () => {
     const before = await state(host)
-    const container = await host.container('second')
+    const container = await host.container('fourth')
     const [old, now] = chains(host, row, container)
     await old.add()
     await container.remove()
