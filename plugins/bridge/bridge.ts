@@ -12,10 +12,10 @@ import { addVethPair, ensureLink, forwarding, refuseRouterAdvertisements, setLin
 import { ensureLinkLocal } from '../../shared/net/link-local.js'
 import {
   forgetLast,
-  type Masquerade,
   masquerade,
   masqueradeDifferences,
   masqueradeNeeds,
+  masqueradeOf,
   noteMasquerade,
   sayMasquerade,
   seenForMasquerade,
@@ -354,14 +354,6 @@ function gatewayAddresses(
   if (!isGateway(config) || !hasIpam(call)) return []
   const link = vlanGateway(config)?.link ?? config.bridge
   return gatewayOperations(config, { link, observed, ips })
-}
-
-function masqueradeOf(
-  { ipMasq, ipMasqBackend = 'nftables' }: BridgeCall['config'],
-  { ips }: Pick<Result, 'ips'>,
-): Masquerade | undefined {
-  if (!ipMasq || ips.length === 0) return undefined
-  return { addresses: ips.map(({ address }) => address), backend: ipMasqBackend }
 }
 
 function containerOperations(

@@ -1,3 +1,4 @@
+import { iptablesTools } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Observer } from '../../shared/plan/observer.js'
 import type { Operation, Tool } from '../../shared/plan/operation.js'
@@ -143,7 +144,7 @@ function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; 
   return { shared: { call, host, as, later, settle }, drop }
 }
 
-const ofRules: readonly Tool[] = ['nft', 'iptables', 'ip6tables', 'iptables-legacy', 'ip6tables-legacy', 'conntrack']
+const ofRules: readonly Tool[] = ['nft', ...iptablesTools, 'conntrack']
 
 function isOfRules({ tool }: Operation): boolean {
   return ofRules.includes(tool)

@@ -4,11 +4,12 @@ import { backendNeeds } from '../../shared/net/probe.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Call } from '../../shared/program/plugin.js'
+import { runsFirewalld } from '../../shared/tools/firewalld.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { admissionDifferences, admit, dismiss, heldByOthers } from './admission.js'
 import type { FirewallConfiguration } from './firewall.schema.js'
-import { runsFirewalld, sourceDifferences } from './firewalld.js'
+import { sourceDifferences } from './firewalld.js'
 import {
   acceptance,
   type Family,
@@ -166,6 +167,15 @@ export const backends: Readonly<Record<Backend, FirewallBackend>> = {
     ],
   },
 }
+
+/** The backend that the configuration names, or that this host has. */
+export function backendOf({ backend }: FirewallConfiguration, host: Host): Backend {
+  if (backend === '') return runsFirewalld(host) ? 'firewalld' : 'nftables'
+  return backend === 'ip6tables' ? 'iptables' : backend
+}
+
+/** What the official plugin makes rules by, whatever it is told. */
+export const officialBackend: Backend = 'iptables'
 
 /** The chain whose rules come before ours. */
 export function adminChain({ iptablesAdminChainName }: FirewallConfiguration): string {

@@ -15,9 +15,9 @@ import type { Attachment } from '../../shared/values/attachment.js'
 import { asCniError, CniError, codes } from '../../shared/values/errors.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
 import { admittedAddresses, dismiss, heldByOthers, thingOf } from './admission.js'
-import { adminChain, type Backend, backends, type FirewallCall, type Made } from './backends.js'
+import { adminChain, backendOf, backends, type FirewallCall, type Made, officialBackend } from './backends.js'
 import type { FirewallConfiguration } from './firewall.schema.js'
-import { addSources, removeSources, runsFirewalld } from './firewalld.js'
+import { addSources, removeSources } from './firewalld.js'
 import { acceptance, type Family, lookAtUnused } from './forward.js'
 import { exclusively, hold, holderWriting, holds, release } from './holders.js'
 import { type Isolation, isolatedPorts, thingOf as policyThing, portRemovals } from './isolation.js'
@@ -101,11 +101,6 @@ export default definePlugin<FirewallConfiguration>({
 })
 
 // --- internal
-
-function backendOf({ backend }: FirewallConfiguration, host: Host): Backend {
-  if (backend === 'ip6tables') return 'iptables'
-  return backend || (runsFirewalld(host) ? 'firewalld' : 'nftables')
-}
 
 function wantedOf(call: FirewallCall, result: Result): Made {
   const { config, host } = call
@@ -218,7 +213,7 @@ function removeUnrecorded(call: FirewallCall): void {
   const { host, attachment, config } = call
   const { addresses: named, isolation } = namedBy(call, call.prevResult ?? emptyResult)
   const official: Made = {
-    backend: 'iptables',
+    backend: officialBackend,
     addresses: named,
     zone: '',
     ...(isolation?.bridge ? { isolation } : {}),

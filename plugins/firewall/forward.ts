@@ -23,9 +23,7 @@ import { missingSkeleton } from './rules.js'
 export const admittedMark = { bit: '0x20000000', others: '0xdfffffff' }
 
 /** A foreign chain of the forward hook, as it was seen: FORWARD of iptables, or a chain of nftables. */
-export type ForwardChain =
-  | { readonly iptables: SavedTable }
-  | { readonly chain: ListedChain; readonly hasRule: boolean }
+export type ForwardChain = { readonly table: SavedTable } | { readonly chain: ListedChain; readonly hasRule: boolean }
 
 /** The chains that an ADD has to get past yet. `chains` are all of nftables. */
 export function lookAtForward(
@@ -44,8 +42,8 @@ export function lookAtForward(
  */
 export function acceptance(chains: readonly ForwardChain[], adminChain: string): readonly Operation[] {
   return chains.flatMap((one) => {
-    if (!('iptables' in one)) return one.hasRule ? [] : [insertRule(one.chain)]
-    const { saved, tool } = one.iptables
+    if (!('table' in one)) return one.hasRule ? [] : [insertRule(one.chain)]
+    const { saved, tool } = one.table
     return [...missingSkeleton(saved, tool, adminChain), ...accept(saved, tool)]
   })
 }
@@ -128,7 +126,7 @@ function tableOf(observer: Observer, family: Family): SavedTable {
 
 /** Nothing where iptables is not installed or cannot read the chain: then it is a plain nftables chain for us. */
 function iptablesForward(table: SavedTable): readonly ForwardChain[] {
-  return hasChain(table.saved, 'FORWARD') ? [{ iptables: table }] : []
+  return hasChain(table.saved, 'FORWARD') ? [{ table }] : []
 }
 
 function nftForward(observer: Observer, chain: ListedChain): ForwardChain {
@@ -137,7 +135,7 @@ function nftForward(observer: Observer, chain: ListedChain): ForwardChain {
 }
 
 function nameOf(chain: ForwardChain): string {
-  if ('iptables' in chain) return `${chain.iptables.tool} FORWARD`
+  if ('table' in chain) return `${chain.table.tool} FORWARD`
   const { family, table, name } = chain.chain
   return `${family} ${table} ${name}`
 }

@@ -1,5 +1,5 @@
 import { someRecord } from '../../shared/exec/records.js'
-import { hasRule, iptablesTool, savedRules } from '../../shared/net/iptables.js'
+import { hasRule, iptablesTool, plainTools, savedRules } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Observer, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
@@ -31,7 +31,7 @@ export interface Wanted {
   readonly isolation?: Isolation
 }
 
-type Tool = 'iptables' | 'ip6tables'
+type Tool = (typeof plainTools)[keyof typeof plainTools]
 
 /** Each family's rules, by the tool that has them. */
 export type RulesSeen = ReadonlyMap<Tool, SavedRules>
@@ -60,7 +60,12 @@ export interface RemovalSeen {
   readonly wanted: readonly IngressPolicy[]
 }
 
-export function lookToRemove(host: Host, attachment: Attachment, { addresses, isolation }: Wanted): RemovalSeen {
+/** @param made by the backend that it names */
+export function lookToRemove(
+  host: Host,
+  attachment: Attachment,
+  { addresses, isolation, backend }: Wanted & { readonly backend: string },
+): RemovalSeen {
   const rules = new Map(toolsFor(addresses).map((tool) => [tool, savedRules(host.observer, tool, 'filter')]))
   const held = heldByOthers(host, attachment, addresses)
   if (!isolation) return { rules, held, admittingOthers: new Set(), wanted: [] }
@@ -69,7 +74,7 @@ export function lookToRemove(host: Host, attachment: Attachment, { addresses, is
     rules,
     held,
     admittingOthers: new Set(admitting.map(([tool]) => tool)),
-    wanted: policies.filter((policy) => isWantedHere(host, attachment, { ...isolation, policy })),
+    wanted: policies.filter((policy) => isWantedBy(backend, host, attachment, { ...isolation, policy })),
   }
 }
 
@@ -138,7 +143,7 @@ function missingPolicy(saved: SavedRules, tool: Tool, isolation: Isolation): rea
 }
 
 function toolsFor(addresses: readonly string[]): readonly Tool[] {
-  return (['iptables', 'ip6tables'] as const).filter((tool) => addresses.some((one) => iptablesTool(one) === tool))
+  return Object.values(plainTools).filter((tool) => addresses.some((one) => iptablesTool(one) === tool))
 }
 
 function ofTool(addresses: readonly string[], tool: Tool): readonly string[] {
@@ -194,18 +199,15 @@ function unwantedRules(
 const policies: readonly IngressPolicy[] = ['same-bridge', 'isolated']
 
 /**
- * The backends whose policies are made of these rules. The others' attachments, which hold a policy by the same name,
- * have rules of their own.
+ * Whether another attachment of a backend wants a policy. Those of other backends, which hold a policy by the same
+ * name, have rules of their own.
  */
-const madeHere: readonly string[] = ['iptables']
-
-/** Whether another attachment wants a policy to be kept by these rules. */
-function isWantedHere(host: Host, attachment: Attachment, { bridge, policy }: Isolation): boolean {
+function isWantedBy(backend: string, host: Host, attachment: Attachment, { bridge, policy }: Isolation): boolean {
   if (othersHolding(host, thingOf({ bridge, policy }), attachment) === 0) return false
   const own = attachmentHash(attachment)
   return someRecord<{ backend: string; isolation?: Isolation }>(host, 'firewall', ({ attachment: other, data }) => {
-    const { backend, isolation } = data
-    const isWanted = isolation?.bridge === bridge && isolation.policy === policy && madeHere.includes(backend)
+    const { isolation } = data
+    const isWanted = isolation?.bridge === bridge && isolation.policy === policy && data.backend === backend
     return isWanted && attachmentHash(other) !== own
   })
 }

@@ -11,11 +11,21 @@ import { isToken } from '../../shared/values/token.js'
 import type { Backend } from './portmap.schema.js'
 import { nftWords } from './words.js'
 
-/** The backend that matches are written for: iptables' begin with "-" or "!", those of nftables never do. */
+/** The backend that matches are written for. */
 export function languageOf(words: readonly string[] = []): Backend | undefined {
   const [first = ''] = words
-  if (first === '') return undefined
-  return first.startsWith('-') || first.startsWith('!') ? 'iptables' : 'nftables'
+  return first === '' ? undefined : backendNames.find((one) => languages[one].begins(first))
+}
+
+/** The first backend that understands all that a configuration says, else the last. */
+export function understandingBackend(
+  marksByChain: boolean,
+  conditions: readonly (readonly string[] | undefined)[],
+): Backend {
+  const spoken = conditions.map(languageOf)
+  const understands = (one: Backend) =>
+    (hasMarkChains(one) || !marksByChain) && spoken.every((other) => other === undefined || other === one)
+  return backendNames.find(understands) ?? (backendNames.at(-1) as Backend)
 }
 
 /** A configuration's matches as a backend's rules have them. */
@@ -29,7 +39,7 @@ export function wordProblems(path: string, words: readonly string[], backend: Ba
 }
 
 export function otherBackend(backend: Backend): Backend {
-  return languages[backend].other
+  return backendNames.find((one) => one !== backend) as Backend
 }
 
 /** A word as one argument in iptables-restore's input. */
@@ -76,7 +86,8 @@ const languages: Readonly<
   Record<
     Backend,
     {
-      readonly other: Backend
+      /** Whether matches that begin with such a word are in its words. */
+      readonly begins: (first: string) => boolean
       readonly hasMarkChains: boolean
       /** What is wrong with the words at a path. */
       readonly problems: (path: string, words: readonly string[]) => readonly Problem[]
@@ -88,7 +99,7 @@ const languages: Readonly<
 > = {
   // nft takes the words joined by spaces.
   nftables: {
-    other: 'iptables',
+    begins: (first) => !isOption(first),
     hasMarkChains: false,
     problems: (path, words) => {
       const read = nftWords(words)
@@ -102,12 +113,19 @@ const languages: Readonly<
   },
   // Each is one argument.
   iptables: {
-    other: 'nftables',
+    begins: isOption,
     hasMarkChains: true,
     problems: argumentProblems,
     write: (words) => words.map(argumentOf),
     destinations: ofIptables,
   },
+}
+
+/** In the order in which they are taken. */
+const backendNames = Object.keys(languages) as readonly Backend[]
+
+function isOption(word: string): boolean {
+  return word.startsWith('-') || word.startsWith('!')
 }
 
 function argumentProblems(path: string, words: readonly string[]): readonly Problem[] {

@@ -31,7 +31,7 @@ export interface Saved {
 
 /** What has to be seen before these publications get chains. */
 export function seenForChains(observer: Observer, publications: readonly Publication[]): Saved {
-  const raw = publications.some(isGuarded) ? savedRules(observer, 'iptables', 'raw') : []
+  const raw = publications.some(isGuarded) ? savedRules(observer, plainTools.ip, 'raw') : []
   const tools = publications.map(({ address }) => iptablesTool(address))
   return { nat: savedTables(observer, tools, 'nat'), raw }
 }
@@ -281,5 +281,5 @@ function guard(raw: SavedRules): readonly Operation[] {
     ...['-d', '-s'].map((side) => ['-A', chain, '!', '-i', 'lo', side, '127.0.0.0/8', '-j', 'DROP']),
     ['-A', 'PREROUTING', '-j', chain],
   ]
-  return [['-N', chain], ...rules].map((words) => iptables('iptables', 'raw', words, why))
+  return [['-N', chain], ...rules].map((words) => iptables(plainTools.ip, 'raw', words, why))
 }

@@ -2,7 +2,14 @@ import type { Call } from '../../shared/program/plugin.js'
 import { formatAddress, hostPart, parseAddress } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
-import { conditionWords, hasMarkChains, languageOf, otherBackend, wordProblems } from './conditions.js'
+import {
+  conditionWords,
+  hasMarkChains,
+  languageOf,
+  otherBackend,
+  understandingBackend,
+  wordProblems,
+} from './conditions.js'
 import type { Backend, PortMapping, PortmapConfiguration } from './portmap.schema.js'
 
 export type PortmapCall = Call<PortmapConfiguration>
@@ -49,11 +56,14 @@ export interface Publication {
   readonly waiting?: true
 }
 
-/** nftables, unless the configuration names iptables or says something only iptables understands. */
-export function backendOf(config: PortmapConfiguration): Backend {
-  if (config.backend !== undefined) return config.backend
-  const spoken = [config.conditionsV4, config.conditionsV6].map(languageOf)
-  return config.externalSetMarkChain !== undefined || spoken.includes('iptables') ? 'iptables' : 'nftables'
+/** The one that the configuration names, or that understands what it says. */
+export function backendOf({
+  backend,
+  externalSetMarkChain,
+  conditionsV4,
+  conditionsV6,
+}: PortmapConfiguration): Backend {
+  return backend ?? understandingBackend(externalSetMarkChain !== undefined, [conditionsV4, conditionsV6])
 }
 
 /** What the attachment publishes: a family for each address of its interface that some mapping is for. */
@@ -184,7 +194,7 @@ function backendProblems(config: PortmapConfiguration): readonly Problem[] {
   const foreign = foreignOptions(config, backend)
   const official = `failed to parse config: ${backend} backend was requested but configuration contains ${otherBackend(backend)}-specific options [${foreign.join(' ')}]`
   if (externalSetMarkChain !== undefined && !hasMarkChains(backend)) {
-    const fix = 'use the backend "iptables", which has mark chains'
+    const fix = `use the backend "${otherBackend(backend)}", which has mark chains`
     problems.push({ path: 'externalSetMarkChain', value: externalSetMarkChain, expected: 'nothing', fix, official })
   }
   for (const [path, words] of Object.entries({ conditionsV4, conditionsV6 })) {

@@ -4,10 +4,10 @@ import { addressesOf, dnsOf, interfaceDifferences, throwDifferences } from '../.
 import { addVethPair, forwarding, refuseRouterAdvertisements, setUp } from '../../shared/net/ip.js'
 import {
   forgetLast,
-  type Masquerade,
   masquerade,
   masqueradeDifferences,
   masqueradeNeeds,
+  masqueradeOf,
   noteMasquerade,
   sayMasquerade,
   seenForMasquerade,
@@ -20,7 +20,7 @@ import { checkLease, hasIpam, ipamNeeds, lease, requireIpam } from '../../shared
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
 import { invalidConfiguration, type Problem } from '../../shared/values/errors.js'
 import { hostVethName } from '../../shared/values/names.js'
-import { emptyResult, type Result } from '../../shared/values/result.js'
+import { emptyResult } from '../../shared/values/result.js'
 import { collectVeths, detachVeth } from '../veth/detach.js'
 import { containerEnd, hostEnd, hostEndDifferences, withGateways } from './ends.js'
 import type { PtpConfiguration } from './ptp.schema.js'
@@ -74,7 +74,7 @@ export default definePlugin<PtpConfiguration>({
       ...containerEnd(at, ips, leased.routes),
     ])
     // Only now is it certain that no other container has the address: a rule of that one would be taken for a leftover.
-    const masked = masqueradeOf(config, ips)
+    const masked = masqueradeOf(config, { ips })
     if (masked) {
       const seen = seenForMasquerade(host, attachment, masked)
       noteMasquerade(host, attachment, masked)
@@ -117,13 +117,6 @@ export default definePlugin<PtpConfiguration>({
 })
 
 // --- internal
-
-function masqueradeOf(
-  { ipMasq, ipMasqBackend = 'nftables' }: PtpCall['config'],
-  ips: Result['ips'],
-): Masquerade | undefined {
-  return ipMasq ? { addresses: ips.map(({ address }) => address), backend: ipMasqBackend } : undefined
-}
 
 function ipamProblems(call: PtpCall): readonly Problem[] {
   const { ipam } = call.config

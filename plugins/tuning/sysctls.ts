@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import type { Files } from '../../shared/exec/files.js'
-import { reasonOf } from '../../shared/exec/stderr.js'
+import { errnoOf } from '../../shared/values/errno.js'
 import { CniError, codes, invalidConfiguration, type Problem } from '../../shared/values/errors.js'
 import { duplicateKeys } from './duplicates.js'
 
@@ -142,7 +142,7 @@ function allowlist(files: Files): readonly string[] | undefined {
       .map((line) => line.trim())
       .filter((line) => line !== '')
   } catch (thrown) {
-    if (reasonOf((thrown as Error).message) === 'absent') return undefined
+    if (errnoOf(thrown) === 'ENOENT') return undefined
     throw new CniError(codes.ioFailure, `cannot read ${allowlistFile}`, { details: (thrown as Error).message })
   }
 }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
-// Three rules of the code that hold by reading it.
+// Rules of the code that hold by reading it.
 //
 // Nothing asks which backend is in use: what differs stands in tables of backends. And no plugin speaks to a program by
 // itself: looks are questions to the observer, changes are operations, and what tools print is read in shared/tools.
@@ -39,10 +39,35 @@ test('the patterns find what they are for', () => {
     expect(process.test(text), text).toBe(true)
   }
   expect(comparison.test("{ backend: 'nftables' }")).toBe(false)
+  for (const text of ["{ backend: 'nftables' }", '  iptables: {']) expect(naming.test(text), text).toBe(true)
+  expect(naming.test('// chains of iptables: they are shared')).toBe(false)
 })
 
 test('no place asks which backend is in use', () => {
   expect(linesLike(comparison, sources('plugins', 'ipam', 'shared'))).toEqual([])
+})
+
+/**
+ * The tables: what differs between backends, what each of them needs, the words that a configuration has for them, and
+ * the programs of iptables.
+ */
+const tables = [
+  'plugins/firewall/backends.ts',
+  'plugins/portmap/backends.ts',
+  'plugins/portmap/conditions.ts',
+  'shared/net/iptables.ts',
+  'shared/net/masquerade.ts',
+  'shared/net/probe.ts',
+]
+/** What an error advises stands in double quotes inside a text: those are words for people. */
+const naming = /['`](nftables|iptables|firewalld)['`]|^ *(nftables|iptables|firewalld): /
+
+test('no place names a backend outside its table', () => {
+  const files = sources('plugins', 'ipam', 'shared/net', 'shared/program')
+  expect(files).toEqual(expect.arrayContaining(tables))
+  const others = files.filter((file) => !tables.includes(file) && !file.endsWith('.schema.ts'))
+  expect(linesLike(naming, others)).toEqual([])
+  for (const table of tables) expect(linesLike(naming, [table]), table).not.toEqual([])
 })
 
 test('no plugin starts a program', () => {
@@ -55,6 +80,14 @@ test('which way is taken is chosen where a program starts', () => {
   const makers = linesLike(/\bcreateNetlink\(/, sources('plugins', 'ipam', 'shared', 'tools'))
   const places = new Set(makers.map((line) => line.slice(0, line.indexOf(':'))))
   expect([...places].sort()).toEqual(['shared/entry.ts', 'shared/netlink/driver.ts', 'tools/node/machine.ts'])
+})
+
+/** What a tool printed, and what is made of it. */
+const answers = /\b(stdout|stderr|reasonOf|callBus|parseAnswer)\b/
+
+test('no plugin reads what a program prints', () => {
+  expect(answers.test('const { status, stderr } = outcome')).toBe(true)
+  expect(linesLike(answers, sources('plugins'))).toEqual([])
 })
 
 /** A function that returns operations, by its head; its body ends at the first brace that is not indented. */

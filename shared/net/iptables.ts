@@ -4,6 +4,12 @@ import { nftFamily } from './nft.js'
 
 export const plainTools = { ip: 'iptables', ip6: 'ip6tables' } as const
 
+/** Those of the older interface, too. */
+export const iptablesTools: readonly IptablesTool[] = [
+  ...Object.values(plainTools),
+  ...Object.values(plainTools).map((tool) => `${tool}-legacy` as const),
+]
+
 export function iptablesTool(address: string): 'iptables' | 'ip6tables' {
   return plainTools[nftFamily(address)]
 }

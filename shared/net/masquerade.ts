@@ -15,6 +15,7 @@ import { hostPart, hostPrefix, subnetOf } from '../values/address.js'
 import type { Attachment } from '../values/attachment.js'
 import type { Problem } from '../values/errors.js'
 import { attachmentHash, officialComment, officialName, ownerComment } from '../values/names.js'
+import type { Result } from '../values/result.js'
 import { quoted } from '../values/token.js'
 import { hasChain, iptables, iptablesTool, plainTools, removeChain, type SavedTables, savedTables } from './iptables.js'
 import { bothFamilies, mayMention } from './leftovers.js'
@@ -52,6 +53,18 @@ export interface SeenForMasquerade {
   readonly last: readonly Attachment[]
 }
 
+/** What a configuration wants to be masqueraded of what IPAM gave. */
+export function masqueradeOf(
+  {
+    ipMasq,
+    ipMasqBackend = usual,
+  }: { readonly ipMasq?: boolean; readonly ipMasqBackend?: MasqueradeBackend | undefined },
+  { ips }: Pick<Result, 'ips'>,
+): Masquerade | undefined {
+  if (!ipMasq || ips.length === 0) return undefined
+  return { addresses: ips.map(({ address }) => address), backend: ipMasqBackend }
+}
+
 export function seenForMasquerade(host: Host, attachment: Attachment, made: Masquerade): SeenForMasquerade {
   const { addresses, backend } = made
   const saved = backends[backend].look(host.observer, addresses.map(iptablesTool))
@@ -85,7 +98,7 @@ export function noteMasquerade(host: Host, attachment: Attachment, made: Masquer
 }
 
 /** What `masquerade` needs. */
-export function masqueradeNeeds(network: string, backend: MasqueradeBackend = 'nftables'): Needs {
+export function masqueradeNeeds(network: string, backend: MasqueradeBackend = usual): Needs {
   return { ...backendNeeds[backend], writes: recordWritings(network, recordKind) }
 }
 
@@ -175,6 +188,8 @@ const recordKind = 'masquerade'
 const map = 'masqueraded'
 const subnetPrefix = 'masquerade_'
 const multicast = { ip: '224.0.0.0/4', ip6: 'ff00::/8' }
+
+const usual: MasqueradeBackend = 'nftables'
 
 /** The ways of masquerading. `addresses` are with prefix lengths. */
 const backends: Readonly<

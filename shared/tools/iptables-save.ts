@@ -1,7 +1,8 @@
 import type { Run } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
-import { excerpt, reasonOf } from '../exec/stderr.js'
+import { excerpt } from '../exec/stderr.js'
 import type { IptablesTool, SavedRules } from '../plan/observer.js'
+import { errnoOf } from '../values/errno.js'
 import { CniError, codes } from '../values/errors.js'
 
 /**
@@ -25,7 +26,7 @@ export function hasLegacyTable(files: Files, family: 'ip' | 'ip6', table: string
   try {
     return files.read(`/proc/net/${family}_tables_names`).split('\n').includes(table)
   } catch (thrown) {
-    if (reasonOf((thrown as Error).message) === 'absent') return false
+    if (errnoOf(thrown) === 'ENOENT') return false
     throw thrown
   }
 }
