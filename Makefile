@@ -88,7 +88,7 @@ dist/podwire dist/arm64/podwire: %/podwire: %/recorder
 	$(NODE) dist/js/shared/packing/sea.js $(arch) $@ dist/podwire.cjs $*/scripts $*/podwire.heap
 
 # The program for people: an ordinary one, with an event loop and libraries, in a file of its own.
-dist/program.cjs: dist/podwire.cjs README.md
+dist/program.cjs: dist/podwire.cjs
 	$(NODE) dist/js/shared/bundling/program.js
 
 # What it writes itself: schemas for editors, man pages, completion.
@@ -145,7 +145,7 @@ ifneq ($(ARCH),arm64)
 $(call archive,dist,arm64): dist/arm64/.built
 $(call archive,dist/plain,arm64): dist/plain/arm64/.built
 endif
-%-$(VERSION).tgz: shared/packing/archive LICENSE README.md
+%-$(VERSION).tgz: shared/packing/archive LICENSE README.md $(wildcard docs/* docs/plugins/* examples/*)
 	shared/packing/archive $(patsubst %/.built,%/bin,$(filter %/.built,$^)) $@
 
 # npm checks this Node against the lock file, too; it is an optional dependency because npm refuses it on x64 otherwise.
@@ -175,9 +175,9 @@ dist/arm64/podwire-lib: dist/podwire.cjs shared/packing/libraries shared/packing
 	$(libraries)
 	@touch $@
 
-# The pages that are made of the plugins' schemas; a unit test holds them to these.
+# The pages that are made of the plugins' schemas and of the table of differences; a unit test holds them to these.
 docs: dist/program.cjs
-	$(NODE) $< explain --to docs/plugins
+	$(NODE) $< explain --to docs
 
 lint: $(MODULES)
 	$(NODE) node_modules/@biomejs/biome/bin/biome check --error-on-warnings

@@ -32,7 +32,7 @@ function growthTable(points: readonly Growth[]): string {
     ...head,
     ...rows,
     '',
-    '![cost against attachments](attachments.svg)',
+    '![cost against attachments](../docs/attachments.svg)',
     '',
   ].join('\n')
 }
@@ -69,7 +69,7 @@ for (const name of wanted) {
   if (name === 'growth') {
     const points = growth()
     parts.push(said(growthTable(points)))
-    writeFileSync('bench/attachments.svg', plot(points))
+    writeFileSync('docs/attachments.svg', plot(points))
     continue
   }
   const section = sections[name]

@@ -43,9 +43,9 @@ function text(file: string): string {
   return readFileSync(`${repository}/${file}`, 'utf8')
 }
 
-test('every test that SECURITY.md names is there', () => {
+test('every test that docs/security.md names is there', () => {
   const files = globSync('conformance/**/*.test.ts', { cwd: repository })
-  const columns = text('SECURITY.md')
+  const columns = text('docs/security.md')
     .split('\n')
     .filter((line) => line.startsWith('| '))
     .map((line) => line.split('|').at(-2) ?? '')

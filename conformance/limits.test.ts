@@ -71,7 +71,7 @@ interface Limit {
   dels: readonly number[]
   /** From here on a call says how it ended. */
   starts: number
-  /** From here on an ADD of each plugin works; README.md tells it. */
+  /** From here on an ADD of each plugin works; docs/operations.md tells it. */
   enough: number
   cgroup?: Controller
   /** The arguments of prlimit(1). */

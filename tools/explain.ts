@@ -20,7 +20,9 @@ export default {
       values: completions,
     },
   ],
-  options: [{ flags: '--to <dir>', what: 'write a page of each plugin into this folder, as NAME.md' }],
+  options: [
+    { flags: '--to <dir>', what: 'write pages into this folder: plugins/NAME.md of each plugin, and compatibility.md' },
+  ],
   json: '{plugins: [{plugin, description}]}, or {plugin, description, since, official, keys, differences}',
   examples: [
     { line: 'podwire explain bridge', what: 'says what the plugin does, and lists its keys' },
@@ -37,7 +39,7 @@ export default {
 // --- internal
 
 async function writePages(to: string): Promise<void> {
-  mkdirSync(to, { recursive: true })
+  mkdirSync(path.join(to, 'plugins'), { recursive: true })
   for (const [file, text] of await pages()) writeFileSync(path.join(to, file), text)
 }
 

@@ -148,4 +148,6 @@ const archived = [
   /^podwire-share\/schemas\/[^/]*\.schema\.json$/,
   /^podwire-share\/man\/man1\/podwire[^/]*\.1$/,
   /^podwire-share\/completions\/podwire\.[^/]*$/,
+  /^podwire-share\/docs\/(plugins\/)?[^/]*\.(md|svg)$/,
+  /^podwire-share\/examples\/(Dockerfile|[^/]*\.conflist)$/,
 ]

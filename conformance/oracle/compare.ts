@@ -3,11 +3,11 @@ import type { OfficialSuite } from '../harness/locations.js'
 import { run } from '../harness/process.js'
 import { compareLines } from '../harness/snapshot.js'
 import type { Case, Feature } from './cases.js'
-import { type Difference, differences } from './differences.js'
+import { differences, type Shown } from './differences.js'
 import { type Outcome, runCase } from './run-case.js'
 
-/** The rows of the table of differences that some case has shown. */
-export const seen = new Set<Difference>()
+/** What some case has shown of the table of differences. */
+export const seen = new Set<Shown>()
 
 const underVeth = (type: string) => ['link add below type veth peer name far', `link add probe link below type ${type}`]
 
@@ -54,13 +54,13 @@ function expectChecks(official: Outcome, podwire: Outcome, failing: string | und
 
 /** The lines that differ and that no row of the table explains, as "suite: line". */
 function unexplained(suite: OfficialSuite, name: string, official: Outcome, podwire: Outcome): string[] {
-  const known = differences.filter(
-    ({ cases, of: version = suite }) => (cases === undefined || cases.test(name)) && version === suite,
-  )
+  const known = differences
+    .flatMap(({ shown = [] }) => shown)
+    .filter(({ cases, of: version = suite }) => (cases === undefined || cases.test(name)) && version === suite)
   const explains = (side: 'official' | 'podwire', line: string) => {
-    const row = known.find((difference) => difference[side]?.test(line))
-    if (row !== undefined) seen.add(row)
-    return row !== undefined
+    const found = known.find((one) => one[side]?.test(line))
+    if (found !== undefined) seen.add(found)
+    return found !== undefined
   }
   return states.flatMap((state) => {
     const [theirs, ours] = [official, podwire].map((outcome) => outcome[state].flatMap((text) => text.split('\n')))

@@ -49,7 +49,9 @@ describe.each(['node-13', 'node-12'])('the release archive on %s', (root) => {
 describe('containerd on node-13', () => {
   scenario('cri-bridge', [], [], { archive, root: rootFolder('node-13-containerd') })
 
-  test("README's recipe for kind, up to the cluster, whose node this is", { timeout: 240_000 }, async (context) => {
+  test('The recipe for kind in docs/runtimes.md, up to the cluster, whose node this is', {
+    timeout: 240_000,
+  }, async (context) => {
     needs(context, [])
     const { folder, mounts } = await followRecipe()
     expect(mounts.map(({ containerPath }) => containerPath)).toEqual(['/opt/cni/bin', '/etc/cni/net.d'])
@@ -69,10 +71,10 @@ interface Recipe {
   mounts: { hostPath: string; containerPath: string }[]
 }
 
-/** Runs the commands of README's section on kind word for word in this tree, except the one that makes the cluster. */
+/** Runs the commands of the section on kind word for word in this tree, except the one that makes the cluster. */
 async function followRecipe(): Promise<Recipe> {
-  const readme = readFileSync(join(repository, 'README.md'), 'utf8')
-  const section = /\n## [^\n]*kind cluster\n(.*?)\n## /s.exec(readme)?.[1] ?? ''
+  const page = readFileSync(join(repository, 'docs/runtimes.md'), 'utf8')
+  const section = /\n## [^\n]*kind cluster\n(.*?)\n## /s.exec(page)?.[1] ?? ''
   const configuration = /```yaml\n(.*?)```/s.exec(section)?.[1] ?? ''
   const commands = /```sh\n(.*?)```/s.exec(section)?.[1] ?? ''
   const create = 'kind create cluster --config kind.yaml\n'

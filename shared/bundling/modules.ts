@@ -1,4 +1,3 @@
-import { readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { listPlugins, listTools, type PluginFile, sourceCommit, suiteVersion } from './plugins.js'
 
@@ -106,14 +105,6 @@ const virtualModules: Record<string, (tree: ModuleTree) => string> = {
     const ofPlugins = plugins.map(({ name }, index): [string, string] => [name, `shapeOf(schema${index})`])
     return [...imports, shapesText([...ofShared, ...ofPlugins])].join('\n')
   },
-  'podwire:differences': (tree) => {
-    const cases = readdirSync(path.join(tree.root, 'conformance/cases')).map((file) => path.parse(file).name)
-    return [
-      `export { differences as seen } from ${location(tree, 'conformance/oracle/differences')}`,
-      `export const told = ${JSON.stringify(toldDifferences(tree.root))}`,
-      `export const cases = ${JSON.stringify(cases.sort())}`,
-    ].join('\n')
-  },
   'podwire:schemas': (tree) => {
     const plugins = listPlugins(tree.root)
     const imports = plugins.map(
@@ -131,17 +122,6 @@ const virtualModules: Record<string, (tree: ModuleTree) => string> = {
   },
   'podwire:version': ({ root }) =>
     `export const version = ${JSON.stringify(suiteVersion(root))}\nexport const commit = ${JSON.stringify(sourceCommit(root))}`,
-}
-
-/** The rows of README's first table under "Compatibility". @throws where there is none */
-function toldDifferences(root: string): { who: string; what: string; reason: string }[] {
-  const lines = readFileSync(path.join(root, 'README.md'), 'utf8').split('\n')
-  const head = lines.indexOf('| plugin | what differs | reason |')
-  if (head < 0) throw new Error('README.md has no table of differences from the official suite')
-  return lines.slice(head + 2, lines.indexOf('', head)).map((line) => {
-    const [who = '', what = '', reason = ''] = line.split(' | ').map((cell) => cell.replace(/^\| | \|$/g, ''))
-    return { who, what, reason }
-  })
 }
 
 function location({ base, extension }: ModuleTree, module: string): string {

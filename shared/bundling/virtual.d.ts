@@ -11,15 +11,6 @@ declare module 'podwire:shapes' {
   import type { Shape } from '../values/shape.js'
   export const shapes: Readonly<Record<string, Shape>> & Readonly<Record<'result.A' | 'result.B' | 'result.C', Shape>>
 }
-declare module 'podwire:differences' {
-  import type { Difference } from '../../conformance/oracle/differences.js'
-  /** The rows of README's first table of differences from the official suite: plugins, as it names them. */
-  export const told: readonly { readonly who: string; readonly what: string; readonly reason: string }[]
-  /** Those that the comparison with the official suite sees. */
-  export const seen: readonly Difference[]
-  /** The names of the configurations that are compared. */
-  export const cases: readonly string[]
-}
 declare module 'podwire:schemas' {
   import type { z } from 'zod'
   /** The schemas themselves, for the program `podwire`: plugins have shapes. `ipam`: it is an IPAM plugin's. */

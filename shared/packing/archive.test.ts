@@ -53,7 +53,12 @@ describe('archive', () => {
   const file = () => at('dist/podwire-linux-amd64-1.2.3.tgz')
 
   beforeEach(() => {
-    for (const name of ['LICENSE', 'README.md']) writeFileSync(at(name), name)
+    writeFileSync(at('LICENSE'), 'LICENSE')
+    writeFileSync(at('README.md'), 'see [a page](docs/page.md#part) and [that](examples/one.conflist)\n')
+    for (const name of ['docs/page.md', 'examples/one.conflist']) {
+      mkdirSync(at(path.dirname(name)))
+      writeFileSync(at(name), name)
+    }
     mkdirSync(at('dist/share/schemas'), { recursive: true })
     for (const name of ['.built', 'schemas/bridge.schema.json']) writeFileSync(at('dist/share', name), '')
     build('one')
@@ -68,7 +73,11 @@ describe('archive', () => {
       ['LICENSE', 'README.md', ...names, 'podwire', 'podwire-lib', 'podwire-share'].sort(),
     )
     const share = readdirSync(at('unpacked/podwire-share'), { recursive: true })
-    expect(share).toEqual(['schemas', 'schemas/bridge.schema.json'])
+    const pages = ['docs', 'docs/page.md', 'examples', 'examples/one.conflist']
+    expect(share.sort()).toEqual([...pages, 'schemas', 'schemas/bridge.schema.json'])
+    expect(readFileSync(at('unpacked/README.md'), 'utf8')).toBe(
+      'see [a page](podwire-share/docs/page.md#part) and [that](podwire-share/examples/one.conflist)\n',
+    )
     expect(readFileSync(at('unpacked/podwire'), 'utf8')).toBe('one tool')
     expect(readdirSync(at('unpacked/podwire-lib')).sort()).toEqual(['LICENSE.node', 'libatomic.so.1'])
     expect(statSync(at('unpacked/bridge')).nlink).toBe(2)

@@ -1,9 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import path from 'node:path'
-import { seen, told } from 'podwire:differences'
 import { names } from 'podwire:plugins'
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { describe, expect, test } from 'vitest'
+import { differences } from '../../conformance/oracle/differences.js'
 import { command } from '../../shared/testing/program.js'
 import { jsonSchemaOf } from '../schema/schemas.js'
 import { concernedBy, differencesOf } from './differences.js'
@@ -11,11 +11,13 @@ import { examples } from './examples.js'
 import { commonKeys, explainedPlugin } from './keys.js'
 import { pages } from './page.js'
 
-const docs = path.resolve(import.meta.dirname, '../../docs/plugins')
+const root = path.resolve(import.meta.dirname, '../..')
+const docs = path.join(root, 'docs')
 
-test('docs/plugins are what the schemas say now (make docs)', async () => {
+test('the pages are what schemas and differences say now (make docs)', async () => {
   const made = await pages()
-  expect(readdirSync(docs).sort()).toEqual([...made.keys()].sort())
+  const there = [...readdirSync(path.join(docs, 'plugins')).map((file) => `plugins/${file}`), 'compatibility.md']
+  expect(there.sort()).toEqual([...made.keys()].sort())
   for (const [file, text] of made) expect(readFileSync(path.join(docs, file), 'utf8'), file).toBe(text)
 })
 
@@ -39,13 +41,16 @@ test.each(names)('the example of %s is one by its schema', (name) => {
 })
 
 describe('differences', () => {
-  test('every row of README is of plugins of ours, and every row of the comparison comes to one', async () => {
-    for (const { who, what, reason } of told) {
-      expect((await concernedBy(who)).size, who).toBeGreaterThan(0)
+  test('are of plugins of ours, and each is held by tests that are there, or seen in the comparison', async () => {
+    for (const { plugins, what, reason, tests = [], shown = [] } of differences) {
+      expect((await concernedBy(plugins)).size, plugins).toBeGreaterThan(0)
       expect([what, reason].every((text) => text.length > 0)).toBe(true)
+      expect(tests.length + shown.length, what).toBeGreaterThan(0)
+      expect(
+        tests.filter((file) => !existsSync(path.join(root, file))),
+        what,
+      ).toEqual([])
     }
-    const shown = new Set((await Promise.all(names.map(differencesOf))).flat().map(({ what }) => what))
-    for (const { what, test: held, cases } of seen) if (!held && cases) expect([...shown]).toContain(what)
   })
 
   test('stand with whom they concern', async () => {

@@ -1,19 +1,21 @@
 import { names } from 'podwire:plugins'
 import { wrapped } from '../frame/command.js'
 import type { PluginDifference } from './differences.js'
-import { differencesOf } from './differences.js'
+import { differencesByPlugins, differencesOf } from './differences.js'
 import { examples } from './examples.js'
 import { commonKeys, type Explained, explainedPlugin, type Key } from './keys.js'
 
-// The pages of docs/plugins.
+// The pages that are made of schemas and differences.
 
-/** Every page by its file's name. */
+/** Every page by its place below docs/. */
 export async function pages(): Promise<ReadonlyMap<string, string>> {
   const all = names.flatMap((name) => explainedPlugin(name) ?? [])
   const ofPlugins = await Promise.all(
-    all.map(async (plugin) => [`${plugin.name}.md`, pluginPage(plugin, await differencesOf(plugin.name))] as const),
+    all.map(async (plugin) => {
+      return [`plugins/${plugin.name}.md`, pluginPage(plugin, await differencesOf(plugin.name))] as const
+    }),
   )
-  return new Map([['README.md', index(all)], ...ofPlugins])
+  return new Map([['compatibility.md', compatibility()], ['plugins/README.md', index(all)], ...ofPlugins])
 }
 
 /** Since when something is there: in podwire, and in the official suite. */
@@ -25,6 +27,38 @@ export function originWords({ since, official }: { since: string; official?: str
 
 const columns = 120
 const made = '<!-- Made by `make docs` of the schemas: change those. -->'
+
+function compatibility(): string {
+  return text([
+    '<!-- Made by `make docs` of conformance/oracle/differences.ts: change that. -->',
+    '# Compatibility with the official suite',
+    'podwire takes the configurations of the official suite v1.10.0 and gives its results, exit status and files on ' +
+      'disk; where v1.9.1 differs from that, which Debian and kind still ship, it follows the newer one. Either suite ' +
+      'cleans up what the other made: DEL and GC remove official leftovers, and in iptables mode the official DEL and ' +
+      'CHECK work on our chains. [Changing over and back](operations.md#change-over-while-containers-run-and-back) ' +
+      'needs no restart.',
+    'Where podwire differs it is on purpose, and a test holds each row below. What the kernel or the disk shows is ' +
+      'compared with the official binaries, configuration by configuration (`conformance/oracle`): all of it with ' +
+      'v1.10.0, and with v1.9.1 what the newer one does otherwise (`make test-oracles`: all). 1,679 recorded calls of ' +
+      'real clients get the recorded answers but for the rows on errors and on `loopback`. `podwire explain NAME` ' +
+      'prints the rows of one plugin.',
+    'The numbers of errors are [here](troubleshooting.md#error-codes), the names by which a plugin is found ' +
+      '[here](operations.md#names).',
+    ...[...differencesByPlugins()].flatMap(([who, rows]) => [
+      `## ${headingOf(who)}`,
+      [
+        '| what podwire does | why, or what the official suite does |',
+        '|---|---|',
+        ...rows.map(({ what, reason }) => `| ${what} | ${reason} |`),
+      ].join('\n'),
+    ]),
+  ])
+}
+
+function headingOf(who: string): string {
+  if (who === 'all') return 'All plugins'
+  return who.startsWith('all ') ? capital(who) : who
+}
 
 function index(all: readonly Explained[]): string {
   const item = ({ name, description }: Explained) => listed(`[${name}](${name}.md): ${description}`)
@@ -57,7 +91,7 @@ function pluginPage(plugin: Explained, differences: readonly PluginDifference[])
     'The keys of every plugin stand in [README.md](README.md).',
     '## What differs from the official suite',
     own.length === 0 ? 'Nothing of its own.' : own.map(({ what, reason }) => listed(`${what}: ${reason}.`)).join('\n'),
-    "What differs in all plugins stands under [Compatibility](../../README.md#compatibility) in the suite's README.",
+    'What differs in all plugins stands in [compatibility.md](../compatibility.md).',
   ])
 }
 

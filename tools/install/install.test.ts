@@ -254,9 +254,10 @@ describe('uninstall', () => {
     linkSync(at('bin/bridge'), at('bin/portmap'))
     put('bin/podwire', '\x7fELF Look at and look after what CNI plugins do on this host.')
     put('bin/podwire-lib/libatomic.so.1', 'x')
-    for (const file of ['schemas/bridge.schema.json', 'man/man1/podwire-ps.1', 'completions/podwire.zsh']) {
-      put(`bin/podwire-share/${file}`, 'x')
-    }
+    const share = ['schemas/bridge.schema.json', 'man/man1/podwire-ps.1', 'completions/podwire.zsh']
+    const pages = ['docs/podwire.md', 'docs/plugins/bridge.md', 'docs/attachments.svg']
+    const examples = ['examples/chain.conflist', 'examples/Dockerfile']
+    for (const file of [...share, ...pages, ...examples]) put(`bin/podwire-share/${file}`, 'x')
   }
 
   test('removes what is podwire, and does it again', async () => {

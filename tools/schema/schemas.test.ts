@@ -42,9 +42,9 @@ test.each(examples)('every plugin in %s is a configuration, and one of its own p
   }
 })
 
-test('the configurations that README shows are right, too', () => {
-  const readme = readFileSync(path.join(root, 'README.md'), 'utf8')
-  const shown = [...readme.matchAll(/^```json\n(.*?)^```/gms)].map(([, text = '']) => JSON.parse(text))
+test('the configurations that docs/networks.md shows are right, too', () => {
+  const text = readFileSync(path.join(root, 'docs/networks.md'), 'utf8')
+  const shown = [...text.matchAll(/^```json\n(.*?)^```/gms)].map(([, one = '']) => JSON.parse(one))
   expect(shown.length).toBeGreaterThan(0)
   for (const one of shown) expect(faults('configuration', { name: 'net', ...one })).toEqual([])
 })
