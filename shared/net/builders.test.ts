@@ -132,6 +132,7 @@ describe('builders', () => {
   test('every builder has a row', () => {
     const questions = [
       'plainTools',
+      'iptablesTools',
       'iptablesTool',
       'legacyTable',
       'savedRules',
