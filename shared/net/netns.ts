@@ -13,7 +13,7 @@ import type { ObservedLink } from '../values/observe.schema.js'
  */
 export function netnsState(path: string, official = ''): 'present' | 'gone' {
   const found = opened(path)
-  if (found === undefined || 'fd' in found) return found ? 'present' : 'gone'
+  if (found?.magic === undefined) return found ? 'present' : 'gone'
   throw new CniError(codes.invalidNetns, `"${path}" is not a network namespace`, {
     official: `${official}unknown FS magic on "${path}": ${found.magic.toString(16)}`,
     fix: 'CNI_NETNS must name a namespace file, such as /run/netns/NAME or /proc/PID/ns/net',

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createRunner } from '../exec/run.js'
 import { runTogether } from '../exec/together.js'
-import { namespaceAt, openNamespace } from './namespaces.js'
+import { namespaceAt, namespaceFile, openNamespace } from './namespaces.js'
 
 const directory = mkdtempSync(`${tmpdir()}/podwire-`)
 const trace = `${directory}/trace`
@@ -36,16 +37,21 @@ test('a path stands for the namespace that was there first', () => {
   const path = turned()
   expect(statSync(`/proc/self/fd/${namespaceAt(path)}`).ino).toBe(Number(inode))
   expect(() => statSync(path)).toThrow('ENOENT')
+  expect(statSync(namespaceFile(path)).ino).toBe(Number(inode))
+  expect(namespaceFile(`${path}2`)).toBe(`${path}2`)
 })
 
 test('nothing is nothing until something is there, and what is no namespace is never opened', () => {
   expect(openNamespace(`${directory}/none`)).toBeUndefined()
   expect(spawnSync('mkfifo', [`${directory}/fifo`]).status).toBe(0)
   symlinkSync('/proc/self/fd', `${directory}/folder`)
-  for (const path of ['/etc/passwd', `${directory}/fifo`, '/dev/null']) {
+  // A socket cannot even be opened.
+  const server = createServer().listen(`${directory}/socket`)
+  for (const path of ['/etc/passwd', `${directory}/fifo`, '/dev/null', `${directory}/socket`]) {
     expect(openNamespace(path)).toEqual({ magic: expect.any(Number) })
     expect(namespaceAt(path)).toBeUndefined()
   }
+  server.close()
 })
 
 describe('a tool gets the open file,', () => {

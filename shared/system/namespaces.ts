@@ -5,7 +5,9 @@ import { closeSync, constants, openSync, statfsSync } from 'node:fs'
 // namespace that was looked at, or none.
 
 /** The open file of a network namespace, or the magic of the file system on which something else is. */
-export type Opened = { readonly fd: number } | { readonly magic: number }
+export type Opened =
+  | { readonly fd: number; readonly magic?: undefined }
+  | { readonly fd?: undefined; readonly magic: number }
 
 /**
  * What was at a path when this process first found a network namespace there; undefined where nothing is (any more).
@@ -36,8 +38,7 @@ export function openNamespace(path: string): Opened | undefined {
 /** Its open file; undefined also where something else is, or it cannot be opened. */
 export function namespaceAt(path: string): number | undefined {
   try {
-    const found = openNamespace(path)
-    return found && 'fd' in found ? found.fd : undefined
+    return openNamespace(path)?.fd
   } catch {
     return undefined
   }
