@@ -14,7 +14,8 @@ export default {
       "official plugins' in nftables and iptables. A port on record that no rule leads anywhere is marked, and so is a " +
       'rule whose holder nothing tells of.',
     'HITS are the connections that came in since the rule was made, where rules count (iptables). A process of the ' +
-      'host that listens on such a port gets what comes from 127.0.0.1, or nothing.',
+      'host that listens on such a port gets what comes from 127.0.0.1, or nothing; what a runtime holds the port with ' +
+      'for the container itself is no conflict.',
   ],
   places: ['root', 'conf', 'data'],
   json: '`ports` and `unused` files',
@@ -47,7 +48,10 @@ interface KnownPort {
   readonly owner: string
   /** Undefined where rules cannot be asked. */
   readonly hasRule: boolean | undefined
+  /** Undefined where nothing counts. */
   readonly hits: number | undefined
+  /** What the rules are in; undefined where there is none, or they cannot be asked. */
+  readonly backend: PortRule['backend'] | undefined
 }
 
 type ShownPort = KnownPort & { readonly listener: Listener | undefined; readonly rivals: readonly KnownAttachment[] }
@@ -73,14 +77,15 @@ function joined(
         owner: '',
         hasRule: isBlind ? undefined : own.length > 0,
         hits: counted.length > 0 ? counted.reduce((sum, { hits }) => sum + (hits ?? 0), 0) : undefined,
+        backend: own[0]?.backend,
       }
     }),
   )
   const others = rules
     .filter((rule) => !used.has(rule))
     .filter(({ to }) => !/^(0\.0\.0\.0|::)/.test(to))
-    .map(({ protocol, address, port, to, owner, hits }): KnownPort => {
-      return { protocol, address, port, to, holder: undefined, owner, hasRule: true, hits }
+    .map(({ protocol, address, port, to, owner, hits, backend }): KnownPort => {
+      return { protocol, address, port, to, holder: undefined, owner, hasRule: true, hits, backend }
     })
   return [...onRecord, ...others]
 }
@@ -94,13 +99,20 @@ function isOf(rule: PortRule, port: PublishedPort, holder: KnownAttachment): boo
   return isOwn || (rule.owner === '' && rule.to === hostPort(port.to, port.container))
 }
 
-/** A process that listens on the same port of the same address, or either of every one. */
-function listenerOf({ protocol, address, port }: KnownPort, listeners: readonly Listener[]): Listener | undefined {
+/**
+ * A process that listens on the same port of the same address, or either of every one; not one that names the container
+ * among its arguments: Podman's conmon keeps the port taken for it.
+ */
+function listenerOf(
+  { protocol, address, port, holder }: KnownPort,
+  listeners: readonly Listener[],
+): Listener | undefined {
   const isAny = (text: string) => text === '' || text === '0.0.0.0' || text === '::'
   return listeners.find(
     (one) =>
       one.protocol === protocol &&
       one.port === Number(port) &&
+      !(holder && one.process.split(' ').includes(holder.containerID)) &&
       (isAny(address) || isAny(one.address) || one.address === address),
   )
 }
@@ -126,14 +138,30 @@ function rowOf(one: ShownPort): readonly string[] {
 
 function conflict({ listener, rivals }: ShownPort): string {
   const others = rivals.map(({ network, containerID }) => `${network}/${shortID(containerID)}`)
-  return [...(listener ? [`${listener.process} on ${hostPort(listener.address, listener.port)}`] : []), ...others].join(
-    ', ',
-  )
+  return [
+    ...(listener ? [`${short(listener.process)} on ${hostPort(listener.address, listener.port)}`] : []),
+    ...others,
+  ].join(', ')
 }
 
-function jsonOf({ protocol, address, port, to, holder, owner, hasRule, hits, listener, rivals }: ShownPort) {
+/** "PID PROGRAM" and the first of its arguments. */
+function short(process: string): string {
+  return process.length > mostLetters ? `${process.slice(0, mostLetters)}...` : process
+}
+
+const mostLetters = 60
+
+/** Why there is no number of hits. */
+function whyUncounted({ hits, hasRule, backend }: KnownPort): string | null {
+  if (hits !== undefined) return null
+  if (hasRule === undefined) return 'its host cannot be asked'
+  return backend === undefined ? 'it has no rule' : `rules of ${backend} count nothing`
+}
+
+function jsonOf(one: ShownPort) {
+  const { protocol, address, port, to, holder, owner, hasRule, hits, listener, rivals } = one
   return {
-    ...{ protocol, address, port, to, hasRule, hits, owner },
+    ...{ protocol, address, port, to, hasRule, hits: hits ?? null, whyUncounted: whyUncounted(one), owner },
     holder: holder ? attachmentJson(holder) : null,
     listener: listener ?? null,
     rivals: rivals.map(attachmentJson),

@@ -50,10 +50,19 @@ export function ownAddresses(addresses: readonly string[]): readonly string[] {
 
 // --- internal
 
+const hostsOwn = '/proc/1/ns/net'
+
+function isSameAs(one: ReturnType<Kernel['namespaceAt']>, other: typeof one): boolean {
+  return typeof one === 'number' && one !== 0 && one === other
+}
+
 /** `dead` says of the namespace alone that it is gone. */
 function namespaceLife({ path, boot, inode, cookie }: Netns, kernel: Kernel): Life {
   if (boot !== undefined && boot !== kernel.bootID) return { state: 'dead', how: `${path} was of an earlier boot` }
-  const there = kernel.namespaceAt(path)
+  const found = kernel.namespaceAt(path)
+  // A process that has the number of the container's, and is the host's.
+  const isHosts = inode === undefined && path.startsWith('/proc/') && isSameAs(found, kernel.namespaceAt(hostsOwn))
+  const there = isHosts ? 0 : found
   if (there === 'unseen') return { state: 'unknown', how: `${path} may not be looked at by this user` }
   const isSame = (at: string) => {
     const now = cookie === undefined ? undefined : kernel.cookie(at)

@@ -1,7 +1,7 @@
 import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
 
-// What people call a container whose ID a runtime gave to CNI. Runtimes keep it in the annotations of OCI bundles, or
-// in lists of their own.
+// What people call a container whose ID a runtime gave to CNI. Runtimes keep it in the annotations of OCI bundles, in
+// lists of their own, or tell it to plugins.
 
 /** The names of containers by ID; each bundle is read when it is asked for. */
 export function containerNames(reader: FileReader): (containerID: string) => string {
@@ -14,20 +14,34 @@ export function containerNames(reader: FileReader): (containerID: string) => str
   }
 }
 
+/** The name in CNI_ARGS, which stays with the cached result: of kubelet's runtimes, and of Podman. */
+export function nameInArgs(args: string): string {
+  const pairs = args.split(';').map((pair): [string, string] => {
+    const [name = '', ...value] = pair.split('=')
+    return [name, value.join('=')]
+  })
+  const of = new Map(pairs)
+  const name = of.get('K8S_POD_NAME') ?? ''
+  return name === '' ? '' : [of.get('K8S_POD_NAMESPACE'), name].filter(Boolean).join('/')
+}
+
 // --- internal
 
 const tasks = '/run/containerd/io.containerd.runtime.v2.task'
 const storages = ['/var/lib/containers/storage', '/run/containers/storage']
 const drivers = ['overlay-containers', 'vfs-containers', 'btrfs-containers', 'zfs-containers']
 
-/** Where the bundle of a container lies: `FOLDER/ID/REST`. */
+/** Where the bundle of a container lies: `FOLDER/ID/REST`; ctr and nerdctl tell CNI "PREFIX-ID". */
 interface Bundles {
   readonly folder: string
   readonly rest: string
+  readonly prefix?: string
 }
 
 function bundleFolders(reader: FileReader): readonly Bundles[] {
-  const containerd = reader.names(tasks).map((namespace) => ({ folder: `${tasks}/${namespace}`, rest: 'config.json' }))
+  const containerd = reader.names(tasks).map((namespace) => {
+    return { folder: `${tasks}/${namespace}`, rest: 'config.json', prefix: `${namespace}-` }
+  })
   const others = storages.flatMap((storage) =>
     drivers.map((driver) => ({ folder: `${storage}/${driver}`, rest: 'userdata/config.json' })),
   )
@@ -36,13 +50,15 @@ function bundleFolders(reader: FileReader): readonly Bundles[] {
 
 function nameInBundles(reader: FileReader, bundles: readonly Bundles[], containerID: string): string {
   if (containerID === '' || containerID.includes('/') || containerID.startsWith('.')) return ''
-  for (const { folder, rest } of bundles) {
-    const file = `${folder}/${containerID}/${rest}`
-    if (reader.stat(file) === undefined) continue
-    const annotations = reader.json(file)?.['annotations']
-    if (isObject(annotations)) {
-      const found = annotatedName(annotations)
-      if (found !== '') return found
+  for (const { folder, rest, prefix } of bundles) {
+    const isPrefixed = prefix !== undefined && containerID.startsWith(prefix) && containerID !== prefix
+    for (const id of [containerID, ...(isPrefixed ? [containerID.slice(prefix.length)] : [])]) {
+      const file = `${folder}/${id}/${rest}`
+      if (reader.stat(file) === undefined) continue
+      const annotations = reader.json(file)?.['annotations']
+      const found = isObject(annotations) ? annotatedName(annotations) : ''
+      // The ID of a container of ctr is the name that its user gave it.
+      if (found !== '' || id !== containerID) return found || id
     }
   }
   return ''

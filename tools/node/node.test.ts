@@ -47,9 +47,11 @@ interface Cached {
   netns?: string
   ports?: readonly object[]
   address?: string
+  args?: readonly (readonly [string, string])[]
 }
 
-function cache({ plugins = [bridge, portmap], of = attachment, netns, ports = [], address = '10.1.2.3' }: Cached = {}) {
+function cache({ of = attachment, address = '10.1.2.3', ...call }: Cached = {}) {
+  const { plugins = [bridge, portmap], netns = '/run/netns/c1', ports = [], args } = call
   const list = { cniVersion: '1.0.0', name: of.network, plugins }
   put(`/var/lib/cni/results/${of.network}-${of.containerID}-${of.ifName}`, {
     kind: 'cniCacheV1',
@@ -57,7 +59,8 @@ function cache({ plugins = [bridge, portmap], of = attachment, netns, ports = []
     config: Buffer.from(JSON.stringify(list)).toString('base64'),
     ifName: of.ifName,
     networkName: of.network,
-    netns: netns ?? '/run/netns/c1',
+    ...(netns === '' ? {} : { netns }),
+    ...(args ? { cniArgs: args } : {}),
     ...(ports.length > 0 ? { capabilityArgs: { portMappings: ports } } : {}),
     result: {
       cniVersion: '1.0.0',
@@ -115,6 +118,18 @@ describe('an attachment', () => {
       ports: [{ protocol: 'tcp', host: 8080, container: 80, address: '', to: '10.1.2.3' }],
       life: { state: 'alive', how: 'its namespace is /run/netns/c1' },
     })
+  })
+
+  test("is known by what containerd 1 has cached, which says its namespace in the result alone, and ports in Go's names", () => {
+    cache({ netns: '', ports: [{ HostPort: 8080, ContainerPort: 80, Protocol: 'TCP', HostIP: '192.0.2.1' }] })
+    expect(read(kernelWith({ '/run/netns/c1': { inode: 7 } })).attachments).toMatchObject([
+      {
+        netns: '/run/netns/c1',
+        ports: [{ protocol: 'tcp', host: 8080, container: 80, address: '192.0.2.1' }],
+        life: { state: 'alive', how: 'its namespace is /run/netns/c1' },
+      },
+    ])
+    expect(read().attachments).toMatchObject([{ life: { state: 'dead', how: '/run/netns/c1 is gone' } }])
   })
 
   test('is known by a record alone, with the ports and addresses that were made', () => {
@@ -188,6 +203,24 @@ describe('an attachment', () => {
     put('/var/lib/containers/storage/overlay-containers/containers.json', [one])
     expect(read().attachments).toMatchObject([{ name }])
   })
+
+  test.each([
+    ['its annotation', { 'nerdctl/name': 'web' }, 'web'],
+    ['the ID that its user gave it', {}, 'c1'],
+  ])('has, where CNI was told its ID behind the namespace of containerd, %s as its name', (_, annotations, name) => {
+    cache({ of: { ...attachment, containerID: 'default-c1' } })
+    put('/run/containerd/io.containerd.runtime.v2.task/default/c1/config.json', { annotations })
+    expect(read().attachments).toMatchObject([{ name }])
+  })
+
+  test.each([
+    [[['K8S_POD_NAMESPACE', 'shop'] as const, ['K8S_POD_NAME', 'web-1'] as const], 'shop/web-1'],
+    [[['IgnoreUnknown', '1'] as const, ['K8S_POD_NAME', 'web'] as const], 'web'],
+    [[['IP', '10.1.2.3'] as const], ''],
+  ])('has the name that its runtime told plugins, where its bundle is gone: %j', (args, name) => {
+    cache({ args })
+    expect(read().attachments).toMatchObject([{ name }])
+  })
 })
 
 describe('life', () => {
@@ -254,6 +287,15 @@ describe('life', () => {
     const kernel = kernelWith({}, { mounted: { [point]: '/proc/9/root/run/netns/c1' } })
     const life = lifeOf({ namespaces: [{ path }], addresses: [], isOutlived: false }, kernel)
     expect(life).toEqual({ state: 'alive', how: 'its namespace is kept by /proc/9/root/run/netns/c1' })
+  })
+
+  test.each([
+    ["the host's, by now", { '/proc/1/ns/net': { inode: 1 }, '/proc/9/ns/net': { inode: 1 } }, 'dead', 'no longer'],
+    ['its own', { '/proc/1/ns/net': { inode: 1 }, '/proc/9/ns/net': { inode: 7 } }, 'alive', '/proc/9/ns/net'],
+    ['gone', { '/proc/1/ns/net': { inode: 1 } }, 'dead', 'is gone'],
+  ])('the namespace of a process is %s', (_, there, state, how) => {
+    const signs = { namespaces: [{ path: '/proc/9/ns/net' }], addresses: ['10.1.2.3/24'], isOutlived: false }
+    expect(lifeOf(signs, kernelWith(there))).toEqual({ state, how: expect.stringContaining(how) })
   })
 
   test('addresses that every namespace has say nothing', () => {
@@ -437,6 +479,7 @@ describe('ports', () => {
         to: '10.1.2.3:80',
         owner: 'dnat name: "pods" id: "c1"',
         hits: 7,
+        backend: 'iptables',
       },
     ])
   })

@@ -14,7 +14,7 @@ import {
   usualDataDirs,
 } from './leases.js'
 import { type Life, lifeOf, type Signs } from './life.js'
-import { containerNames } from './names.js'
+import { containerNames, nameInArgs } from './names.js'
 import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
 import { readRecords, type StoredRecord } from './records.js'
 import { type CachedResult, type MappedPort, readResults } from './results.js'
@@ -120,7 +120,7 @@ function known(parts: Parts, nameOf: (containerID: string) => string, kernel: Ke
     network,
     containerID,
     ifName,
-    name: nameOf(containerID),
+    name: nameOf(containerID) || firstName(results),
     netns: namespaces[0]?.path ?? '',
     addresses,
     mac: result?.mac || textIn(bridge?.data, 'mac'),
@@ -134,6 +134,10 @@ function known(parts: Parts, nameOf: (containerID: string) => string, kernel: Ke
     results,
     leases,
   }
+}
+
+function firstName(results: readonly CachedResult[]): string {
+  return results.map(({ args }) => nameInArgs(args)).find((name) => name !== '') ?? ''
 }
 
 /** Of the cached result; else of leases; else as far as rules name them. */

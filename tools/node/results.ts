@@ -10,6 +10,7 @@ export interface CachedResult {
   readonly network: string
   readonly containerID: string
   readonly ifName: string
+  /** "" where neither the call nor the result says it. */
   readonly netns: string
   /** With prefix lengths, of the attachment's interface. */
   readonly addresses: readonly string[]
@@ -67,20 +68,22 @@ function resultIn(reader: FileReader, file: string, known: Map<string, Json>): C
   const list = listIn(reader, file, { base64: textIn(json, 'config'), known })
   const result = isObject(json['result']) ? json['result'] : {}
   const capabilities = isObject(json['capabilityArgs']) ? json['capabilityArgs'] : {}
+  const { sandbox, ...links } = linksOf(result, ifName)
   return {
     file,
     modified: reader.stat(file)?.mtimeMs ?? 0,
     network,
     containerID,
     ifName,
-    netns: textIn(json, 'netns'),
+    // That of containerd 1 and Podman 4 keeps no namespace beside the result.
+    netns: textIn(json, 'netns') || sandbox,
     list,
     plugins: list['plugins'] === undefined ? [list] : objectsIn(list['plugins']),
     args: argsOf(json['cniArgs']),
     capabilities,
     result,
     ports: objectsIn(capabilities['portMappings']).flatMap(portOf),
-    ...linksOf(result, ifName),
+    ...links,
   }
 }
 
@@ -110,16 +113,18 @@ function argsOf(value: unknown): string {
   return value.flatMap((pair) => (Array.isArray(pair) && pair.length === 2 ? [pair.join('=')] : [])).join(';')
 }
 
-function portOf(mapping: Readonly<Record<string, unknown>>): readonly MappedPort[] {
-  const [host, container] = [mapping['hostPort'], mapping['containerPort']]
+/** Names as Go takes them: containerd's are "HostPort" and so on. */
+function portOf(written: Readonly<Record<string, unknown>>): readonly MappedPort[] {
+  const mapping = Object.fromEntries(Object.entries(written).map(([name, value]) => [name.toLowerCase(), value]))
+  const [host, container] = [mapping['hostport'], mapping['containerport']]
   if (typeof host !== 'number' || typeof container !== 'number') return []
-  const address = textIn(mapping, 'hostIP')
+  const address = textIn(mapping, 'hostip')
   const isAny = address === '0.0.0.0' || address === '::'
   const protocol = (textIn(mapping, 'protocol') || 'tcp').toLowerCase()
   return [{ protocol, host, container, address: isAny ? '' : address }]
 }
 
-/** Addresses, MAC and host link, of every form a result has had: before 0.3.0 with "ip4" and "ip6". */
+/** Addresses, MAC, host link and namespace, of every form a result has had: before 0.3.0 with "ip4" and "ip6". */
 function linksOf(result: Readonly<Record<string, unknown>>, ifName: string) {
   const links = objectsIn(result['interfaces'])
   const inside = (link: unknown) => textIn(link, 'sandbox') !== ''
@@ -135,6 +140,7 @@ function linksOf(result: Readonly<Record<string, unknown>>, ifName: string) {
   return {
     addresses: addresses.filter((address) => address !== ''),
     mac: textIn(own, 'mac'),
+    sandbox: textIn(own, 'sandbox'),
     hostLink: textIn(hostLinks.at(-1), 'name'),
   }
 }

@@ -20,6 +20,7 @@ export interface PortRule {
   readonly owner: string
   /** Packets that began a connection there; undefined where nobody counts. */
   readonly hits: number | undefined
+  readonly backend: 'nftables' | 'iptables'
 }
 
 /** A process of the host that listens on a port. */
@@ -110,6 +111,7 @@ export function savedRules(family: 'ip' | 'ip6', text: string): readonly PortRul
       to: after('--to-destination'),
       owner: '',
       hits: hits === '' ? undefined : Number(hits),
+      backend: 'iptables',
     })
   }
   return rules.map(({ chain, ...rule }) => ({ ...rule, owner: owners.get(chain) ?? '' }))
@@ -137,6 +139,8 @@ function machine() {
   return { ...tools, ...createMachine(tools, netlink) }
 }
 
+const uncounted = { hits: undefined, backend: 'nftables' } as const
+
 const plain = ['portmap_ports', 'portmap_ranges', 'portmap_addresses']
 
 /** An element of ours: `[protocol, port]`, or `[address, protocol, port]`. */
@@ -146,7 +150,7 @@ function elementRule(
 ): readonly PortRule[] {
   if (!plain.includes(collection)) return []
   const [address = '', protocol = '', port = ''] = key.length === 3 ? key : ['', ...key]
-  return [{ family, protocol, port, address, to: '', owner: comment, hits: undefined }]
+  return [{ family, protocol, port, address, to: '', owner: comment, ...uncounted }]
 }
 
 /** A rule of the official plugin's nftables backend. */
@@ -156,7 +160,7 @@ function officialRule(family: 'ip' | 'ip6', rule: ListedRule): readonly PortRule
   if (!port || target === undefined) return []
   const address = matches.find(({ field }) => field === 'daddr')?.value ?? ''
   const to = family === 'ip6' ? `[${target}]:${targetPort}` : `${target}:${targetPort}`
-  return [{ family, protocol: port.protocol ?? '', port: port.value, address, to, owner: comment, hits: undefined }]
+  return [{ family, protocol: port.protocol ?? '', port: port.value, address, to, owner: comment, ...uncounted }]
 }
 
 /** The words of a line of iptables-save: those with blanks stand in quotes, where \ escapes. */
