@@ -38,6 +38,13 @@ describe.each(pages)('%s', (page) => {
     }
   })
 
+  test('marks what is for a shell as sh, which is run', () => {
+    const fences = [...read(page).matchAll(/^ *```(.*)$/gm)].map(([, language = '']) => language)
+    expect(
+      fences.filter((_, at) => at % 2 === 0 && !['sh', 'json', 'yaml', 'toml', 'hcl'].includes(fences[at] ?? '')),
+    ).toEqual([])
+  })
+
   test('links to nothing that the release archive does not have', () => {
     expect(links.filter(([, file]) => !/^(docs|examples)\//.test(file))).toEqual([])
   })
