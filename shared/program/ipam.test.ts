@@ -1,10 +1,20 @@
-import { copyFileSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { Command, Outcome } from '../exec/command.js'
 import { delegations } from '../exec/delegate.js'
-import { recordWritings } from '../exec/records.js'
+import { recordWritings, writeRecord } from '../exec/records.js'
+import { keepStateIn, stateRoot } from '../exec/state.js'
 import { createJournal } from '../plan/journal.js'
 import type { Machine } from '../plan/machine.js'
 import { thrownBy } from '../testing/thrown.js'
@@ -13,11 +23,16 @@ import { checkLease, collectLeases, hasIpam, ipamNeeds, lease, release, requireI
 import type { AnyPlugin, Call } from './plugin.js'
 
 let directory: string
+const usual = stateRoot
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'ipam-'))
+  keepStateIn(join(directory, 'state'))
   writeFileSync(join(directory, 'dhcp'), '')
 })
-afterEach(() => rmSync(directory, { recursive: true }))
+afterEach(() => {
+  keepStateIn(usual)
+  rmSync(directory, { recursive: true })
+})
 
 const given = JSON.stringify({ cniVersion: '1.1.0', ips: [{ address: '10.0.0.2/24' }] })
 
@@ -31,8 +46,7 @@ function calling(type: string | undefined, answers: Record<string, Partial<Outco
   }
   const journal = createJournal()
   const warn = (text: string) => asked.push(text)
-  // Nothing is put on record: that would be the machine's.
-  const change = () => undefined
+  const change = (_: string, body: () => void) => body()
   const host = { run, journal, warn, change, dryRun, env: {}, files: { readLink: () => '' } }
   const call = {
     plugin: 'macvlan',
@@ -110,13 +124,133 @@ test.each([
 })
 
 test.each([
-  [undefined, []],
-  ['static', []],
-  ['dhcp', recordWritings('net', 'ipam')],
-])('of %s a status looks whether it can be noted that it gave the addresses', (type, writes) => {
+  [undefined, false],
+  ['static', false],
+  ['dhcp', true],
+])('of %s a status looks whether it can be noted that it gave the addresses: %s', (type, isNoted) => {
   const { call } = calling(type)
   const own = type === 'static' ? { ownDelegate: { name: 'static' } as AnyPlugin } : {}
-  expect(ipamNeeds({ ...call, ...own }).writes).toEqual(writes)
+  expect(ipamNeeds({ ...call, ...own }).writes).toEqual(isNoted ? recordWritings('net', 'ipam') : [])
+})
+
+describe('a configuration that is another one than that of ADD:', () => {
+  /** The files of state. */
+  const state = () =>
+    existsSync(stateRoot)
+      ? readdirSync(stateRoot, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile()).length
+      : 0
+  const added = () => {
+    const adding = calling('dhcp', { ADD: { stdout: given } })
+    const { call } = adding
+    const stdin = '{"name": "net", "ipam": {"type": "dhcp"}}'
+    lease({ ...call, stdin, environment: { ...call.environment, args: 'A=B' } })
+    return adding
+  }
+  /** What programs get: verb, name, standard input and CNI_ARGS. */
+  function listening(type: string | undefined, more: object = {}) {
+    const { call, asked } = calling(type)
+    const host = {
+      ...call.host,
+      run: ({ argv, env, stdin }: Command): Outcome => {
+        const [verb, args] = [env?.['CNI_COMMAND'], env?.['CNI_ARGS']]
+        asked.push(`${verb} ${env?.['CNI_CONTAINERID'] ?? ''} ${argv[0].split('/').at(-1)} ${stdin} ${args}`)
+        return { status: 0, signal: null, stdout: '', stderr: '' }
+      },
+    }
+    return { call: { ...call, host, ...more } as Call, asked }
+  }
+
+  test('DEL gives back to where ADD got them, with what ADD had, and says so; then nothing is on record', () => {
+    added()
+    expect(state()).toBe(1)
+    const environment = { path: directory, args: '', command: 'DEL' }
+    const { call, asked } = listening(undefined, { environment, stdin: '{"prevResult": {"ips": []}}' })
+    release(call)
+    expect(asked).toEqual([
+      'macvlan: addresses are given back to where ADD got them, which the configuration does not name: dhcp',
+      'DEL  dhcp {"name":"net","ipam":{"type":"dhcp"},"prevResult":{"ips":[]}} A=B',
+    ])
+    expect(state()).toBe(0)
+    release(call)
+    expect(asked).toHaveLength(2)
+  })
+
+  test('DEL also asks the one it names where that can have given none, but for ours', () => {
+    writeFileSync(join(directory, 'other'), '')
+    added()
+    const { call, asked } = listening('other', { environment: { path: directory, args: 'C=D', command: 'DEL' } })
+    release(call)
+    expect(asked.map((line) => line.split(' ').slice(0, 3).join(' '))).toEqual(['macvlan: addresses are', 'DEL  dhcp'])
+    added()
+    const wrong = listening('bridge', { environment: { path: directory, args: '', command: 'DEL' } })
+    expect(thrownBy(() => release(wrong.call)).message).toContain('"bridge" is not an IPAM plugin')
+    expect(wrong.asked.at(-1)).toContain('DEL  dhcp')
+  })
+
+  test('the same source, however it is written, is asked once, and as the configuration has it', () => {
+    added()
+    const stdin = '{"name": "net", "mtu": 1400, "ipam": {"type": "dhcp"}}'
+    const { call, asked } = listening('dhcp', { stdin })
+    release(call)
+    expect(asked).toEqual([`DEL  dhcp ${stdin} undefined`])
+    expect(state()).toBe(0)
+  })
+
+  test('what another plugin of the chain noted stays', () => {
+    added()
+    const { call, asked } = listening(undefined, { plugin: 'ptp' })
+    release(call)
+    expect([asked, state()]).toEqual([[], 1])
+  })
+
+  test('GC frees what stale attachments have, as a DEL of each would, and keeps the records of valid ones', () => {
+    added()
+    const environment = { path: directory, args: '', command: 'GC' }
+    const valid = listening(undefined, { environment, validAttachments: [{ containerID: 'c1', ifname: 'eth0' }] })
+    collectLeases(valid.call)
+    expect([valid.asked, state()]).toEqual([[], 1])
+    const unknown = listening(undefined, { environment })
+    collectLeases(unknown.call)
+    expect([unknown.asked, state()]).toEqual([[], 1])
+    const stale = listening(undefined, { environment, validAttachments: [] })
+    collectLeases(stale.call)
+    expect(stale.asked).toEqual([
+      expect.stringContaining('does not name: dhcp'),
+      'DEL c1 dhcp {"name":"net","ipam":{"type":"dhcp"}} A=B',
+    ])
+    expect(state()).toBe(0)
+  })
+
+  test('a directory of host-local that is none of its own is skipped, and said', () => {
+    const sources = [{ plugin: 'macvlan', type: 'host-local', dataDir: join(directory, 'leases') }]
+    mkdirSync(join(directory, 'leases/net'), { recursive: true })
+    const { call, asked } = listening(undefined, { hostLocal: { name: 'host-local' } as AnyPlugin })
+    const host = { ...call.host, dryRun: false }
+    writeRecord(host, 'ipam', call.attachment, { sources })
+    const environment = { ...call.environment, command: 'DEL', containerID: 'c1', ifName: 'eth0', netns: '' }
+    const holding = {
+      ...call,
+      environment,
+      hostLocal: { name: 'host-local', holds: () => false } as unknown as AnyPlugin,
+    }
+    release({ ...holding, config: { ...call.config, name: 'net', cniVersion: '1.1.0' } } as Call)
+    expect(asked).toEqual([
+      expect.stringContaining(`does not name: host-local in ${directory}/leases`),
+      `macvlan: ${directory}/leases/net is on record, and is no directory of leases: it is skipped`,
+    ])
+    expect(state()).toBe(0)
+  })
+
+  test('what waits for the end of a chain is given back then', () => {
+    added()
+    const later: (() => void)[] = []
+    const stdin = '{"ipam": {"type": "dhcp"}}'
+    const { call, asked } = listening('dhcp', { stdin, leaseLater: (body: () => void) => later.push(body) })
+    release(call)
+    expect(asked).toEqual([])
+    for (const body of later) body()
+    expect(asked).toHaveLength(1)
+  })
 })
 
 test('a plugin of ours that hands out no addresses is refused by its name, before it is looked for', () => {
