@@ -1,11 +1,15 @@
 import { defineConfig } from 'vitest/config'
 import { unit } from './unit.js'
 
-// What Stryker runs against each change: the unit tests alone, but for what looks at the text of comments.
+// What Stryker runs against each change: the unit tests alone, but for what looks at the text of comments. TESTS='{plugins/portmap,shared/net}' takes
+// those of some folders.
+const { TESTS } = process.env
+
 export default defineConfig({
   ...unit,
   test: {
     ...unit.test,
+    ...(TESTS ? { include: [`${TESTS}/**/*.test.ts`] } : {}),
     exclude: ['node_modules', 'shared/testing/lines.test.ts'],
     setupFiles: ['conformance/runner/mutants.setup.ts'],
   },
