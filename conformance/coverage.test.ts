@@ -32,6 +32,7 @@ test('every plugin of the official suite that real clients chain is here', () =>
     'bandwidth',
     'sbr',
     'vrf',
+    'flannel',
     'host-local',
     'static',
   ]) {

@@ -50,6 +50,7 @@ const rows: Record<string, Row> = {
   bandwidth: { type: 'bandwidth', isChained: true, ...rates },
   sbr: { type: 'sbr', isChained: true },
   vrf: { type: 'vrf', isChained: true, vrfname: 'blue' },
+  flannel: { type: 'flannel', ipam: { type: 'host-local', routes: [{ dst: '0.0.0.0/0' }] } },
   chain: {
     type: 'chain',
     capabilities: { portMappings: true },
@@ -62,6 +63,13 @@ const rows: Record<string, Row> = {
     runtimeConfig: { portMappings },
   },
 }
+
+/** What flannel's daemon writes. */
+const subnetOfNode = `FLANNEL_NETWORK=10.31.0.0/16
+FLANNEL_SUBNET=10.31.0.1/24
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=false
+`
 
 const MiB = 2 ** 20
 
@@ -161,7 +169,7 @@ function endOf(command: Verb, finished: Finished, { isDeadly = false }: Limit): 
 }
 
 async function state(host: Host): Promise<string[]> {
-  const directories = ['/var/lib/cni/networks', '/run/leases', '/run/podwire']
+  const directories = ['/var/lib/cni/networks', '/var/lib/cni/flannel', '/run/leases', '/run/podwire']
   const lines = await takeSnapshot(host, { directories })
   return lines.filter((line) => !/^file \S*\/(lock|last_reserved_ip\.\d+|[^/ ]*\.lock|\.[^/ ]+) /.test(line))
 }
@@ -170,6 +178,7 @@ async function state(host: Host): Promise<string[]> {
 async function setting(host: Host, { isChained, ...config }: Row) {
   await host.outside()
   await host.output(['ip', 'link', 'add', 'spare0', 'type', 'veth', 'peer', 'name', 'spare1'])
+  await host.output(['sh', '-c', 'mkdir /run/flannel; cat >/run/flannel/subnet.env'], { stdin: subnetOfNode })
   const { netns } = await host.container()
   const make = (command: Verb, containerID: string, of: { type: string; [key: string]: unknown }): Call => ({
     plugin: of.type,

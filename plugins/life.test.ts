@@ -13,9 +13,10 @@ import { nothing, openStage, type Stage } from '../shared/testing/live.js'
 // Where ipam.type leads to this very program, static answers within the process, as in the one binary.
 const CNI_PATH = mkdtempSync(join(tmpdir(), 'life-'))
 const dataDir = mkdtempSync(join(tmpdir(), 'life-data-'))
-symlinkSync(process.execPath, join(CNI_PATH, 'static'))
+const leaseDir = mkdtempSync(join(tmpdir(), 'life-leases-'))
+for (const name of ['static', 'bridge', 'host-local']) symlinkSync(process.execPath, join(CNI_PATH, name))
 afterAll(() => {
-  for (const folder of [CNI_PATH, dataDir]) rmSync(folder, { recursive: true })
+  for (const folder of [CNI_PATH, dataDir, leaseDir]) rmSync(folder, { recursive: true })
 })
 
 type Life = Omit<Row, 'verb'> & {
@@ -88,7 +89,21 @@ const madeInside = {
 }
 const sockets = ['tcp', 'tcp6', 'udp', 'udp6'].map((name) => [`/proc/net/${name}`, ''])
 
+const subnetOfNode = `FLANNEL_NETWORK=10.1.0.0/16
+FLANNEL_SUBNET=10.1.2.1/24
+FLANNEL_MTU=1450
+FLANNEL_IPMASQ=false
+`
+
 const lives: Record<string, Life> = {
+  flannel: {
+    plugin: 'flannel',
+    config: { dataDir, ipam: { dataDir: leaseDir } },
+    env: { CNI_PATH },
+    links: ['cni0'],
+    files: { '/proc/sys/net/ipv4/ip_forward': '0', '/run/flannel/subnet.env': subnetOfNode },
+    answers: { 'ip -j -d addr show dev cni0': gateway, 'nft *': noRules },
+  },
   'bridge with addresses': {
     plugin: 'bridge',
     config: { ipam, isGateway: true, ipMasq: true },

@@ -19,13 +19,16 @@ export interface Member {
   readonly config: Readonly<Record<string, unknown>>
 }
 
-/** The types that a configuration, as it came, names: of members, and of the IPAM plugins they ask. */
+/** The types that a configuration, as it came, names: of members, of their delegates, and of the IPAM plugins asked. */
 export function typesIn(json: Readonly<Record<string, unknown>>): readonly string[] {
   const plugins = memberOf(json, 'plugins')
   const all = [json, ...(Array.isArray(plugins) ? plugins : [])].filter(isObject)
   const types = all.flatMap((one) => {
-    const ipam = memberOf(one, 'ipam')
-    return [one === json ? undefined : memberOf(one, 'type'), isObject(ipam) ? memberOf(ipam, 'type') : undefined]
+    const type = one === json ? undefined : memberOf(one, 'type')
+    const named = [memberOf(one, 'delegate'), memberOf(one, 'ipam')].filter(isObject)
+    // What flannel's configuration need not name.
+    const usual = type === 'flannel' ? ['bridge', 'host-local'] : []
+    return [type, ...named.map((inner) => memberOf(inner, 'type')), ...usual]
   })
   return types.filter((type) => typeof type === 'string')
 }

@@ -99,6 +99,7 @@ function runInside(
   return invoke(plugin as AnyPlugin, request, shared.host, {
     ...(ownDelegate ? { ownDelegate } : {}),
     ...(plugin?.delegates && hostLocal ? { hostLocal } : {}),
+    ...(plugin?.loads ? { ...(members ? { members } : {}), ...(hostLocal ? { hostLocal } : {}) } : {}),
     ...(given.leaseLater ? { leaseLater: given.leaseLater } : {}),
     later: shared.later,
   })

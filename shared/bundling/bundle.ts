@@ -62,10 +62,11 @@ async function script(entry: string, plugins: Plugin[]): Promise<Bundled> {
   return { text: `(function(require,told){${text}})\n`, inputs }
 }
 
-/** A plugin alone, or with those that it may run: the chain with all, who asks for addresses with the IPAM plugins. */
+/** A plugin alone, or with those it may run: chain and flannel with all, who asks for addresses with IPAM plugins. */
 async function scriptOf(plugin: PluginFile, shapes: Shapes, all: PluginFile[]): Promise<string> {
   const scriptWith = (within?: PluginFile[]) => script('shared/entry.js', [virtualModules(shapes, within)])
-  if ('plugins' in (shapes[plugin.name]?.keys ?? {})) return (await scriptWith()).text
+  const keys = shapes[plugin.name]?.keys ?? {}
+  if ('plugins' in keys || 'delegate' in keys) return (await scriptWith()).text
   const alone = await scriptWith([plugin])
   if (!alone.inputs.some((input) => input.endsWith('shared/program/ipam.js'))) return alone.text
   return (await scriptWith(all.filter(({ name, folder }) => name === plugin.name || folder === 'ipam'))).text

@@ -53,6 +53,7 @@ const configurations: Record<string, object> = {
   },
   dummy: { ipam },
   firewall: { backend: 'nftables', prevResult },
+  flannel: { delegate: { bridge: 'bridge', isDefaultGateway: true, hairpinMode: true } },
   'host-device': { device: 'outside' },
   'host-local': { ipam },
   ipvlan: { master: 'uplink', ipam },

@@ -19,6 +19,7 @@ export const examples: Readonly<Record<string, { readonly type: string; readonly
   },
   dummy: { type: 'dummy', ipam: { type: 'static', addresses: [{ address: '10.1.2.3/32' }] } },
   firewall: { type: 'firewall', ingressPolicy: 'same-bridge' },
+  flannel: { type: 'flannel', delegate: { hairpinMode: true, isDefaultGateway: true } },
   'host-device': { type: 'host-device', device: 'eth1' },
   'host-local': {
     type: 'bridge',

@@ -220,7 +220,7 @@ function keysOf(type: string) {
   return shape?.is === 'object' ? shape.keys : {}
 }
 
-const makers = ['bridge', 'ptp', 'macvlan', 'ipvlan', 'vlan', 'host-device', 'dummy', 'tap']
+const makers = ['bridge', 'ptp', 'macvlan', 'ipvlan', 'vlan', 'host-device', 'dummy', 'tap', 'flannel']
 
 function orderFindings(network: Network, known: ReadonlyMap<string, AnyPlugin>): Finding[] {
   const { report } = network

@@ -19,12 +19,12 @@ function file(content: object | string, name = 'a.conflist'): string {
 const bridge = { type: 'bridge', ipam: { type: 'host-local', subnet: '10.1.0.0/24' } }
 const ports = { type: 'portmap', capabilities: { portMappings: true } }
 const list = { cniVersion: '1.0.0', name: 'net', disableCheck: true, plugins: [bridge, ports, { type: 'istio-cni' }] }
-const foreign = { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'flannel' }, { type: 'istio-cni' }] }
+const foreign = { cniVersion: '1.0.0', name: 'net', plugins: [{ type: 'aws-cni' }, { type: 'istio-cni' }] }
 const here = ['--netns', '/proc/self/ns/net']
 
 test.each([
-  ['ADD', ['plugins[0] flannel', 'plugins[1] istio-cni']],
-  ['DEL', ['plugins[1] istio-cni', 'plugins[0] flannel']],
+  ['ADD', ['plugins[0] aws-cni', 'plugins[1] istio-cni']],
+  ['DEL', ['plugins[1] istio-cni', 'plugins[0] aws-cni']],
 ])("%s of others' plugins says what a runtime would execute", async (verb, order) => {
   const { status, stdout } = await command(['plan', file(foreign), '--verb', verb, '--bin', '/cni', ...here])
   expect(status).toBe(0)
@@ -33,7 +33,7 @@ test.each([
 
 test('--json has the steps', async () => {
   const { stdout } = await command(['plan', file(foreign), '--json', ...here])
-  const step = { path: 'plugins[0]', type: 'flannel', executes: '/opt/cni/bin/flannel', commands: [] }
+  const step = { path: 'plugins[0]', type: 'aws-cni', executes: '/opt/cni/bin/aws-cni', commands: [] }
   const told = JSON.parse(stdout)
   expect(told).toMatchObject({ command: 'plan', formatVersion: 1, network: 'net', verb: 'ADD' })
   expect(told.steps[0]).toEqual(step)
