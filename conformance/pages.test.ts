@@ -4,13 +4,13 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { cnitool, commandPath, repository } from './harness/locations.js'
 import { run } from './harness/process.js'
-import { archive, demand } from './roots/place.js'
+import { archive, demand, rootFolder } from './roots/place.js'
 
 // Every command that README and the pages in docs/ show, as a reader types it: as root, in the order of the page, on a
-// machine of the page's own. That is this machine's disk, of which what is written stays in memory, without its network
-// and its containers; all of it ends with the test. A block that begins with `make` is for the source tree.
+// bare Debian, or where the page has commands for the source tree, in blocks that begin with `make`, on this machine's
+// disk. What is written stays in memory; there are no network and no containers but those made here.
 
-demand()
+demand('node-13', 'node-12')
 
 /** Commands that cannot run there, and why. Each stands in some page. */
 const elsewhere: readonly (readonly [command: RegExp, why: string])[] = [
@@ -21,7 +21,9 @@ const elsewhere: readonly (readonly [command: RegExp, why: string])[] = [
   [/^ctr run /, 'needs containerd and an image; conformance/clients runs it'],
   [/^podman /, 'needs Podman 4 and an image; conformance/clients runs it'],
   [/^kind create cluster /, 'needs kind and its image; conformance/roots runs the rest of that recipe'],
-  [/^kubectl apply /, 'needs a cluster'],
+  [/^make install CNI_BIN=\$PWD\/cni\/bin$/, 'conformance/roots runs it'],
+  [/ examples\/kind\.conflist cni\//, 'conformance/roots runs it'],
+  [/^kubectl /, 'needs a cluster'],
   [/^buildkitd /, 'needs BuildKit'],
   [/^systemctl list-timers /, 'needs a systemd that runs'],
 ]
@@ -31,7 +33,8 @@ const installing = ['README.md', 'docs/operations.md']
 
 interface Command {
   readonly text: string
-  readonly folder: 'tree' | 'reader'
+  /** The whole of what it stands in: each begins where the reader, or the source tree, is. */
+  readonly block: string
 }
 
 const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: repository }).sort()]
@@ -39,22 +42,27 @@ const pages = ['README.md', ...globSync('docs/**/*.md', { cwd: repository }).sor
   .map(({ page, text }) => ({ page, files: filesOf(text), commands: blocksOf(text, 'sh').flatMap(commandsOf) }))
   .filter(({ commands }) => commands.length > 0)
 
+const isForTree = (block: string) => block.startsWith('make')
 const isElsewhere = ({ text }: Command) => elsewhere.some(([command]) => command.test(text))
 
 test.each(elsewhere)('%s stands in a page still', (command) => {
   expect(pages.flatMap(({ commands }) => commands).filter(({ text }) => command.test(text))).not.toEqual([])
 })
 
-describe.each(pages)('the commands of $page', ({ page, files, commands }) => {
+const read = pages.flatMap(({ commands, ...page }) => {
   const here = commands.filter((command) => !isElsewhere(command))
+  const forTree = here.some(({ block }) => isForTree(block))
+  const roots = forTree ? ['this machine'] : page.page === 'README.md' ? ['node-13', 'node-12'] : ['node-13']
+  return here.length === 0 ? [] : roots.map((root) => ({ ...page, root, here, of: commands.length }))
+})
 
-  test.skipIf(here.length === 0)(`${here.length} of ${commands.length} work`, { timeout: 180_000 }, async () => {
+describe.each(read)('$page on $root', ({ page, files, root, here, of }) => {
+  test(`${here.length} of ${of} commands work`, { timeout: 180_000 }, async () => {
     const stage = installing.includes(page) ? [linked(page)] : [linked(page), installed]
-    const script = [prelude, ...stage, ...files.map(writing), 'cd /run/reader', ...here.map(typing)].join('\n')
-    const folder = mkdtempSync(join(tmpdir(), 'podwire-pages-'))
-    onTestFinished(() => rmdirSync(folder))
+    const script = [prelude, ...stage, ...files.map(writing), ...here.map(typing)].join('\n')
+    const folder = root === 'this machine' ? emptyFolder() : rootFolder(root)
     const isolated = ['unshare', '--net', '--mount', '--propagation', 'private', '--']
-    const argv = [...isolated, 'bash', '-euc', entering, 'bash', folder, script]
+    const argv = [...isolated, 'bash', '--norc', '-euc', entering, 'bash', folder, script]
     const { status, stdout, stderr } = await run(argv, { env: { PATH: commandPath }, deadline: 170_000 })
     expect(status, `${stdout}\n${stderr}`).toBe(0)
   })
@@ -64,8 +72,16 @@ describe.each(pages)('the commands of $page', ({ page, files, commands }) => {
 
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`
 
-/** Runs a script, its second parameter, on this machine's disk by way of a folder. */
-const entering = `mount --bind / "$1"; exec ${quoted(join(repository, 'conformance/roots/enter'))} "$1" bash --norc -c "$2"`
+/** Runs a script, the second parameter, on the root in a folder, the first one; in an empty one this machine's. */
+const entering = `
+[ "$(ls -A "$1")" ] || mount --bind / "$1"
+exec ${quoted(join(repository, 'conformance/roots/enter'))} "$1" bash --norc -c "$2"`
+
+function emptyFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'podwire-pages-'))
+  onTestFinished(() => rmdirSync(folder))
+  return folder
+}
 
 /** An uplink, the downloads of a reader, and nothing of CNI but what this page puts there. */
 const prelude = `
@@ -108,11 +124,12 @@ function writing([name, content]: readonly [string, string]): string {
 }
 
 /** Status 1 of `podwire` with `--dry-run` says that it would do something. */
-function typing({ text: shown, folder }: Command): string {
+function typing({ text: shown, block }: Command, at: number, all: readonly Command[]): string {
   const text = shown.replace('ARCH=amd64', process.arch === 'x64' ? 'ARCH=amd64' : `ARCH=${process.arch}`)
   const fine = /^podwire .*--dry-run/.test(text) ? '[ $? = 1 ]' : 'false'
-  const [before, after] = folder === 'tree' ? [`cd ${quoted(repository)}\n`, '\ncd /run/reader'] : ['', '']
-  return `${before}echo ${quoted(`$ ${text}`)}\n{ ${text}\n} || ${fine} || stop ${quoted(`this fails: ${text}`)}${after}`
+  const folder = isForTree(block) ? quoted(repository) : '/run/reader'
+  const before = all[at - 1]?.block === block ? '' : `cd ${folder}\n`
+  return `${before}echo ${quoted(`$ ${text}`)}\n{ ${text}\n} || ${fine} || stop ${quoted(`this fails: ${text}`)}`
 }
 
 /** The blocks of one language, without the indentation they have in a list. */
@@ -128,7 +145,7 @@ function commandsOf(block: string): Command[] {
     if (/^(\s|done|fi)/.test(line)) texts.push(`${texts.pop()}\n${line}`)
     else texts.push(line)
   }
-  return texts.map((text) => ({ text, folder: block.startsWith('make') ? 'tree' : 'reader' }))
+  return texts.map((text) => ({ text, block }))
 }
 
 /** Files that a page shows: a block whose first line names one. */
