@@ -30,7 +30,7 @@ const good = { cniVersion: '1.1.0', name: 'net', type: 'tap' }
 function invoked(
   { plugin, heard }: ReturnType<typeof noting>,
   command: Verb,
-  { config = {}, ifName = 'eth0', netns = '', netnsOverride = false, left = [] as CniError[] } = {},
+  { config = {}, ifName = 'eth0', netns = '', netnsOverride = false, args = '', left = [] as CniError[] } = {},
 ) {
   const host = {
     dryRun: false,
@@ -44,7 +44,7 @@ function invoked(
     },
     toolLock: { waitForEarlier: (valid: unknown) => heard.push(`wait ${JSON.stringify(valid) ?? 'for all'}`) },
   } as unknown as Host
-  const environment = { command, containerID: 'c1', netns, ifName, args: '', path: '/cni', netnsOverride }
+  const environment = { command, containerID: 'c1', netns, ifName, args, path: '/cni', netnsOverride }
   return invoke(plugin, readRequest(environment, JSON.stringify({ ...good, ...config })), host, {
     deliver: ({ ips }, version) => heard.push(`deliver ${ips[0]?.address} in ${version}`),
   })
@@ -101,6 +101,87 @@ test('a name that is no link’s is refused at ADD; DEL has to live with it', ()
   const noted = noting()
   invoked(noted, 'DEL', { ifName: 'a%d' })
   expect(noted.heard).toEqual(['wait for all', 'DEL'])
+})
+
+test('a name that no tool can be told of keeps DEL out of the container, and CHECK refuses what is no link’s name', () => {
+  const noted = noting({ del: ({ environment }) => void noted.heard.push(`DEL in "${environment.netns}"`) })
+  invoked(noted, 'DEL', { ifName: 'a"b', netns: '/run/netns/none-such' })
+  expect(noted.heard).toEqual([
+    'DEL goes on without the container: CNI_IFNAME "a\\"b" is no name for a link',
+    'wait for all',
+    'DEL in ""',
+  ])
+  expect(thrownBy(() => invoked(noting(), 'CHECK', { ifName: 'a%d' })).code).toBe(codes.invalidEnvironment)
+  for (const verb of ['STATUS', 'GC'] as const) invoked(noting(), verb, { ifName: 'a%d' })
+})
+
+test('a wrong configuration is refused with every mistake, but for DEL, which goes on without', () => {
+  const config = { mtu: 'wide', owner: {}, ipam: 5, more: 1 }
+  for (const verb of ['ADD', 'CHECK', 'STATUS', 'GC'] as const) {
+    const noted = noting()
+    const error = thrownBy(() => invoked(noted, verb, { config }))
+    expect(error).toMatchObject({
+      code: codes.invalidConfiguration,
+      details: expect.stringContaining('mtu: found "wide"'),
+    })
+    expect(error.details.split('\n').length).toBeGreaterThan(1)
+  }
+  const noted = noting()
+  invoked(noted, 'DEL', { config: { mtu: 'wide' } })
+  expect(noted.heard).toEqual([
+    expect.stringMatching(/^tap: DEL goes on without mtu: expected /),
+    'wait for all',
+    'DEL',
+  ])
+})
+
+test('a key that nobody knows is told of by ADD alone', () => {
+  for (const verb of ['ADD', 'DEL'] as const) {
+    const noted = noting()
+    invoked(noted, verb, { config: { mutt: 1500 } })
+    expect(noted.heard.filter((line) => line.includes('mutt'))).toHaveLength(verb === 'ADD' ? 1 : 0)
+  }
+})
+
+test('mistakes are in the words of the official plugin, where it has some', () => {
+  const official = () => ({ load: 'failed to load netconf: ', library: 'NetConf.', structs: { '': 'NetConf' } })
+  const of = (more: Partial<AnyPlugin>) =>
+    thrownBy(() => invoked(noting(more), 'ADD', { config: { mtu: 'wide' } })).message
+  expect(of({ official })).toContain('failed to load netconf: json: cannot unmarshal string')
+  expect(of({})).not.toContain('failed to load netconf')
+})
+
+test('CNI_ARGS that cannot be read are an error, but for verbs that need none of them', () => {
+  const args = 'A'
+  const plugin = { argsKeys: ['MAC'] }
+  expect(thrownBy(() => invoked(noting(plugin), 'ADD', { args })).message).toContain('invalid pair "A"')
+  const noted = noting(plugin)
+  invoked(noted, 'DEL', { args })
+  expect(noted.heard[0]).toContain('tap: DEL goes on without CNI_ARGS: ')
+  for (const verb of ['STATUS', 'GC'] as const) invoked(noting(plugin), verb, { args })
+  invoked(noting(), 'ADD', { args })
+})
+
+test('a verb that nobody knows is refused, and one that a plugin lacks is a success', () => {
+  for (const verb of ['FOO', 'constructor', 'VERSION']) {
+    const error = thrownBy(() => invoked(noting(), verb as Verb))
+    expect(error).toMatchObject({
+      code: codes.invalidEnvironment,
+      message: expect.stringContaining(`unknown CNI_COMMAND: ${verb}`),
+    })
+  }
+  const { check: _, ...without } = noting().plugin
+  expect(invoked({ plugin: without, heard: [] }, 'CHECK')).toBeUndefined()
+})
+
+test('what is nested too deep is refused as a text of JSON', () => {
+  const environment = { command: 'ADD', containerID: 'c', netns: '', ifName: 'eth0', args: '', path: '' } as const
+  const deep = `{"name": "net", "a": ${'['.repeat(20_000)}${']'.repeat(20_000)}}`
+  const error = thrownBy(() => readRequest({ ...environment, netnsOverride: false }, deep))
+  expect(error).toMatchObject({
+    code: codes.decodeFailure,
+    message: expect.stringMatching(/^error unmarshall network config: .*exceeded max depth/),
+  })
 })
 
 test('the plugin’s own namespace is refused at ADD and DEL, unless that is allowed', () => {

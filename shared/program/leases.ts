@@ -53,7 +53,7 @@ export function isSame(left: Source, right: Source): boolean {
 export function parsed(config: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(config)
-    return typeof value === 'object' && value !== null ? { ...value } : {}
+    return typeof value === 'object' ? { ...value } : {}
   } catch {
     return {}
   }

@@ -32,10 +32,22 @@ describe.each(names)('%s', (plugin) => {
       `${plugin}é`,
       plugin.toUpperCase(),
       `a-${plugin}-b`,
+      ...[...'09AZaz'].flatMap((letter) => [`x-${letter}${plugin}`, `${plugin}${letter}-x`]),
     ]) {
       expect(pluginsCalled(name, []).filter((one) => one === plugin)).toEqual([])
     }
   })
+})
+
+test('no plugin is called as another one begins or ends, so that a part of a name means one at the most', () => {
+  for (const one of names) {
+    for (const other of names.filter((name) => name !== one)) {
+      expect(pluginsCalled(`x-${one}`, []), `${one} ${other}`).not.toContain(other)
+      expect(separators.some((separator) => one.endsWith(separator + other) || one.startsWith(other + separator))).toBe(
+        false,
+      )
+    }
+  }
 })
 
 describe('a name with several plugins in it', () => {

@@ -45,23 +45,24 @@ export function linkTargets(path: string, readLink: (path: string) => string): r
 const longestChain = 40
 
 /**
- * The longest plugin that is the name's last part (`buildkit-cni-bridge`), else its first (`.bridge-wrapped`). Plugins'
- * own names have separators, too (`host-local`). Two of one length, one at either end, are a tie.
+ * The plugin that is the name's last part (`buildkit-cni-bridge`), else its first (`.bridge-wrapped`). Plugins' own
+ * names have separators, too (`host-local`). Two of one length, one at either end, are a tie.
  */
 function pluginsWithin(name: string): readonly string[] {
   let [from, to] = [0, name.length]
   while (from < to && isSeparator(name, from)) from++
   while (to > from && isSeparator(name, to - 1)) to--
   const bare = name.slice(from, to)
-  const last = longest((one) => bare.endsWith(one) && isEdge(bare, bare.length - one.length - 1))
-  const first = longest((one) => bare.startsWith(one) && isEdge(bare, one.length))
+  const last = only((one) => bare.endsWith(one) && isEdge(bare, bare.length - one.length - 1))
+  const first = only((one) => bare.startsWith(one) && isEdge(bare, one.length))
   if (last && first && last !== first && last.length === first.length) return [first, last]
   const plugin = last ?? first
   return plugin === undefined ? [] : [plugin]
 }
 
-function longest(fits: (plugin: string) => boolean): string | undefined {
-  return names.filter(fits).sort((a, b) => b.length - a.length)[0]
+/** No name of a plugin begins or ends with another one. */
+function only(fits: (plugin: string) => boolean): string | undefined {
+  return names.find(fits)
 }
 
 function isEdge(text: string, at: number): boolean {
