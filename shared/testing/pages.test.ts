@@ -1,6 +1,7 @@
 import { existsSync, globSync, readFileSync } from 'node:fs'
 import path from 'node:path'
 import { describe, expect, test } from 'vitest'
+import { codes } from '../values/errors.js'
 
 // What README and the pages in docs/ promise about themselves. That their commands work is shown by
 // conformance/pages.test.ts, that the generated ones are what their sources say by tools/explain.
@@ -67,6 +68,29 @@ test('the version that is shown is this one', () => {
   const shown = pages.flatMap((page) => [...read(page).matchAll(/VERSION=(\d\S*)/g)].map(([, one]) => one))
   expect(shown.length).toBeGreaterThan(0)
   expect(new Set(shown)).toEqual(new Set([version]))
+})
+
+describe('docs/troubleshooting.md', () => {
+  const page = read('docs/troubleshooting.md')
+
+  test('has every error code that is used, and no other', () => {
+    const { unsupportedField: _unused, ...used } = codes
+    const rows = [...page.matchAll(/^\| ([\d, ]+) \|/gm)].flatMap(([, cell = '']) => cell.split(', ').map(Number))
+    expect(rows).toEqual(Object.values(used).toSorted((left, right) => left - right))
+  })
+
+  test.each([
+    ['no IP addresses available in range set', 'ipam/host-local/allocate.ts'],
+    ['already has an IP address different from', 'plugins/bridge/gateway.ts'],
+    ['failed to find plugin "', 'shared/exec/delegate.ts'],
+    ['cannot publish host port ', 'plugins/portmap/listeners.ts'],
+    ['no process can be started', 'shared/plan/refusal.ts'],
+    ['an ADD needs more open files', 'shared/plan/journal.ts'],
+    ['ended without saying', 'shared/plan/refusal.ts'],
+  ])('shows "%s" as a plugin says it', (words, source) => {
+    expect(page).toContain(words)
+    expect(read(source)).toContain(words)
+  })
 })
 
 describe('figures are those of bench/RESULTS.md:', () => {
