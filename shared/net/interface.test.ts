@@ -149,6 +149,27 @@ describe('what differs from prevResult', () => {
     expect(differ(found(routes), { routes: [route] })).toEqual(expected)
   })
 
+  test('says of routes and addresses what the official library does, masks in hexadecimal', () => {
+    const official = (prevResult: Partial<Result>) =>
+      interfaceDifferences(found(), { netns, ifName: 'eth0', prevResult: { ...result, ...prevResult } }).problems.map(
+        ({ official: words }) => words,
+      )
+    const rest = (gw: string) => `GW:${gw} MTU:0 AdvMSS:0 Priority:0 Table:<nil> Scope:<nil>}`
+    const none = 'not found in routing table'
+    expect(official({ routes: [{ dst: '10.9.0.0/20' }, { dst: 'fd00:9::/33', gw: 'fd00::1' }] })).toEqual([
+      `Expected Route {Dst:{IP:10.9.0.0 Mask:fffff000} ${rest('<nil>')} ${none}`,
+      `Expected Route {Dst:{IP:fd00:9:: Mask:ffffffff800000000000000000000000} ${rest('fd00::1')} ${none}`,
+    ])
+    const all = { dst: '10.0.0.0/6', mtu: 1400, advmss: 1300, priority: 5, table: 7, scope: 253 }
+    const one = 'MTU:1400 AdvMSS:1300 Priority:5 Table:7 Scope:253}'
+    expect(official({ routes: [all] })).toEqual([
+      `Expected Route {Dst:{IP:10.0.0.0 Mask:fc000000} GW:<nil> ${one} ${none}`,
+    ])
+    expect(official({ ips: [{ address: '10.0.0.9/9', interface: 0 }] })).toEqual([
+      expect.stringContaining('{10.0.0.9 ff800000}'),
+    ])
+  })
+
   test('is one error, named by the first', () => {
     expect(() => throwDifferences([])).not.toThrow()
     const problems = ['a', 'b'].map((path) => ({ path, value: 1, expected: '2' }))

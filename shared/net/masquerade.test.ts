@@ -1,16 +1,28 @@
-import { describe, expect, test } from 'vitest'
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { keepStateIn, stateRoot } from '../exec/state.js'
+import type { Element, NftObject } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
-import type { IptablesTool, ListedChain, SavedRules } from '../plan/observer.js'
+import type { IptablesTool, ListedChain, ListedElement, ListedRule, SavedRules } from '../plan/observer.js'
 import { render, renderOne } from '../plan/render.js'
 import { officialName } from '../values/names.js'
 import type { SavedTables } from './iptables.js'
 import {
   collectMasquerades,
+  forgetLast,
+  forgetMasquerade,
+  isMasqueraded,
   isOfSubnet,
   type MadeByMasquerade,
   type Masquerade,
+  madeByMasquerade,
   masquerade,
+  masqueradeDifferences,
+  noteMasquerade,
   seenForMasquerade,
+  staleMasquerades,
   unmasquerade,
 } from './masquerade.js'
 
@@ -135,4 +147,153 @@ test('without a record all goes that bears the name: elements, chains, rules of 
     `iptables -t nat -X ${chain}`,
     'nft delete rule inet cni_plugins_masquerade masq_checks handle 7',
   ])
+})
+
+describe('on this machine', () => {
+  const usual = stateRoot
+  let folder = ''
+  beforeEach(() => {
+    folder = mkdtempSync(join(tmpdir(), 'masquerade-'))
+    keepStateIn(join(folder, 'state'))
+    mkdirSync(join(stateRoot, 'masquerade', 'net'), { recursive: true })
+  })
+  afterEach(() => {
+    keepStateIn(usual)
+    rmSync(folder, { recursive: true })
+  })
+
+  /** "FAMILY TABLE", "FAMILY TABLE NAME", or "FAMILY COLLECTION KEY" of our element. */
+  const nameOf = (one: Element | NftObject) =>
+    'collection' in one
+      ? `${one.family} ${one.collection} ${one.key.join(' ')}`
+      : [one.family, one.table, one.chain ?? one.set].filter((word) => word !== undefined).join(' ')
+
+  interface There {
+    /** What the kernel says it holds, if it tells. */
+    readonly held?: readonly string[]
+    readonly texts?: readonly string[]
+    readonly elements?: readonly ListedElement[]
+    readonly rules?: readonly Partial<ListedRule>[]
+    readonly chains?: Partial<Record<IptablesTool, SavedRules>>
+    readonly legacy?: readonly string[]
+  }
+
+  function hosting({ held, texts = [], elements = [], rules = [], chains = {}, legacy = [] }: There) {
+    const asked: string[] = []
+    const observer = {
+      holdsDirectly: (wanted: readonly (Element | NftObject)[]) =>
+        held && wanted.map((one) => held.includes(nameOf(one))),
+      ruleTexts: () => texts,
+      hasLegacyTable: (family: string, table: string) => legacy.includes(`${family} ${table}`),
+      elements: (family: string) => {
+        asked.push(`elements ${family}`)
+        return elements.filter(({ key: [address = ''] }) => address.includes(':') === (family === 'ip6'))
+      },
+      rules: () => {
+        asked.push('rules')
+        return rules
+      },
+      savedRules: (tool: IptablesTool) => {
+        asked.push(tool)
+        return chains[tool]
+      },
+    }
+    const host = {
+      observer,
+      dryRun: false,
+      change: (_: string, body: () => void) => body(),
+      warn: (text: string) => expect.fail(text),
+      journal: { note: () => undefined },
+    } as unknown as Host
+    return { asked, host }
+  }
+
+  const own = { collection: 'masqueraded', key: ['10.1.0.2'], comment: 'net/eth0/c1' }
+  const nothing = { elements: [], saved: none, handles: [] }
+
+  test('nothing is looked for that the kernel says is not there', () => {
+    const { asked, host } = hosting({ held: [] })
+    expect(madeByMasquerade(host, attachment, addresses)).toEqual(nothing)
+    expect(asked).toEqual([])
+  })
+
+  test('its elements, and not those of others, where one has an address that is told', () => {
+    const elements = [own, { ...own, key: ['10.1.0.3'], comment: 'net/eth0/c2' }]
+    const { asked, host } = hosting({ held: ['ip masqueraded 10.1.0.2'], elements })
+    expect(madeByMasquerade(host, attachment, addresses).saved).toEqual(none)
+    expect(madeByMasquerade(host, attachment, addresses)).toEqual({ ...nothing, elements: [own] })
+    expect(asked).toEqual(['elements ip', 'elements ip6', 'elements ip', 'elements ip6'])
+    expect(madeByMasquerade(host, attachment, [])).toEqual(nothing)
+  })
+
+  test('any element where records may have been lost', () => {
+    rmSync(stateRoot, { recursive: true })
+    const { host } = hosting({ held: ['ip6 podwire masqueraded'], elements: [own] })
+    expect(madeByMasquerade(host, attachment, [])).toEqual({ ...nothing, elements: [own] })
+    expect(madeByMasquerade(hosting({ held: ['ip masqueraded 10.1.0.2'] }).host, attachment, addresses)).toEqual(
+      nothing,
+    )
+  })
+
+  test('chains of the official plugin where the kernel has one of the name, or the older interface the table', () => {
+    const chains = { iptables: [[`:${chain}`]], ip6tables: [] }
+    const look = (there: There) => {
+      const { asked, host } = hosting({ ...there, chains })
+      madeByMasquerade(host, attachment, addresses)
+      return asked
+    }
+    expect(look({ held: [`ip nat ${chain}`] })).toEqual(['iptables'])
+    expect(look({ held: [`ip6 nat ${chain}`, 'ip nat OTHER'] })).toEqual(['ip6tables'])
+    expect(look({ held: [], legacy: ['ip nat'] })[0]).toBe('iptables')
+    expect(look({})).toEqual(expect.arrayContaining(['iptables', 'ip6tables', 'elements ip', 'elements ip6']))
+  })
+
+  test('what is on record is looked at by the record alone', () => {
+    const { asked, host } = hosting({ held: [] })
+    noteMasquerade(host, attachment, made('nftables'))
+    expect(isMasqueraded(host, attachment)).toBe(true)
+    expect(madeByMasquerade(host, attachment)).toEqual({ record: made('nftables'), saved: none })
+    expect(asked).toEqual([])
+    const other = { ...attachment, containerID: 'c2' }
+    expect(staleMasquerades(host, 'net', [{ containerID: 'c2', ifname: 'eth0' }])).toEqual([attachment])
+    expect([
+      staleMasquerades(host, 'net', [{ containerID: 'c1', ifname: 'eth0' }]),
+      isMasqueraded(host, other),
+    ]).toEqual([[], false])
+    forgetMasquerade(host, attachment)
+    expect(isMasqueraded(host, attachment)).toBe(false)
+  })
+
+  test('who had the addresses before is found by the records, and forgotten', () => {
+    const { host } = hosting({})
+    const other = { ...attachment, containerID: 'c2' }
+    noteMasquerade(host, attachment, made('nftables'))
+    noteMasquerade(host, other, { backend: 'nftables', addresses: ['10.1.0.2/24', '10.1.0.9/24'] })
+    noteMasquerade(host, { ...attachment, containerID: 'c3' }, { backend: 'nftables', addresses: ['10.1.0.4/24'] })
+    const seen = seenForMasquerade(host, attachment, made('nftables'))
+    expect(seen).toEqual({ saved: none, left: ['10.1.0.2/24'], last: [other] })
+    const told = seenForMasquerade(hosting({ held: ['ip6 masqueraded fd00::2'] }).host, attachment, made('nftables'))
+    expect([told.left, told.last]).toEqual([['fd00::2/64'], [other]])
+    expect(seenForMasquerade(hosting({ held: [] }).host, attachment, made('nftables'))).toEqual(seenOf(none))
+    forgetLast(host, seen)
+    expect([isMasqueraded(host, other), isMasqueraded(host, attachment)]).toEqual([false, true])
+  })
+
+  test('CHECK without a record is content with what the official plugin made, in either way', () => {
+    const differ = (there: There) =>
+      masqueradeDifferences(hosting(there).host, attachment, ['10.1.0.2/24', '10.1.0.3/24']).map(
+        ({ expected }) => expected,
+      )
+    const both = ['10.1.0.2/24', '10.1.0.3/24'].map((address) => `a rule that masquerades ${address}`)
+    expect(differ({})).toEqual(both)
+    const comment = 'masquerade, net: net, if: eth0, id: c1'
+    const rule = {
+      chain: 'masq_checks',
+      handle: 1,
+      comment,
+      matches: [{ protocol: 'ip', field: 'saddr', value: '10.1.0.2' }],
+    }
+    expect(differ({ rules: [rule] })).toEqual(both.slice(1))
+    expect(differ({ rules: [{ ...rule, comment: 'other' }] })).toEqual(both)
+  })
 })

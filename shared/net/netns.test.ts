@@ -5,7 +5,16 @@ import type { Machine } from '../plan/machine.js'
 import { thrownBy } from '../testing/thrown.js'
 import { codes } from '../values/errors.js'
 import type { ObservedLink } from '../values/observe.schema.js'
-import { compareNetns, inodeOf, livingNetns, netnsAt, netnsState, ownNetnsFault, requireNetns } from './netns.js'
+import {
+  compareNetns,
+  inodeOf,
+  lingering,
+  livingNetns,
+  netnsAt,
+  netnsState,
+  ownNetnsFault,
+  requireNetns,
+} from './netns.js'
 
 // A namespace that is there wherever tests run, and files that are none.
 const path = '/proc/self/ns/net'
@@ -79,6 +88,18 @@ describe('the namespace at a path and the one on record', () => {
     expect(compareNetns(hostWith('12'), recorded, path, never)).toBe('same')
     expect(compareNetns(hostWith(), unlinked, path, never)).toBe('unknown')
   })
+})
+
+test('a namespace that something keeps is found by another path, and is no other one', () => {
+  const inode = inodeOf(path) ?? 0
+  const recorded: Netns = { path: gone, boot: 'boot-1', inode, cookie: '12' }
+  const found = lingering(hostWith('12'), recorded)
+  expect([found, found === undefined ? 0 : inodeOf(found)]).toEqual([expect.stringMatching(/^\/proc\/\d+\//), inode])
+  expect(lingering(hostWith('13'), recorded)).toBeUndefined()
+  expect(lingering(hostWith('12', 'boot-2'), recorded)).toBeUndefined()
+  expect(lingering(hostWith('12'), { ...recorded, inode: 1 })).toBeUndefined()
+  expect(lingering(hostWith('12'), { path: gone, boot: 'boot-1', cookie: '12' })).toBeUndefined()
+  expect(lingering(hostWith('12'), undefined)).toBeUndefined()
 })
 
 test('the plugin’s own namespace is told from others and from nothing', () => {
