@@ -83,6 +83,44 @@ describe('refusals', () => {
     )
   })
 
+  test.each<[RangeText, string, string?]>([
+    [{}, 'invalid range set 0: IP <nil> not v4 nor v6'],
+    [{ subnet: 'foo' }, 'invalid CIDR address: foo'],
+    [{ subnet: '10.1.2.0/24', gateway: 'y' }, 'invalid IP address: y'],
+    [{ subnet: '10.1.2.0/31' }, 'invalid range set 0: Network 10.1.2.0/31 too small to allocate from'],
+    [{ subnet: '::ffff:10.1.2.0/120' }, 'invalid range set 0: IPNet IP and Mask version mismatch', '10.1.2.0/24'],
+    [
+      { subnet: '10.1.2.7/24' },
+      'invalid range set 0: Network has host bits set. For a subnet mask of length 24 the network address is 10.1.2.0',
+      '10.1.2.0/24',
+    ],
+    [
+      { subnet: '10.1.2.0/24', rangeStart: '10.1.2.50', rangeEnd: '10.1.2.40' },
+      'invalid range set 0: RangeStart 10.1.2.50 not in network 10.1.2.0/24',
+    ],
+    [
+      { subnet: '10.1.2.0/24', rangeStart: '10.1.2.255' },
+      'invalid range set 0: RangeStart 10.1.2.255 is after RangeEnd 10.1.2.254 in network 10.1.2.0/24',
+    ],
+  ])('in the official words, and what helps: %j', (text, official, fix) => {
+    expect(read([text]).problems.map((one) => [one.official, one.fix])).toEqual([[official, fix]])
+  })
+
+  test('in the official words of sets, each with its number', () => {
+    const official = (...sets: RangeText[][]) => read(...sets).problems.map((one) => one.official)
+    const [four, six] = [{ subnet: '10.1.2.0/24' }, { subnet: 'fd00::/64' }]
+    expect(official()).toEqual(['no IP ranges specified'])
+    expect(official([four], [])).toEqual(['invalid range set 1: empty range set'])
+    expect(official([six], [four, six])).toEqual([
+      'invalid range set 1: mixed address families',
+      'range set 0 overlaps with 1',
+    ])
+    expect(official([four, { subnet: '10.1.2.128/25' }])).toEqual([
+      'invalid range set 0: subnets 10.1.2.1-10.1.2.254 and 10.1.2.129-10.1.2.254 overlap',
+    ])
+    expect(official([six], [four], [four])).toEqual(['range set 1 overlaps with 2'])
+  })
+
   test('no set, an empty set', () => {
     expect(read().problems.map(({ path }) => path)).toEqual(['ipam.ranges'])
     expect(problemsOf([])).toEqual(['ipam.ranges[0] []: at least one range with a "subnet"'])
