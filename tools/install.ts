@@ -6,7 +6,7 @@ import { type CommandCall, type Definition, Ended, fine, found, type Status, wro
 import { inRoot } from './frame/place.js'
 import { visible } from './frame/visible.js'
 import { install, keptFolders, readInstalled, rollback } from './install/files.js'
-import { identifier, programs, type Suite, startFault, versionOf } from './install/suite.js'
+import { answerOf, identifier, programs, type Suite } from './install/suite.js'
 
 /** `podwire install`: puts the suite into a folder of plugins, gives back what was there, and says what is there. */
 export default {
@@ -14,7 +14,8 @@ export default {
   summary: 'put the plugins where runtimes look for them, give back what was there, or say what is there',
   details: [
     'What is replaced stays in podwire-kept, a folder beside the plugins, below the date: --rollback gives back what ' +
-      'the last installation replaced, and removes what it added, but for files that somebody has changed since.',
+      'the last installation replaced, and removes what it added, but for files that somebody has changed since. The ' +
+      'last four are given back one by one, then all before them at once.',
     'Every file has to answer VERSION before the first name changes. All names are one file, as in the archive: links, ' +
       'not copies. Each name is changed by a rename, so that running plugins keep their file and callers find the old ' +
       'or the new one; where one fails, those before it are given back.',
@@ -135,14 +136,13 @@ function programsIn(to: string, isHost: boolean): readonly Program[] {
         return [{ name, suite: 'other', version: '', isAltered: undefined, fault: undefined, inode: 0 }]
       const { suite, sha256 } = identify(real)
       const known = installed?.files[name]
-      const isStarted = isHost && suite !== 'other'
+      const answer = isHost && suite !== 'other' ? answerOf(file, name) : { version: '', fault: undefined }
       return [
         {
           name,
           suite,
-          version: isStarted ? versionOf(file, name) : '',
+          ...answer,
           isAltered: known === undefined ? undefined : known !== sha256,
-          fault: isStarted ? startFault(file, name) : undefined,
           inode: lstatSync(real).ino,
         },
       ]

@@ -120,6 +120,9 @@ export function removeEmptyFolders(to: string, files: readonly string[]): void {
 /** The folder, below that of the plugins, with what was replaced, by date, and what is installed. */
 const keptFolder = 'podwire-kept'
 
+/** So many installations are given back one by one; all before them at once, so that what was there at first stays. */
+const mostKept = 5
+
 const installedFile = 'installed.json'
 const listFile = 'replaced.json'
 const folders = ['podwire-lib', 'podwire-share']
@@ -153,6 +156,7 @@ function installIn({ from, to, names, version }: Installation, isDryRun: boolean
     const order = [...files.filter((file) => file.includes('/')), ...programs]
     putInPlace({ work, to, kept }, order, replaced)
     writeInstalled(to, installed)
+    while (keptFolders(to).length > mostKept && joinOldest(to));
     return { replaced, added, kept }
   })
 }
@@ -253,8 +257,42 @@ function hashes(folder: string, files: readonly string[], identify: ReturnType<t
 function keep(to: string, kept: string, list: Replaced): void {
   makeFolders(kept)
   for (const file of list.replaced) linkInto(path.join(to, file), path.join(kept, file))
-  writeFileSync(path.join(kept, listFile), JSON.stringify(list, null, 2))
+  writeList(kept, list)
+}
+
+function writeList(kept: string, list: Replaced): void {
+  const draft = path.join(kept, `.${listFile}`)
+  writeFileSync(draft, JSON.stringify(list, null, 2))
+  renameSync(draft, path.join(kept, listFile))
   sync(kept)
+}
+
+/**
+ * Makes one of the two oldest folders: what was there before both, replaced by what the newer of them installed.
+ * @returns false where a list of them is garbled: nothing is given back by that, and nothing removed
+ */
+function joinOldest(to: string): boolean {
+  const [older = '', newer = ''] = keptFolders(to)
+  try {
+    const [first, second] = [readReplaced(older), readReplaced(newer)]
+    const known = new Set([...first.replaced, ...first.added])
+    const isNew = (file: string) => !known.has(file)
+    const replaced = second.replaced.filter(isNew)
+    for (const file of replaced) {
+      if (!isThere(path.join(older, file))) linkInto(path.join(newer, file), path.join(older, file))
+    }
+    writeList(older, {
+      ...first,
+      installed: { ...second.installed, files: { ...first.installed.files, ...second.installed.files } },
+      replaced: [...first.replaced, ...replaced],
+      added: [...first.added, ...second.added.filter(isNew)],
+    })
+    rmSync(newer, { recursive: true })
+    return true
+  } catch (thrown) {
+    if (thrown instanceof Ended) return false
+    throw thrown
+  }
 }
 
 function linkInto(file: string, target: string): void {

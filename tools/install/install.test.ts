@@ -18,6 +18,7 @@ import path from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { command } from '../../shared/testing/program.js'
 import { withoutChains, withoutTables } from './rules.js'
+import { answerOf } from './suite.js'
 
 let root: string
 const at = (...parts: string[]) => path.join(root, ...parts)
@@ -184,6 +185,43 @@ describe('install --rollback', () => {
     expect(inBin('bridge')).toBe('official')
   })
 
+  test('gives back four installations one by one, and then what was there before all of them', async () => {
+    const kept: string[] = []
+    put('bin/bridge', 'official')
+    put('bin/podwire-share/schemas/list.schema.json', 'somebody put it there')
+    const versions = ['one', 'two', 'three', 'four', 'five', 'six', 'seven']
+    for (const version of versions) {
+      archive(version)
+      if (version === 'two') put('from/podwire-share/schemas/list.schema.json', version, 0o644)
+      if (version === 'three') put('from/podwire-share/schemas/dummy.schema.json', version, 0o644)
+      await install()
+      kept.push(inBin('bridge'))
+      expect(dated().length).toBeLessThanOrEqual(5)
+    }
+    for (const before of kept.slice(2, -1).toReversed()) {
+      expect(await rollback()).toMatchObject({ status: 0, stderr: '' })
+      expect(inBin('bridge')).toBe(before)
+    }
+    expect(await rollback()).toMatchObject({ status: 0, stderr: '' })
+    expect([list(), list('bin/podwire-share/schemas')]).toEqual([['bridge', 'podwire-share'], ['list.schema.json']])
+    expect([inBin('bridge'), inBin('podwire-share/schemas/list.schema.json')]).toEqual([
+      'official',
+      'somebody put it there',
+    ])
+    expect((await rollback()).stderr).toContain('holds nothing to give back')
+  })
+
+  test('of many installations does not hinder the next where a list is garbled', async () => {
+    for (const version of ['one', 'two', 'three', 'four', 'five', 'six', 'seven']) {
+      archive(version)
+      expect((await install()).status).toBe(0)
+      writeFileSync(at('bin/podwire-kept', dated()[0] ?? '', 'replaced.json'), '{')
+    }
+    expect(inBin('bridge')).toContain('# seven')
+    expect(await rollback()).toMatchObject({ status: 0 })
+    expect(inBin('bridge')).toContain('# six')
+  })
+
   test('leaves what somebody has put there since', async () => {
     put('bin/bridge', 'official')
     archive('one')
@@ -211,6 +249,24 @@ describe('install --rollback', () => {
 const binary = '\x7fELF this is a defect of podwire; please report it with this text'
 
 describe('install --check', () => {
+  const about = 'echo "CNI bridge plugin v1.10.0" >&2; echo "CNI protocol versions supported: 0.4.0, 1.0.0" >&2'
+  const versions = `echo '{"supportedVersions":["1.0.0"]}'`
+  test.each([
+    ['that says all of itself', `${about}`, 1, '1.10.0', undefined],
+    ['that does not say its version', `[ "$CNI_COMMAND" ] && ${versions}`, 2, '', undefined],
+    [
+      'that ends with an error',
+      `${about}; exit 3`,
+      2,
+      '1.10.0',
+      'VERSION ends with status 3: CNI bridge plugin v1.10.0',
+    ],
+  ])('starts a plugin %s no oftener than it must', (_, body, starts, version, fault) => {
+    put('bridge', `#!/bin/sh\necho >>${at('starts')}\n${body}\n`)
+    expect(answerOf(at('bridge'), 'bridge')).toEqual({ version, fault })
+    expect(readFileSync(at('starts'), 'utf8').length).toBe(starts)
+  })
+
   test('says whose a program is, and whether it was altered', async () => {
     archive('one')
     await install()

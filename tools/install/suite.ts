@@ -52,12 +52,24 @@ export function startFault(file: string, name: string): string | undefined {
   }
 }
 
-/** The version that a plugin names itself, of either suite; "" where it names none. */
-export function versionOf(file: string, name: string): string {
-  const words = name === 'podwire' ? ['--version'] : []
-  const { stdout, stderr } = spawnSync(file, words, { ...limits, input: '', env: {} })
-  const [, version = ''] = /(?: plugin v?|^)(\d[\w.+-]*)\s*$/m.exec(`${stderr ?? ''}\n${stdout ?? ''}`) ?? []
-  return version
+/** What a program says of itself: its version, "" where it names none, and why it does not answer VERSION. */
+export interface Answer {
+  readonly version: string
+  readonly fault: string | undefined
+}
+
+/**
+ * Starts a program once. A plugin says without CNI_COMMAND both its version and those of the protocol; only one that
+ * does not is asked VERSION, too.
+ */
+export function answerOf(file: string, name: string): Answer {
+  const words = name === 'podwire' ? ['version'] : []
+  const { status, stdout, stderr } = spawnSync(file, words, { ...limits, input: '', env: {} })
+  const text = `${stderr ?? ''}\n${stdout ?? ''}`
+  const [, version = ''] = /(?: plugin v?|^podwire )(\d[\w.+-]*)/m.exec(text) ?? []
+  const isWhole =
+    status === 0 && version !== '' && (name === 'podwire' || /^CNI protocol versions supported: \d/m.test(text))
+  return { version, fault: isWhole ? undefined : startFault(file, name) }
 }
 
 // --- internal
