@@ -44,6 +44,12 @@ describe.each(['node-13', 'node-12'])('the release archive on %s', (root) => {
   describe('every example is attached, carries packets, and is detached', () => {
     scenario('examples', ['busybox'], [], { archive, root: rootFolder(root) })
   })
+
+  // The build without patches plays the newer version: other files of the same suite.
+  describe('is installed, upgraded, given back and removed under containers that run', () => {
+    const place = { plugins: suites.official, root: rootFolder(root) }
+    scenario('install', ['busybox'], [archive, suites.plain], place)
+  })
 })
 
 describe('containerd on node-13', () => {

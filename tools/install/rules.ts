@@ -1,8 +1,10 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import path from 'node:path'
 import { createRunner } from '../../shared/exec/run.js'
 import { stateRoot } from '../../shared/exec/state.js'
 import { messageOf } from '../../shared/values/errno.js'
 import { Ended, wrong } from '../frame/command.js'
+import { removeIfEmpty } from './files.js'
 
 // All of podwire's rules on this host that no other suite's DEL would take away, and the records of them: the tables
 // podwire, the chains PODWIRE-*, and what lets containers through other chains. What the iptables backends publish and
@@ -33,8 +35,14 @@ export function ruleRecords(): readonly string[] {
   return kinds.map((kind) => `${stateRoot}/${kind}`).filter((folder) => existsSync(folder))
 }
 
+/** Removes records of rules, and of the folders of all records those that are empty. */
 export function removeRuleRecords(): void {
   for (const folder of ruleRecords()) rmSync(folder, { recursive: true })
+  if (!existsSync(stateRoot)) return
+  const folders = readdirSync(stateRoot, { recursive: true, withFileTypes: true }).filter((one) => one.isDirectory())
+  const paths = folders.map(({ parentPath, name }) => path.join(parentPath, name))
+  for (const folder of paths.sort((one, other) => other.length - one.length)) removeIfEmpty(folder)
+  removeIfEmpty(stateRoot)
 }
 
 /** What iptables-restore reads to take away our chains and the jumps to them, of what iptables-save printed. */
