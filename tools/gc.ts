@@ -95,6 +95,8 @@ async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
       unused: reader.unused,
     })
   } else {
+    const count = outcomes.length - kept.length
+    if (count > 0) console.write(`Removed what is left of ${count} attachment${count > 1 ? 's' : ''}.`)
     for (const { belongings, kept: why } of kept) console.write(visible(`kept: ${nameOf(belongings)}: ${why}`))
     warnOfUnused(call, reader)
   }
@@ -127,7 +129,8 @@ function list({ console }: CommandCall, { all, empty, waiting }: Listed): void {
   for (const { attachment, why } of waiting) console.write(visible(`left for now: ${nameOf({ attachment })}: ${why}`))
   if (rows.length + empty.length > 0) return
   const limit = process.geteuid?.() === 0 ? '' : ', as far as this user may look'
-  console.write(`Nothing here provably belongs to nobody${limit}.`)
+  const what = waiting.length > 0 ? 'Nothing else here' : 'Nothing here'
+  console.write(`${what} provably belongs to nobody${limit}.`)
 }
 
 const headings = ['NETWORK', 'CONTAINER', 'NAME', 'INTERFACE', 'ADDRESSES', 'GOES', 'HOW IT IS KNOWN']

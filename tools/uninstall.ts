@@ -3,7 +3,15 @@ import path from 'node:path'
 import { type CommandCall, type Definition, fine, found } from './frame/command.js'
 import { inRoot } from './frame/place.js'
 import { visible } from './frame/visible.js'
-import { forgetInstalled, keptFolders, readInstalled, removeEmptyFolders, removeIfEmpty } from './install/files.js'
+import {
+  forgetInstalled,
+  isEmptyKept,
+  keptFolders,
+  readInstalled,
+  removeEmptyFolders,
+  removeEmptyKept,
+  removeIfEmpty,
+} from './install/files.js'
 import { applyRuleChanges, type RuleChange, removeRuleRecords, ruleChanges, ruleRecords } from './install/rules.js'
 import { identifier, programs } from './install/suite.js'
 import { type KnownAttachment, readNode } from './node/node.js'
@@ -105,6 +113,7 @@ function remove(
   }
   for (const file of files) unlinkSync(path.join(to, file))
   removeEmptyFolders(to, files)
+  removeEmptyKept(to)
   forgetInstalled(to)
   removeIfEmpty(path.join(to, 'podwire-share'))
 }
@@ -121,12 +130,14 @@ function filesIn(to: string): { readonly files: readonly string[]; readonly left
   const others = readdirSync(to).filter((name) => !own.includes(name) && isOurs(name))
   const shared = sharedFiles(to)
   const isNeeded = others.length > 0
-  const kept = keptFolders(to)
+  const kept = keptFolders(to).filter((folder) => !isEmptyKept(folder))
   return {
     files: [...own, ...shared.filter((file) => !isNeeded || !file.startsWith('podwire-lib/'))],
     left: [
       ...others.map((name) => `podwire-lib stays: ${name} is podwire, too`),
-      ...(kept.length > 0 ? [`What podwire replaced stays in ${kept.join(', ')}.`] : []),
+      ...(kept.length > 0
+        ? [`What podwire replaced stays in ${kept.join(', ')}: install --rollback of an archive gives it back.`]
+        : []),
     ],
   }
 }

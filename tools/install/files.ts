@@ -76,6 +76,16 @@ export function keptFolders(to: string): readonly string[] {
     .map((name) => path.join(folder, name))
 }
 
+/** Whether an installation replaced nothing: then its folder holds its list alone. */
+export function isEmptyKept(kept: string): boolean {
+  return readdirSync(kept).every((name) => name === listFile)
+}
+
+/** Forgets the installations before which nothing was there. */
+export function removeEmptyKept(to: string): void {
+  for (const kept of keptFolders(to).filter(isEmptyKept)) rmSync(kept, { recursive: true })
+}
+
 /** What a rollback does: `left` are files that somebody has changed since. */
 export interface RolledBack {
   readonly from: string

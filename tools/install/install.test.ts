@@ -341,6 +341,22 @@ describe('uninstall', () => {
     expect(list('bin/podwire-share/man/man1')).toEqual(['other.1'])
   })
 
+  test('leaves of what an installation replaced a folder, and none where it replaced nothing', async () => {
+    for (const [official, left] of [
+      [[], []],
+      [['bridge'], ['podwire-kept']],
+    ] as const) {
+      rmSync(at('bin'), { recursive: true, force: true })
+      for (const name of official) put(`bin/${name}`, 'official')
+      archive('one')
+      await install()
+      for (const name of ['bridge', 'host-local', 'portmap', 'podwire']) rmSync(at('bin', name))
+      installed()
+      await uninstall()
+      expect(list()).toEqual(left)
+    }
+  })
+
   test('leaves the libraries to a name of somebody else that leads to podwire', async () => {
     installed()
     linkSync(at('bin/bridge'), at('bin/cnv-bridge'))
