@@ -51,7 +51,7 @@ function record<T>(what: string, call: (netlink: Netlink) => T, shown?: unknown)
 
 const keys = ['ifindex', 'ifname', 'flags', 'mtu', 'operstate', 'address', 'txqlen', 'promiscuity', 'master', 'link']
 const moreKeys = ['ifalias', 'link_index', 'link_netnsid', 'permaddr', 'parentbus', 'parentdev']
-const details = ['vlan_default_pvid', 'mode', 'bcqueuelen', 'id', 'type', 'multi_queue']
+const details = ['vlan_default_pvid', 'mode', 'bcqueuelen', 'id', 'type', 'multi_queue', 'table']
 const addressKeys = [
   ...['family', 'local', 'prefixlen', 'scope', 'broadcast'],
   ...['tentative', 'dadfailed', 'dynamic', 'nodad'],

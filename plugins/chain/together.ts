@@ -155,7 +155,7 @@ const aboutElements = ['rules', 'ruleTexts', 'elements'] as const
 /** Those about the chains of others and of iptables, which no element changes. */
 const aboutChains = ['chains', 'savedRules', 'hasLegacyTable'] as const
 /** The others of a CHECK, which changes nothing. */
-const aboutLinks = ['link', 'linkIfThere', 'links', 'routes', 'routing', 'qdiscs', 'settings'] as const
+const aboutLinks = ['link', 'linkIfThere', 'links', 'routing', 'qdiscs', 'settings'] as const
 
 /** An observer that is asked each question once, until something changes the answer; with `isStill` nothing does. */
 function sharedObserver(

@@ -25,16 +25,20 @@ const links = [{ ifindex: 1, ifname: 'lo', mtu: 65536, addr_info: [] }, lan0, la
 
 /** Answers `ip -j` from these links and routes. */
 function host(routes4: object[] = [], routes6: object[] = []): Pick<Machine, 'observer'> {
-  const answer = (argv: readonly string[]): unknown => {
+  const routing = (routes: object[]) => `[]\n${JSON.stringify(routes)}\n`
+  const answer = (argv: readonly string[]): string => {
     const line = argv.join(' ')
-    if (line.includes('-4 route')) return routes4
-    if (line.includes('-6 route')) return routes6
+    if (line.includes('-4 -batch')) return routing(routes4)
+    if (line.includes('-6 -batch')) return routing(routes6)
     const name = line.includes(' dev ') ? argv.at(-1) : undefined
-    return name === undefined ? links : links.filter(({ ifname }) => ifname === name)
+    return JSON.stringify(name === undefined ? links : links.filter(({ ifname }) => ifname === name))
   }
   const observer = createObserver({
-    run: ({ argv }) => ({ status: 0, signal: null, stdout: JSON.stringify(answer(argv)), stderr: '' }),
-    files: new Proxy({} as Files, { get: (_, key) => expect.unreachable(`asked files to ${String(key)}`) }),
+    run: ({ argv }) => ({ status: 0, signal: null, stdout: answer(argv), stderr: '' }),
+    files: new Proxy({} as Files, {
+      get: (_, key) => (path: string) =>
+        path === '/proc/net/if_inet6' ? '' : expect.unreachable(`asked files to ${String(key)} ${path}`),
+    }),
   })
   return { observer }
 }

@@ -1,3 +1,4 @@
+import { mainTable, tableOf } from '../../shared/net/routing.js'
 import type { Machine } from '../../shared/plan/machine.js'
 import { contains, parseAddress, parseCidr } from '../../shared/values/address.js'
 import { macOf } from '../../shared/values/checks.js'
@@ -97,9 +98,10 @@ function described({ ifname, address, addr_info }: ObservedLink): string {
 /** IPv4 before IPv6, then the lowest metric, as the official suite chooses. */
 function defaultRouteLink(host: Pick<Machine, 'observer'>, netns: string | undefined): ObservedLink {
   const routes = host.observer
-    .routes(netns)
-    .filter(
-      ({ dst, dev, table = 'main' }) => dst === 'default' && table === 'main' && dev !== undefined && dev !== 'lo',
+    .routing(netns)
+    .routes.filter(
+      (route) =>
+        route.dst === 'default' && tableOf(route) === mainTable && route.dev !== undefined && route.dev !== 'lo',
     )
   const isIPv6 = ({ gateway = '' }) => (gateway.includes(':') ? 1 : 0)
   const [best] = routes.toSorted((one, other) => isIPv6(one) - isIPv6(other) || (one.metric ?? 0) - (other.metric ?? 0))

@@ -101,7 +101,7 @@ export function hostAccessDifferences({ host, attachment }: Call, master: Observ
   const shim = shimName(master.ifname)
   if (!host.observer.link(shim))
     return [{ path: 'hostAccess', value: 'no shim', expected: `the link ${shim} on the host` }]
-  const routed = new Set(host.observer.routes().flatMap(({ dst, dev }) => (dev === shim ? [dst] : [])))
+  const routed = new Set(host.observer.routing().routes.flatMap(({ dst, dev }) => (dev === shim ? [dst] : [])))
   const missing =
     readRecord<Access>(host, kind, attachment)?.data.addresses.filter((address) => !routed.has(address)) ?? []
   return missing.map((address) => ({ path: `routes on ${shim}`, value: 'none', expected: `a route to ${address}` }))

@@ -107,7 +107,7 @@ export function hostEndDifferences(
     .filter(({ address }) => addresses.includes(address))
     .flatMap(({ address, gateway }) => (serves(gateway, address) ? [gateway] : []))
   const missing = distinct(gateways).filter((gateway) => !present.includes(gateway))
-  const routed = new Set(host.observer.routes().flatMap(({ dst, dev }) => (dev === name ? [dst] : [])))
+  const routed = new Set(host.observer.routing().routes.flatMap(({ dst, dev }) => (dev === name ? [dst] : [])))
   const unrouted = addresses.map(hostPart).filter((address) => !routed.has(address))
   return [
     ...missing.map((expected): Problem => ({ path: `interface ${name} addresses`, value: present, expected })),

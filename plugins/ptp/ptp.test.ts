@@ -175,8 +175,8 @@ describe('CHECK', () => {
         answers: {
           'container# ip -j -d addr show dev eth0': inside,
           [`ip -j -d addr show dev ${end}`]: link(end, { ifindex: 9, link_index: 2, ...host }),
-          'ip -j -4 route show table all': JSON.stringify(routes),
-          'ip -j -6 route show table all': '[]',
+          'ip -N -j -d -6 -batch -': '[]\n[]\n',
+          'ip -N -j -d -4 -batch -': `[]\n${JSON.stringify(routes)}\n`,
         },
       },
     )

@@ -35,7 +35,7 @@ const sharedSchemas = [
   {
     module: 'shared/values/observe.schema',
     prefix: 'observe',
-    names: ['links', 'routes', 'numberedRoutes', 'rules', 'qdiscs', 'filters'],
+    names: ['links', 'numberedRoutes', 'rules', 'qdiscs', 'filters'],
   },
   {
     module: 'shared/exec/records.schema',

@@ -3,7 +3,7 @@ import type { Machine } from '../plan/machine.js'
 import { renderOne } from '../plan/render.js'
 import { thrownBy } from '../testing/thrown.js'
 import { codes } from '../values/errors.js'
-import type { ObservedLink, ObservedRoute } from '../values/observe.schema.js'
+import type { NumberedRoute, ObservedLink } from '../values/observe.schema.js'
 import { emptyResult, type Result } from '../values/result.js'
 import {
   addressesOf,
@@ -79,8 +79,8 @@ describe('what differs from prevResult', () => {
     linkinfo: { info_kind: 'veth' },
     addr_info: [{ local: '10.0.0.2', prefixlen: 24 }],
   } as unknown as ObservedLink
-  const found = (routes: (Partial<ObservedRoute> & { family: 4 | 6 })[] = [], seen: ObservedLink | undefined = link) =>
-    ({ observer: { link: () => seen, routes: () => routes } }) as unknown as Pick<Machine, 'observer'>
+  const found = (routes: Partial<NumberedRoute>[] = [], seen: ObservedLink | undefined = link) =>
+    ({ observer: { link: () => seen, routing: () => ({ routes }) } }) as unknown as Pick<Machine, 'observer'>
   const differ = (host: Pick<Machine, 'observer'>, prevResult: Partial<Result> = {}, kind?: string) =>
     interfaceDifferences(host, {
       netns,
@@ -118,7 +118,7 @@ describe('what differs from prevResult', () => {
     ])
   })
 
-  test.each<[string, Result['routes'][number], (Partial<ObservedRoute> & { family: 4 | 6 })[], boolean]>([
+  test.each<[string, Result['routes'][number], Partial<NumberedRoute>[], boolean]>([
     ['a default route', { dst: '0.0.0.0/0' }, [{ family: 4, dst: 'default' }], true],
     ['by any gateway', { dst: '::/0', gw: 'fd00::1' }, [{ family: 6, dst: 'default', gateway: 'fd00::2' }], true],
     ['of the other family', { dst: '::/0' }, [{ family: 4, dst: 'default' }], false],
@@ -139,10 +139,10 @@ describe('what differs from prevResult', () => {
     ],
     ['on the link alone', { dst: '10.9.0.0/16', gw: '10.0.0.9' }, [{ family: 4, dst: '10.9.0.0/16' }], true],
     ['in its table', { dst: '10.9.0.0/16', table: 100 }, [{ family: 4, dst: '10.9.0.0/16', table: '100' }], true],
-    ['in a table with a name', { dst: '10.9.0.0/16', table: 254 }, [{ family: 4, dst: '10.9.0.0/16' }], true],
+    ['in the main table', { dst: '10.9.0.0/16', table: 254 }, [{ family: 4, dst: '10.9.0.0/16' }], true],
     ['in another table', { dst: '10.9.0.0/16', table: 100 }, [{ family: 4, dst: '10.9.0.0/16' }], false],
     ['moved to a table', { dst: '10.9.0.0/16' }, [{ family: 4, dst: '10.9.0.0/16', table: '100' }], true],
-    ['of the local table', { dst: '10.9.0.1/32' }, [{ family: 4, dst: '10.9.0.1', table: 'local' }], false],
+    ['of the local table', { dst: '10.9.0.1/32' }, [{ family: 4, dst: '10.9.0.1', table: '255' }], false],
     ['elsewhere', { dst: '10.9.0.0/16' }, [{ family: 4, dst: '10.8.0.0/16' }], false],
   ])('a route %s', (_, route, routes, isThere) => {
     const expected = isThere ? [] : [['routes', 'no such route', JSON.stringify(route)]]

@@ -5,6 +5,7 @@ import { CniError, codes, type Problem } from '../values/errors.js'
 import type { ObservedLink } from '../values/observe.schema.js'
 import type { Dns, IpConfiguration, Result, Route } from '../values/result.js'
 import { type At, addAddress, addRoute, setUp, sysctl } from './ip.js'
+import { localTable, tableOf } from './routing.js'
 
 /** How a container's interface gets its addresses and routes. */
 export interface Addressing {
@@ -186,7 +187,7 @@ function routeDifferences(
   { netns, prevResult }: { netns: string; prevResult: Result },
 ): readonly Problem[] {
   if (prevResult.routes.length === 0) return []
-  const actual = host.observer.routes(netns)
+  const actual = host.observer.routing(netns).routes
   const missing = prevResult.routes.filter((route) => {
     const dst = printedDestination(route.dst)
     const family = route.dst.includes(':') ? 6 : 4
@@ -194,7 +195,7 @@ function routeDifferences(
       (one) =>
         one.family === family &&
         one.dst === dst &&
-        isInTable(one.table ?? 'main', route.table) &&
+        isInTable(tableOf(one), route.table) &&
         (dst === 'default' || route.gw === undefined || one.gateway === undefined || one.gateway === route.gw),
     )
   })
@@ -227,11 +228,9 @@ function maskOf(cidr: string): readonly [string, string] {
 }
 
 /** A route that names no table is in main, or in one that a later plugin of the chain moved it to (sbr, vrf). */
-function isInTable(actual: string, asked: number | undefined): boolean {
-  return asked === undefined ? actual !== 'local' : actual === (tableNames[asked] ?? String(asked))
+function isInTable(actual: number, asked: number | undefined): boolean {
+  return asked === undefined ? actual !== localTable : actual === asked
 }
-
-const tableNames: Record<number, string> = { 253: 'default', 254: 'main', 255: 'local' }
 
 /** A destination as `ip -j route` prints it. */
 function printedDestination(dst: string): string {

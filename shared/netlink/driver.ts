@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { createFiles, type Files } from '../exec/files.js'
-import type { Netlink } from '../plan/netlink.js'
+import type { Netlink, Unknown } from '../plan/netlink.js'
 import type { ListeningSocket } from '../plan/observer.js'
 import type { Operation, Tool } from '../plan/operation.js'
 import type { KernelRefusal } from '../plan/refusal.js'
@@ -11,8 +11,10 @@ import { isLack } from '../values/errno.js'
 import { listedChains, ruleTexts, unusedChains } from './chains.js'
 import { changeElements, heldElements } from './elements.js'
 import { encode } from './encode.js'
-import { type Ask, hasLink, indexOf, linkTo, look, numberOf } from './look.js'
+import { udpFlows } from './flows.js'
+import { type Ask, hasLink, indexOf, linkTo, look, lookAtAll, numberOf } from './look.js'
 import { ask, askEach, cookieOf, EEXIST, ENODEV, openRoutingSocket, openSocket, protocol } from './message.js'
+import { routingOf } from './routes.js'
 import { settingNow, writeValue } from './settings.js'
 import { listeningSockets } from './sockets.js'
 
@@ -36,6 +38,16 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
     if (handle) handles.set(netns, handle)
     return handle
   }
+  /** Asks in a namespace, or the host's. */
+  const asking = <T>(netns: string | undefined, question: (ask: Ask) => T): T | Unknown => {
+    const handle = handleOf(netns)
+    return handle ? question(handle.ask) : 'unknown'
+  }
+  /** Asks by a socket of its own for one question about netfilter. */
+  const askingNetfilter = <T>(question: (ask: Ask, socket: number, libc: Libc) => T): T | undefined => {
+    const found = libc()
+    return found && askOnce(found, protocol.netfilter, (one, socket) => question(one, socket, found))
+  }
   const carryOut = (group: readonly Operation[]): Outcome => {
     const [first] = group as [Operation]
     if (first.tool === 'nft') return { isDone: changeElements(libc, group) }
@@ -57,18 +69,11 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
       }
       return { ran: at }
     },
-    has: (link) => {
-      const handle = handleOf(undefined)
-      return handle ? hasLink(handle.ask, link) : 'unknown'
-    },
-    look: (link, netns) => {
-      const handle = handleOf(netns)
-      return handle ? look(handle.ask, link) : 'unknown'
-    },
-    linkTo: (address) => {
-      const handle = handleOf(undefined)
-      return handle ? linkTo(handle.ask, address) : 'unknown'
-    },
+    has: (link) => asking(undefined, (ask) => hasLink(ask, link)),
+    look: (link, netns) => asking(netns, (ask) => look(ask, link)),
+    links: (netns) => asking(netns, lookAtAll),
+    routing: (families, netns) => asking(netns, (ask) => routingOf(ask, families)),
+    linkTo: (address) => asking(undefined, (ask) => linkTo(ask, address)),
     settings: (netns, paths) => {
       const handle = handleOf(netns)
       return handle?.enter(() => new Map(paths.flatMap((path) => readSetting(handle.files, path))))
@@ -77,23 +82,13 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
       const handle = handleOf(netns)
       return handle?.enter(() => handle.listening(family, protocol))
     },
-    chains: () => {
-      const found = libc()
-      return found && askOnce(found, protocol.netfilter, listedChains)
-    },
-    ruleTexts: (of) => {
-      const found = libc()
-      return found && askOnce(found, protocol.netfilter, (one) => ruleTexts(one, of))
-    },
-    unusedChains: (isAsked) => {
-      const found = libc()
-      return (
-        found &&
-        askOnce(found, protocol.netfilter, (one, socket) =>
-          unusedChains(one, (requests) => askEach(found, socket, requests), isAsked),
-        )
-      )
-    },
+    chains: () => askingNetfilter(listedChains),
+    ruleTexts: (of) => askingNetfilter((ask) => ruleTexts(ask, of)),
+    unusedChains: (isAsked) =>
+      askingNetfilter((ask, socket, found) =>
+        unusedChains(ask, (requests) => askEach(found, socket, requests), isAsked),
+      ),
+    udpFlows: (family) => askingNetfilter((ask) => udpFlows(ask, family)),
     cookie: (netns) => handleOf(netns)?.cookie(),
     held: (wanted) => heldElements(libc, wanted),
     hostNumberIn: (netns) => {

@@ -35,8 +35,10 @@ export const RTA = {
   priority: 6,
   preferredSource: 7,
   metrics: 8,
+  multipath: 9,
   table: 15,
   via: 18,
+  preference: 20,
 } as const
 
 export const RTN_UNICAST = 1

@@ -49,7 +49,7 @@ interface Field {
   readonly isSwitch?: true
 }
 
-/** Links of other kinds are made and looked at by `ip`. */
+/** Links of other kinds are made by `ip`; of those nothing but the kind is seen. */
 export const linkKinds: Readonly<Record<string, Fields>> = {
   bridge: { vlan_default_pvid: { type: 39, size: 'u16' } },
   dummy: {},
@@ -61,6 +61,7 @@ export const linkKinds: Readonly<Record<string, Fields>> = {
     bcqueuelen: { type: 7, size: 'u32' },
   },
   ipvlan: { mode: { type: 1, size: 'u16', names: { l2: 0, l3: 1, l3s: 2 } } },
+  vrf: { table: { type: 1, size: 'u32' } },
   vlan: { id: { type: 1, size: 'u16' } },
   tun: {
     type: { type: 3, size: 'u8', names: { tun: 1, tap: 2 } },

@@ -16,37 +16,26 @@ export type Ask = (request: Request) => Answer | undefined
 export function look(ask: Ask, name: string): ObservedLink | undefined | Unknown {
   const found = linkOf(ask, name)
   if (found === undefined || found === 'unknown') return found
-  const attributes = attributesOf(found, linkHeaderBytes)
-  const linkinfo = informationOf(attributes.get(link.information))
-  const [master, lower] = [link.master, link.link].map((type) => attributes.get(type)?.readUInt32LE() ?? 0)
-  const index = found.readInt32LE(4)
-  const addresses = addressesOf(ask, index)
-  const names = [master, attributes.has(link.linkNetns) ? 0 : lower].map((one) => (one ? nameOf(ask, one) : ''))
-  if (linkinfo === 'unknown' || addresses === 'unknown' || names.includes(undefined)) return 'unknown'
-  const alias = attributes.get(link.alias)
-  const [mac, permanent] = [link.address, link.permanentAddress].map((type) => macOf(attributes.get(type)))
-  const [parentdev, parentbus] = [link.parentName, link.parentBus].map((type) => textOf(attributes.get(type)))
-  const netnsID = attributes.get(link.linkNetns)?.readInt32LE()
-  return {
-    ifindex: index,
-    ifname: textOf(attributes.get(link.name)),
-    flags: flagsOf(found.readUInt32LE(8)),
-    mtu: attributes.get(link.mtu)?.readUInt32LE() ?? 0,
-    operstate: operationalStates[attributes.get(link.operationalState)?.[0] ?? 0] ?? 'UNKNOWN',
-    ...(mac === undefined ? {} : { address: mac }),
-    ...(permanent === undefined || permanent === mac ? {} : { permaddr: permanent }),
-    ...(parentbus ? { parentbus } : {}),
-    ...(parentdev ? { parentdev } : {}),
-    txqlen: attributes.get(link.queueLength)?.readUInt32LE() ?? 0,
-    promiscuity: attributes.get(link.promiscuity)?.readUInt32LE() ?? 0,
-    ...(names[0] ? { master: names[0] } : {}),
-    ...(names[1] ? { link: names[1] } : {}),
-    ...(lower && !names[1] ? { link_index: lower } : {}),
-    ...(netnsID === undefined ? {} : { link_netnsid: netnsID }),
-    ...(alias ? { ifalias: textOf(alias) } : {}),
-    ...(linkinfo ? { linkinfo } : {}),
-    addr_info: addresses,
-  }
+  const addresses = addressesOf(ask, found.readInt32LE(4))
+  return addresses === 'unknown' ? addresses : observed(found, addresses, (index) => nameOf(ask, index))
+}
+
+/** Every link with its addresses, as `ip -j -d addr show` has them, in two questions however many there are. */
+export function lookAtAll(ask: Ask): readonly ObservedLink[] | Unknown {
+  const [links, addresses] = [ask({ ...linkRequest({}), flags: flag.dump }), addressesOf(ask, 0)]
+  if (links?.error !== 0 || addresses === 'unknown') return 'unknown'
+  const names = namesIn(links.parts)
+  const byIndex = Map.groupBy(addresses, (part) => part.readInt32LE(4))
+  const found = links.parts.map((part) =>
+    observed(part, byIndex.get(part.readInt32LE(4)) ?? [], (index) => names.get(index)),
+  )
+  return found.every((one) => one !== 'unknown') ? found : 'unknown'
+}
+
+/** The names of all links by their numbers. */
+export function linkNames(ask: Ask): ReadonlyMap<number, string> | Unknown {
+  const links = ask({ ...linkRequest({}), flags: flag.dump })
+  return links?.error === 0 ? namesIn(links.parts) : 'unknown'
 }
 
 /**
@@ -113,28 +102,70 @@ function linkRequest(of: { index?: number }, name?: string): Request {
   return { type: request.getLink, flags: 0, header: linkHeader(of), attributes }
 }
 
+/** A link by its message and those of its addresses. */
+function observed(
+  found: Buffer,
+  addresses: readonly Buffer[],
+  nameBy: (index: number) => string | undefined,
+): ObservedLink | Unknown {
+  const attributes = attributesOf(found, linkHeaderBytes)
+  const linkinfo = informationOf(attributes.get(link.information))
+  const [master, lower] = [link.master, link.link].map((type) => attributes.get(type)?.readUInt32LE() ?? 0)
+  const index = found.readInt32LE(4)
+  const names = [master, attributes.has(link.linkNetns) ? 0 : lower].map((one) => (one ? nameBy(one) : ''))
+  if (names.includes(undefined)) return 'unknown'
+  const alias = attributes.get(link.alias)
+  const [mac, permanent] = [link.address, link.permanentAddress].map((type) => macOf(attributes.get(type)))
+  const [parentdev, parentbus] = [link.parentName, link.parentBus].map((type) => textOf(attributes.get(type)))
+  const netnsID = attributes.get(link.linkNetns)?.readInt32LE()
+  return {
+    ifindex: index,
+    ifname: textOf(attributes.get(link.name)),
+    flags: flagsOf(found.readUInt32LE(8)),
+    mtu: attributes.get(link.mtu)?.readUInt32LE() ?? 0,
+    operstate: operationalStates[attributes.get(link.operationalState)?.[0] ?? 0] ?? 'UNKNOWN',
+    ...(mac === undefined ? {} : { address: mac }),
+    ...(permanent === undefined || permanent === mac ? {} : { permaddr: permanent }),
+    ...(parentbus ? { parentbus } : {}),
+    ...(parentdev ? { parentdev } : {}),
+    txqlen: attributes.get(link.queueLength)?.readUInt32LE() ?? 0,
+    promiscuity: attributes.get(link.promiscuity)?.readUInt32LE() ?? 0,
+    ...(names[0] ? { master: names[0] } : {}),
+    ...(names[1] ? { link: names[1] } : {}),
+    ...(lower && !names[1] ? { link_index: lower } : {}),
+    ...(netnsID === undefined ? {} : { link_netnsid: netnsID }),
+    ...(alias ? { ifalias: textOf(alias) } : {}),
+    ...(linkinfo ? { linkinfo } : {}),
+    addr_info: addresses.map(addressOf),
+  }
+}
+
 function nameOf(ask: Ask, index: number): string | undefined {
   const [found] = ask(linkRequest({ index }))?.parts ?? []
   return found && textOf(attributesOf(found, linkHeaderBytes).get(link.name))
 }
 
-/** Of kinds that are not in the table `ip` knows more. */
-function informationOf(bytes: Buffer | undefined): ObservedLink['linkinfo'] | Unknown {
+/** Of kinds that are not in the table nothing but the kind is read. */
+function informationOf(bytes: Buffer | undefined): ObservedLink['linkinfo'] {
   if (bytes === undefined) return undefined
   const parts = attributesOf(bytes, 0)
   const info_kind = textOf(parts.get(information.kind))
-  const fields = linkKinds[info_kind]
-  if (!fields) return 'unknown'
-  const data = parts.get(information.data)
+  const [fields = {}, data] = [linkKinds[info_kind], parts.get(information.data)]
   return { info_kind, info_data: data ? showFields(fields, attributesOf(data, 0)) : {} }
 }
 
-function addressesOf(ask: Ask, index: number): ObservedLink['addr_info'] | Unknown {
+function namesIn(links: readonly Buffer[]): ReadonlyMap<number, string> {
+  return new Map(links.map((part) => [part.readInt32LE(4), textOf(attributesOf(part, linkHeaderBytes).get(link.name))]))
+}
+
+/** Messages about the addresses of a link; of every link where the index is 0. */
+function addressesOf(ask: Ask, index: number): readonly Buffer[] | Unknown {
   const header = Buffer.alloc(addressHeaderBytes)
   header.writeUInt32LE(index, 4)
   const answer = ask({ type: request.getAddress, flags: flag.dump, header, attributes: [] })
   if (answer?.error !== 0) return 'unknown'
-  return answer.parts.filter((part) => part.readUInt32LE(4) === index && (part[0] ?? 0) in familyNames).map(addressOf)
+  const isOf = (part: Buffer) => index === 0 || part.readUInt32LE(4) === index
+  return answer.parts.filter((part) => isOf(part) && (part[0] ?? 0) in familyNames)
 }
 
 const familyNames: Record<number, string> = { 2: 'inet', 10: 'inet6' }

@@ -2,7 +2,7 @@ import type { Address } from '../values/address.js'
 import type { ObservedLink } from '../values/observe.schema.js'
 import type { Element, NftObject } from './element.js'
 import type { Requested } from './machine.js'
-import type { ListedChain, ListeningSocket } from './observer.js'
+import type { Flow, ListedChain, ListeningSocket, Routing } from './observer.js'
 import type { Operation } from './operation.js'
 
 /** What a look cannot tell by itself: a tool must be asked. */
@@ -20,6 +20,10 @@ export interface Netlink {
   readonly has: (link: string) => boolean | Unknown
   /** One link with its addresses, or undefined when there is none of that name. */
   readonly look: (link: string, netns?: string) => ObservedLink | undefined | Unknown
+  /** Every link of a namespace with its addresses. */
+  readonly links: (netns?: string) => readonly ObservedLink[] | Unknown
+  /** The rules and the routes of every table, of these families, with numbers for all names. */
+  readonly routing: (families: readonly (4 | 6)[], netns?: string) => Routing | Unknown
   /** The link by which the host sends to an IPv4 address itself; undefined where a gateway is between. */
   readonly linkTo: (address: Address) => string | undefined | Unknown
   /**
@@ -57,6 +61,8 @@ export interface Netlink {
    * kernel cannot say.
    */
   readonly hostNumberIn: (netns: string) => number | undefined
+  /** The UDP flows that are tracked in a family; undefined where the kernel cannot say. */
+  readonly udpFlows: (family: 'ip' | 'ip6') => readonly Flow[] | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
   readonly tryLock: (fd: number) => boolean
   /**

@@ -1,11 +1,5 @@
 import type { Address } from '../values/address.js'
-import type {
-  NumberedRoute,
-  ObservedLink,
-  ObservedQdisc,
-  ObservedRoute,
-  ObservedRule,
-} from '../values/observe.schema.js'
+import type { NumberedRoute, ObservedLink, ObservedQdisc, ObservedRule } from '../values/observe.schema.js'
 import type { Element, NftFamily, NftObject } from './element.js'
 
 /**
@@ -29,10 +23,9 @@ export interface Observer {
    * there.
    */
   readonly linkTo: (address: Address) => string | undefined
-  /** The routes of every table, both families; the default route of either is "default". */
-  readonly routes: (netns?: string) => readonly (ObservedRoute & { readonly family: 4 | 6 })[]
   /**
-   * The rules and the routes of every table, both families, with numbers for the names of tables, protocols and scopes.
+   * The rules and the routes of every table, both families, with numbers for the names of tables, protocols and scopes;
+   * the default route of either family is "default".
    */
   readonly routing: (netns?: string) => Routing
   /**

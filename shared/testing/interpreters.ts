@@ -11,7 +11,6 @@ import { unquoted } from '../values/token.js'
  */
 export const toolOnly: readonly (readonly [words: string, example: string])[] = [
   ['ip link add type bridge vlan_filtering', 'ip link add name br0 type bridge vlan_filtering 1'],
-  ['ip link add type vrf', 'ip link add name blue type vrf table 2'],
   ['ip link set type bridge', 'ip link set dev br0 type bridge vlan_filtering 1'],
   ['ip link set nomaster', 'ip link set dev eth0 nomaster'],
   ['ip tuntap add', 'ip tuntap add mode tap name eth0'],

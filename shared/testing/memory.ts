@@ -360,18 +360,6 @@ function createNetwork(given: Partial<Record<Where, readonly Partial<Link>[]>>):
     })
     return { stdout: JSON.stringify(found) }
   }
-  const shownRoutes = (where: Where, family: string) =>
-    routes
-      .filter((one) => one.where === where && (one.words.join(' ').includes(':') ? '-6' : '-4') === family)
-      .map(({ words: [dst = '', ...words] }) => {
-        const after = (word: string) => (words.includes(word) ? words[words.indexOf(word) + 1] : undefined)
-        return {
-          dst: printedDestination(dst),
-          dev: after('dev'),
-          ...(after('via') === undefined ? {} : { gateway: after('via') }),
-          ...(after('table') === undefined ? {} : { table: after('table') }),
-        }
-      })
   /** As `ip -N -j -d -batch -` answers "rule show" and "route show table all". */
   const numbered = (where: Where, family: string): Told => {
     const isOfFamily = (text: string) => (text.includes(':') ? '-6' : '-4') === family
@@ -424,9 +412,6 @@ function createNetwork(given: Partial<Record<Where, readonly Partial<Link>[]>>):
         const link = namespaces[where].get(words.at(-1) ?? '')
         if (!link) return { status: 1, stderr: `Device "${words.at(-1)}" does not exist.\n` }
         return { stdout: JSON.stringify([link]) }
-      }
-      if (tool === 'ip' && words.includes('route')) {
-        return { stdout: JSON.stringify(shownRoutes(where, words.find((word) => /^-[46]$/.test(word)) ?? '-4')) }
       }
       if (tool === 'tc' && words.includes('show')) return shown(words)
       if (!words.includes('-batch')) return undefined

@@ -14,7 +14,6 @@ import type {
   ObservedFilter,
   ObservedLink,
   ObservedQdisc,
-  ObservedRoute,
   ObservedRule,
 } from '../values/observe.schema.js'
 import { parseAnswer } from './answer.js'
@@ -51,13 +50,19 @@ export function createObserver({ run: start, files }: Tools, netlink?: Netlink):
       if (told !== 'unknown') return told
       return hasLink(name) ? shownLink(run, name) : undefined
     },
-    links: (netns) => query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show'], 'links') ?? [],
+    links: (netns) => {
+      const told = netlink ? netlink.links(netns) : 'unknown'
+      return told === 'unknown' ? (query<ObservedLink[]>(run, netns, ['-d', 'addr', 'show'], 'links') ?? []) : told
+    },
     linkTo: (address) => {
       const told = netlink ? netlink.linkTo(address) : 'unknown'
       return told === 'unknown' ? linkOfTable(files, address) : told
     },
-    routes: (netns) => shownRoutes(run, netns),
-    routing: (netns) => shownRouting({ run, files }, netns),
+    routing: (netns) => {
+      const families = hasIPv6(files) ? ([4, 6] as const) : ([4] as const)
+      const told = netlink ? netlink.routing(families, netns) : 'unknown'
+      return told === 'unknown' ? shownRouting(run, families, netns) : told
+    },
     qdiscs: (name) => queryTool<ObservedQdisc[]>(run, ['tc', '-j', '-r', 'qdisc', 'show', 'dev', name], 'qdiscs'),
     redirects: (name) => shownRedirects(run, name),
     settings: (netns, paths) => netlink?.settings(netns, paths) ?? grepped(run, netns, paths),
@@ -75,7 +80,7 @@ export function createObserver({ run: start, files }: Tools, netlink?: Netlink):
     elements: (family, of) => listElements(run, family, of),
     savedRules: (tool, table) => readSavedRules(run, tool, table),
     hasLegacyTable: (family, table) => hasLegacyTable(files, family, table),
-    udpFlows: (family) => readUdpFlows(run, family),
+    udpFlows: (family) => netlink?.udpFlows(family) ?? readUdpFlows(run, family),
     clientPorts: () => clientPorts(files),
     answersArp: (address, name, netns) => answersArp(run, address, name, netns),
     holds: (wanted) => (wanted.length === 0 ? [] : (netlink?.held(wanted) ?? heldByNft(run, wanted))),
@@ -158,16 +163,7 @@ function wordOf(hex: string): number {
   return Buffer.from(hex, 'hex').readUInt32LE()
 }
 
-function shownRoutes(run: Run, netns: string | undefined): readonly (ObservedRoute & { family: 4 | 6 })[] {
-  return ([4, 6] as const).flatMap((family) => {
-    const words = [`-${family}`, 'route', 'show', 'table', 'all']
-    const routes = query<ObservedRoute[]>(run, netns, words, 'routes') ?? []
-    return routes.map((route) => ({ ...route, family }))
-  })
-}
-
-function shownRouting({ run, files }: Tools, netns: string | undefined): Routing {
-  const families = hasIPv6(files) ? ([4, 6] as const) : ([4] as const)
+function shownRouting(run: Run, families: readonly (4 | 6)[], netns: string | undefined): Routing {
   const found = families.map((family) => {
     const inside = netns === undefined ? [] : ['nsenter', `--net=${netns}`]
     const [first = 'ip', ...rest] = [...inside, 'ip', '-N', '-j', '-d', `-${family}`, '-batch', '-']

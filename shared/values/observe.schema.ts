@@ -34,8 +34,10 @@ const link = z.looseObject({
   addr_info: z.array(address).default([]),
 })
 
-/** What we read of `ip -j route show`. */
-const route = z.looseObject({
+const nexthop = z.looseObject({ gateway: z.string().optional(), dev: z.string(), weight: z.int().optional() })
+
+/** What we read of `ip -N -j -d route show table all`: every name as its number. */
+const numberedRoute = z.looseObject({
   dst: z.string(),
   gateway: z.string().optional(),
   dev: z.string().optional(),
@@ -43,12 +45,6 @@ const route = z.looseObject({
   table: z.string().optional(),
   scope: z.string().optional(),
   prefsrc: z.string().optional(),
-})
-
-const nexthop = z.looseObject({ gateway: z.string().optional(), dev: z.string(), weight: z.int().optional() })
-
-/** What we read of `ip -N -j -d route show table all`: every name as its number. */
-const numberedRoute = route.extend({
   type: z.string().optional(),
   protocol: z.string().optional(),
   via: z.looseObject({ family: z.string(), host: z.string() }).optional(),
@@ -75,7 +71,6 @@ const filter = z.looseObject({ options: z.looseObject({ actions: z.array(action)
 
 export const schemas = {
   links: z.array(link),
-  routes: z.array(route),
   numberedRoutes: z.array(numberedRoute),
   rules: z.array(rule),
   qdiscs: z.array(qdisc),
@@ -83,7 +78,6 @@ export const schemas = {
 }
 
 export type ObservedLink = z.infer<typeof link>
-export type ObservedRoute = z.infer<typeof route>
 /** With the family it was asked for by, which `ip` does not repeat. */
 export type NumberedRoute = z.infer<typeof numberedRoute> & { readonly family: 4 | 6 }
 export type ObservedRule = z.infer<typeof rule>
