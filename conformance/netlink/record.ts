@@ -1,15 +1,16 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { createNetlink } from '../../shared/netlink/driver.js'
+import { linkKinds } from '../../shared/netlink/links.js'
 import type { Netlink } from '../../shared/plan/netlink.js'
 import { type Libc, loadLibc } from '../../shared/system/libc.js'
 
 // Records what a kernel answers, for shared/netlink/recorded*.txt. Run it in namespaces of its own, as root:
 //
 //   esbuild conformance/netlink/record.ts --bundle --platform=node --format=esm --outfile=dist/record.mjs
-//   unshare --net --mount sh -c 'mount -t tmpfs none /run && node --expose-internals dist/record.mjs FILE [full]'
+//   unshare --net --mount sh -c 'mount -t tmpfs none /run && node --expose-internals dist/record.mjs FILE [full|lists]'
 //
-// "full" is for a kernel with dummy, vlan and ipvlan (conformance/vm/run). A line "# CALL" is followed by what `ip`
+// "full" is for a kernel with dummy, vlan and ipvlan (conformance/vm/run), "lists" records what is listed. A line "# CALL" is followed by what `ip`
 // shows of it (=), what was sent (>) and what came (<), datagram by datagram, sequence and port numbers as they were.
 
 const [file = '', kernel] = process.argv.slice(2)
@@ -66,13 +67,100 @@ function shown(name: string): unknown {
   const [link] = JSON.parse(ip('-j', '-d', 'addr', 'show', 'dev', name))
   const linkinfo = link.linkinfo && {
     info_kind: link.linkinfo.info_kind,
-    info_data: only(link.linkinfo.info_data ?? {}, details),
+    info_data: link.linkinfo.info_kind in linkKinds ? only(link.linkinfo.info_data ?? {}, details) : {},
   }
   const addr_info = link.addr_info.map((one: Record<string, unknown>) => only(one, addressKeys))
   return { ...only(link, [...keys, ...moreKeys]), ...(linkinfo ? { linkinfo } : {}), addr_info }
 }
 
 const look = (name: string) => record(`look ${name}`, (netlink) => netlink.look(name), shown(name))
+
+/** Lists, with what the tools show of the same; of flows and elements as they were made here. */
+async function recordLists(): Promise<void> {
+  const script = `
+link set lo up
+link add br0 address 02:00:00:00:00:01 type bridge
+link add veth0 address 02:00:00:00:00:02 master br0 type veth peer name eth0 address 02:00:00:00:00:03 netns other
+link add here0 address 02:00:00:00:00:04 type veth peer name there0 address 02:00:00:00:00:05
+link add vx0 address 02:00:00:00:00:06 type vxlan id 7 dstport 4789 dev br0
+link set br0 up
+link set here0 up
+link set there0 up
+addr add 10.1.2.1/24 brd + dev br0
+addr add 10.1.3.1/32 dev here0
+addr add fd00::1/64 dev br0 nodad
+route add 10.9.0.0/16 nexthop via 10.1.2.3 dev br0 weight 3 nexthop via 10.1.2.4 dev br0
+route add 10.10.0.0/16 via 10.1.2.9 dev br0 onlink mtu 1400 advmss 1300 table 9
+route add 10.8.0.0/16 via inet6 fd00::7 dev br0 metric 5
+route add 10.7.0.1 dev here0 scope link src 10.1.3.1 table 300
+route add default via 10.1.2.254
+route add blackhole 10.6.0.0/16
+rule add from 10.0.0.0/8 fwmark 0x1/0xff iif br0 table 7
+rule add from 10.0.0.1 to 10.3.0.0/16 oif here0 table 300 suppress_prefixlength 8
+`
+  batch('ip', ['-batch', '-'], script)
+  batch(
+    'ip',
+    ['-6', '-batch', '-'],
+    'route add default via fd00::2 dev br0 pref high metric 5\nrule add from fd00::5 table 100\n',
+  )
+  await new Promise((done) => setTimeout(done, 4000))
+  const json = (words: string) => JSON.parse(ip(...words.split(' ')))
+  const links = (json('-j addr show') as { ifname: string }[]).map(({ ifname }) => shown(ifname))
+  record('links', (netlink) => netlink.links(), links)
+  const listed = (family: 4 | 6) => ({
+    rules: json(`-N -j -d -${family} rule show`),
+    routes: json(`-N -j -d -${family} route show table all`).map((one: object) => ({ ...one, family })),
+  })
+  const routing = () => {
+    const [four, six] = [listed(4), listed(6)]
+    return { rules: [...four.rules, ...six.rules], routes: [...four.routes, ...six.routes] }
+  }
+  record('routing', (netlink) => netlink.routing([4, 6]), routing())
+  ip('route', 'add', '10.11.0.0/16', 'via', '10.1.2.9', 'mtu', 'lock', '1400')
+  record('routing with a metric that only ip reads', (netlink) => netlink.routing([4]))
+  ip('route', 'del', '10.11.0.0/16')
+  ip('rule', 'add', 'from', '10.0.0.2', 'ipproto', 'tcp', 'table', '7')
+  record('routing with a rule that only ip reads', (netlink) => netlink.routing([4]))
+  record('elements without a table', (netlink) => netlink.elements('ip'))
+  batch('nft', ['-f', '-'], tables)
+  for (const family of ['ip', 'ip6', 'bridge'] as const) {
+    record(`elements ${family}`, (netlink) => netlink.elements(family))
+  }
+  record('elements ip of portmap_ranges', (netlink) => netlink.elements('ip', { name: 'portmap_ranges' }))
+  record('elements ip of none', (netlink) => netlink.elements('ip', { name: 'none' }))
+  batch('nft', ['-f', '-'], 'add set ip podwire foreign { type mark ; }\n')
+  record('elements of a type that we have not', (netlink) => netlink.elements('ip'))
+  const flow = (words: string) => execFileSync('conntrack', `-I -t 600 ${words}`.split(' '), { stdio: 'ignore' })
+  flow(
+    '-p udp -s 10.0.0.1 -d 192.0.2.1 -r 10.1.2.9 -q 10.0.0.1 --sport 1000 --dport 53 --reply-port-src 5353 --reply-port-dst 1000',
+  )
+  flow('-p udp -s fd00::8 -d fd00::1 --sport 2000 --dport 54')
+  flow('-p tcp -s 10.0.0.1 -d 192.0.2.1 --sport 1000 --dport 80 --state ESTABLISHED -u ASSURED')
+  for (const family of ['ip', 'ip6'] as const) record(`udpFlows ${family}`, (netlink) => netlink.udpFlows(family))
+}
+
+const tables = `
+add table ip podwire
+add chain ip podwire inside
+add map ip podwire portmap_ports { type inet_proto . inet_service : ipv4_addr . inet_service ; }
+add map ip podwire portmap_ranges { type inet_proto . inet_service : ipv4_addr ; flags interval ; }
+add map ip podwire masqueraded { type ipv4_addr : verdict ; }
+add set ip podwire portmap_owners { type ifname ; }
+add set ip podwire empty { type ipv4_addr ; }
+add rule ip podwire inside tcp dport { 80, 443 } accept
+add table bridge podwire
+add set bridge podwire allowed_macs { type ifname . ether_addr ; }
+add table ip6 podwire
+add set ip6 podwire firewall_addresses { type ipv6_addr ; }
+add element ip podwire portmap_ports { tcp . 8080 comment "net/eth0/c1" : 10.9.0.2 . 80 }
+add element ip podwire portmap_ports { sctp . 8080 : 10.9.0.2 . 80 }
+add element ip podwire portmap_ranges { udp . 5000-5009 comment "net/eth0/c1" : 10.9.0.2 }
+add element ip podwire masqueraded { 10.9.0.2 comment "net/eth0/c1" : jump inside }
+add element ip podwire portmap_owners { "0123456789abcde" comment "net/eth0/c1" }
+add element bridge podwire allowed_macs { "veth0" . 02:00:00:00:00:01 comment "net/eth0/c1" }
+add element ip6 podwire firewall_addresses { fd00::5 comment "net/eth0/c1" }
+`
 
 function recordFull(): void {
   const script = `
@@ -265,5 +353,6 @@ add chain arp who has { type filter hook input priority 0 ; }
 ip('netns', 'add', 'other')
 ip('netns', 'add', 'third')
 if (kernel === 'full') recordFull()
+else if (kernel === 'lists') await recordLists()
 else await recordUsual()
 writeFileSync(file, `${lines.join('\n')}\n`)

@@ -15,6 +15,7 @@ import { udpFlows } from './flows.js'
 import { type Ask, hasLink, indexOf, linkTo, look, lookAtAll, numberOf } from './look.js'
 import { ask, askEach, cookieOf, EEXIST, ENODEV, openRoutingSocket, openSocket, protocol } from './message.js'
 import { routingOf } from './routes.js'
+import { listedElements } from './sets.js'
 import { settingNow, writeValue } from './settings.js'
 import { listeningSockets } from './sockets.js'
 
@@ -88,6 +89,7 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
       askingNetfilter((ask, socket, found) =>
         unusedChains(ask, (requests) => askEach(found, socket, requests), isAsked),
       ),
+    elements: (family, of) => askingNetfilter((ask) => listedElements(ask, family, of?.name)),
     udpFlows: (family) => askingNetfilter((ask) => udpFlows(ask, family)),
     cookie: (netns) => handleOf(netns)?.cookie(),
     held: (wanted) => heldElements(libc, wanted),

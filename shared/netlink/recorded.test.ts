@@ -1,18 +1,30 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import type { Netlink } from '../plan/netlink.js'
+import type { Routing } from '../plan/observer.js'
 import type { Operation, Tool } from '../plan/operation.js'
 import { namespaceAt } from '../system/namespaces.js'
-import { type Recording, recordings, replaying } from '../testing/kernel.js'
-import type { ObservedLink } from '../values/observe.schema.js'
+import {
+  type Exchange,
+  fakeKernel,
+  firstSequence,
+  message,
+  type Recording,
+  recordings,
+  replaying,
+} from '../testing/kernel.js'
+import type { NumberedRoute, ObservedLink } from '../values/observe.schema.js'
 import { createNetlink } from './driver.js'
 import { linkKinds } from './links.js'
 
 // What a kernel answered (conformance/netlink/record.ts), and what is observed of it. Every request must be the
 // recorded one to the byte.
 
-/** recorded.txt is of Linux 6.18; recorded-full.txt of Debian's, for the kinds of links that the other had not. */
-const recorded = ['recorded', 'recorded-full'].flatMap((name) =>
+/**
+ * recorded.txt is of Linux 6.18, as is recorded-lists.txt; recorded-full.txt of Debian's, for the kinds of links that
+ * the other had not.
+ */
+const recorded = ['recorded', 'recorded-full', 'recorded-lists'].flatMap((name) =>
   recordings(readFileSync(new URL(`${name}.txt`, import.meta.url), 'utf8')),
 )
 /** The namespaces of the recording; the fake kernel has but one. */
@@ -150,6 +162,125 @@ describe('listening: the sockets that wait for whoever comes', () => {
     expect(lines.sort()).toEqual([...expected].sort())
     expect(new Set(sockets.map(({ inode }) => inode)).size).toBe(expected.length)
     for (const { inode } of sockets) expect(Number(inode)).toBeGreaterThan(1)
+  })
+})
+
+const one = (wanted: string) => recorded.find(({ call }) => call === wanted) as Recording
+
+test('links: all of a namespace, each as it is seen alone', () => {
+  const seen = replay(one('links'), (netlink) => netlink.links())
+  const shown = one('links').shown as ObservedLink[]
+  expect(shown.map(({ ifname }) => ifname)).toEqual(['lo', 'br0', 'veth0', 'there0', 'here0', 'vx0'])
+  expect((seen as ObservedLink[]).map(comparable)).toEqual(shown.map(comparable))
+})
+
+describe('routing: rules and routes are seen as `ip -N -j -d` shows them', () => {
+  /** Of a route's flags only what is read; those of next hops are not. */
+  const read = ({ flags, nexthops, ...route }: NumberedRoute) => ({
+    ...route,
+    flags: flags.filter((flag) => flag === 'onlink'),
+    ...(nexthops ? { nexthops: nexthops.map(({ gateway, dev, weight }) => ({ gateway, dev, weight })) } : {}),
+  })
+
+  test('of both families, in their order', () => {
+    const seen = replay(one('routing'), (netlink) => netlink.routing([4, 6])) as Routing
+    const shown = one('routing').shown as Routing
+    expect(shown.rules.length).toBe(8)
+    expect(shown.routes.length).toBeGreaterThan(15)
+    expect(seen.rules).toEqual(shown.rules)
+    expect(seen.routes.map(read)).toEqual(shown.routes.map(read))
+  })
+
+  test.each(['a metric', 'a rule'])('but for %s that only ip reads', (what) => {
+    expect(replay(one(`routing with ${what} that only ip reads`), (netlink) => netlink.routing([4]))).toBe('unknown')
+  })
+})
+
+describe('elements: what our maps and sets hold', () => {
+  const comment = 'net/eth0/c1'
+  test.each([
+    [
+      'ip',
+      [
+        { collection: 'portmap_ports', key: ['sctp', '8080'] },
+        { collection: 'portmap_ports', key: ['tcp', '8080'], comment },
+        { collection: 'portmap_ranges', key: ['udp', '5000-5009'], comment },
+        { collection: 'masqueraded', key: ['10.9.0.2'], comment },
+        { collection: 'portmap_owners', key: ['0123456789abcde'], comment },
+      ],
+    ],
+    ['ip6', [{ collection: 'firewall_addresses', key: ['fd00::5'], comment }]],
+    ['bridge', [{ collection: 'allowed_macs', key: ['veth0', '02:00:00:00:00:01'], comment }]],
+  ] as const)('of %s, none of anonymous sets', (family, expected) => {
+    expect(replay(one(`elements ${family}`), (netlink) => netlink.elements(family))).toEqual(expected)
+  })
+
+  test('of one alone', () => {
+    const name = 'portmap_ranges'
+    expect(replay(one(`elements ip of ${name}`), (netlink) => netlink.elements('ip', { name }))).toEqual([
+      { collection: name, key: ['udp', '5000-5009'], comment },
+    ])
+  })
+
+  test('none where there is no table, or not that one', () => {
+    expect(replay(one('elements without a table'), (netlink) => netlink.elements('ip'))).toEqual([])
+    expect(replay(one('elements ip of none'), (netlink) => netlink.elements('ip', { name: 'none' }))).toEqual([])
+  })
+
+  test('a type that none of ours has is left to nft', () => {
+    const { call, exchanges } = one('elements of a type that we have not')
+    const asked = exchanges.length
+    expect(asked).toBeGreaterThan(1)
+    expect(replay({ call, exchanges }, (netlink) => netlink.elements('ip'))).toBeUndefined()
+  })
+})
+
+describe('udpFlows: where a flow was sent, and who answers', () => {
+  test.each([
+    ['ip', { destination: '192.0.2.1', destinationPort: 53, answerer: '10.1.2.9', answererPort: 5353 }],
+    ['ip6', { destination: 'fd00::1', destinationPort: 54, answerer: 'fd00::1', answererPort: 54 }],
+  ] as const)('of %s, none of TCP', (family, expected) => {
+    expect(replay(one(`udpFlows ${family}`), (netlink) => netlink.udpFlows(family))).toEqual([expected])
+  })
+})
+
+describe('a list that changed while it was told, or of which something was lost, is asked for again', () => {
+  const lists: readonly (readonly [string, (netlink: Netlink) => unknown])[] = [
+    ['links', (netlink) => netlink.links()],
+    ['routing', (netlink) => netlink.routing([4, 6])],
+    ['elements ip', (netlink) => netlink.elements('ip')],
+    ['udpFlows ip', (netlink) => netlink.udpFlows('ip')],
+    ['chains', (netlink) => netlink.chains()],
+  ]
+  const NLM_F_DUMP_INTR = 0x10
+  const ENOBUFS = -105
+  const interrupted = ([datagram, ...others]: Exchange['received']) => {
+    const bytes = Buffer.from(datagram as Buffer)
+    bytes.writeUInt16LE(bytes.readUInt16LE(6) | NLM_F_DUMP_INTR, 6)
+    return [bytes, ...others]
+  }
+  const lost = (received: Exchange['received']) => [ENOBUFS, ...received]
+
+  test.each(lists)('%s', (call, ask) => {
+    const { exchanges } = one(call)
+    const expected = replay(one(call), ask)
+    expect(expected).not.toEqual([])
+    for (const [at, exchange] of exchanges.entries()) {
+      for (const spoil of [interrupted, lost]) {
+        const spoilt = { ...exchange, received: spoil(exchange.received) }
+        const again = { call, exchanges: [...exchanges.slice(0, at), spoilt, ...exchanges.slice(at)] }
+        expect(replay(again, ask)).toEqual(expected)
+      }
+    }
+  })
+
+  test.each(lists)('%s has no answer where it is refused', (_, ask) => {
+    const refusing = fakeKernel((sent) => {
+      const error = Buffer.alloc(20)
+      error.writeInt32LE(-1)
+      return [message(2, 0, firstSequence(sent), error)]
+    })
+    expect([undefined, 'unknown']).toContain(ask(createNetlink(undefined, () => refusing.libc)))
   })
 })
 

@@ -1,8 +1,8 @@
 import type { Address } from '../values/address.js'
 import type { ObservedLink } from '../values/observe.schema.js'
-import type { Element, NftObject } from './element.js'
+import type { Element, NftFamily, NftObject } from './element.js'
 import type { Requested } from './machine.js'
-import type { Flow, ListedChain, ListeningSocket, Routing } from './observer.js'
+import type { Flow, ListedChain, ListedElement, ListeningSocket, Routing } from './observer.js'
 import type { Operation } from './operation.js'
 
 /** What a look cannot tell by itself: a tool must be asked. */
@@ -61,6 +61,8 @@ export interface Netlink {
    * kernel cannot say.
    */
   readonly hostNumberIn: (netns: string) => number | undefined
+  /** The elements of all our maps and sets in a family, or of one; undefined where the kernel cannot say. */
+  readonly elements: (family: NftFamily, of?: { readonly name: string }) => readonly ListedElement[] | undefined
   /** The UDP flows that are tracked in a family; undefined where the kernel cannot say. */
   readonly udpFlows: (family: 'ip' | 'ip6') => readonly Flow[] | undefined
   /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */

@@ -77,7 +77,7 @@ export function createObserver({ run: start, files }: Tools, netlink?: Netlink):
         ({ table, name, hook }) => table === ownTable && !hook && isAsked(name),
       ),
     rules: (of) => listRules(run, of),
-    elements: (family, of) => listElements(run, family, of),
+    elements: (family, of) => netlink?.elements(family, of) ?? listElements(run, family, of),
     savedRules: (tool, table) => readSavedRules(run, tool, table),
     hasLegacyTable: (family, table) => hasLegacyTable(files, family, table),
     udpFlows: (family) => netlink?.udpFlows(family) ?? readUdpFlows(run, family),
