@@ -51,7 +51,7 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
   }
   const carryOut = (group: readonly Operation[]): Outcome => {
     const [first] = group as [Operation]
-    if (first.tool === 'nft') return { isDone: changeElements(libc, group) }
+    if (first.tool === 'nft') return changeElements(libc, group)
     const handling = handlings[first.tool]
     const handle = handling && handleOf(first.netns)
     return handle ? handling(handle, first) : { isDone: false }

@@ -204,7 +204,7 @@ describe('a transaction', () => {
 
   test('is one batch, of which the last message is acknowledged', () => {
     const { libc, sent, open, calls } = fakeKernel(() => [acknowledged(2)])
-    expect(changeElements(() => libc, [first, second])).toBe(true)
+    expect(changeElements(() => libc, [first, second])).toEqual({ isDone: true })
     expect(messagesOf(sent[0])).toEqual([
       [0x10, 1, 0],
       [0xa0c, 0x401, 1],
@@ -221,34 +221,36 @@ describe('a transaction', () => {
 
   test('that removes something among others outlives the process by a ring', () => {
     const { libc, calls } = fakeKernel(() => [acknowledged(2)])
-    expect(changeElements(() => libc, [first, removed])).toBe(true)
+    expect(changeElements(() => libc, [first, removed])).toEqual({ isDone: true })
     expect(calls.filter((one) => one.startsWith('syscall'))).toHaveLength(2)
   })
 
   test.each([
-    ['an error of an earlier message', [acknowledged(1, -17), acknowledged(2)]],
-    ['an error of the last', [acknowledged(2, -17)]],
-    ['an error alone', [acknowledged(1, -2)]],
-    ['an error of the whole beside the acknowledgement', [acknowledged(0, -12), acknowledged(2)]],
-    ['no answer', []],
-    ['what there was no room for', [acknowledged(2), -105]],
-  ])('is not done after %s', (_, received) => {
+    ['an error of an earlier message', -17, [acknowledged(1, -17), acknowledged(2)]],
+    ['an error of the last', -17, [acknowledged(2, -17)]],
+    ['an error alone', -2, [acknowledged(1, -2)]],
+    ['an error of the whole beside the acknowledgement', -12, [acknowledged(0, -12), acknowledged(2)]],
+    ['no answer', undefined, []],
+    ['what there was no room for', undefined, [acknowledged(2), -105]],
+  ])('is not done after %s', (_, kernelError, received) => {
     const { libc, open } = fakeKernel(() => received)
-    expect(changeElements(() => libc, [first, second])).toBe(false)
+    expect(changeElements(() => libc, [first, second])).toEqual({ isDone: false, kernelError })
     expect(open.size).toBe(0)
   })
 
   test('is not done when it cannot be sent, or there is no socket, or no way to ask', () => {
     const unsent = fakeKernel(() => undefined)
-    expect(changeElements(() => unsent.libc, [first])).toBe(false)
+    expect(changeElements(() => unsent.libc, [first])).toEqual({ isDone: false })
     expect(unsent.open.size).toBe(0)
-    expect(changeElements(() => fakeKernel(() => [], { results: { socket: -1 } }).libc, [first])).toBe(false)
-    expect(changeElements(() => undefined, [first])).toBe(false)
+    expect(changeElements(() => fakeKernel(() => [], { results: { socket: -1 } }).libc, [first])).toEqual({
+      isDone: false,
+    })
+    expect(changeElements(() => undefined, [first])).toEqual({ isDone: false })
   })
 
   test('of which nft has to do a part is not begun', () => {
     const { libc, calls } = fakeKernel(() => [acknowledged(1)])
-    expect(changeElements(() => libc, [first, operation('nft add chain ip podwire b')])).toBe(false)
+    expect(changeElements(() => libc, [first, operation('nft add chain ip podwire b')])).toEqual({ isDone: false })
     expect(calls).toEqual([])
   })
 })

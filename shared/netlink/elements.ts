@@ -1,5 +1,6 @@
 import { type Element, type NftObject, ownTable } from '../plan/element.js'
 import type { Operation } from '../plan/operation.js'
+import type { KernelRefusal } from '../plan/refusal.js'
 import type { Libc } from '../system/libc.js'
 import { outlive } from '../system/outlive.js'
 import { parseAddress } from '../values/address.js'
@@ -25,16 +26,19 @@ import {
 // Tables, chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
 
 /**
- * Carries out neighbouring operations of nft as one transaction. False when one of them is left to `nft`, or the kernel
- * refused: then nothing has changed. The socket is left open, see `outlive`.
+ * Carries out neighbouring operations of nft as one transaction. Not done when one of them is left to `nft`, or the
+ * kernel refused: then nothing has changed. The socket is left open, see `outlive`.
  */
-export function changeElements(find: () => Libc | undefined, operations: readonly Operation[]): boolean {
+export function changeElements(
+  find: () => Libc | undefined,
+  operations: readonly Operation[],
+): KernelRefusal & { readonly isDone: boolean } {
   const commands = operations.map(encodeElements)
-  if (commands.some((one) => one === undefined)) return false
+  if (commands.some((one) => one === undefined)) return { isDone: false }
   const messages = commands.flatMap((one) => one ?? [])
   const libc = find()
   const fd = libc && openSocket(libc, protocol.netfilter)
-  if (!libc || fd === undefined) return false
+  if (!libc || fd === undefined) return { isDone: false }
   const batch = [
     frame(NFNL_MSG_BATCH_BEGIN, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
     ...messages.map(({ type, flags, header, attributes }, index) => {
@@ -44,15 +48,13 @@ export function changeElements(find: () => Libc | undefined, operations: readonl
     }),
     frame(NFNL_MSG_BATCH_END, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
   ]
-  if (send(libc, fd, Buffer.concat(batch))) {
-    const errors = acknowledgements(libc, fd)
-    if (errors?.length === 1 && errors[0] === 0) {
-      if (messages.some(({ type }) => type === messageType(NFT_MSG_DELSETELEM))) outlive(libc, fd)
-      return true
-    }
+  const errors = send(libc, fd, Buffer.concat(batch)) ? acknowledgements(libc, fd) : undefined
+  if (errors?.length === 1 && errors[0] === 0) {
+    if (messages.some(({ type }) => type === messageType(NFT_MSG_DELSETELEM))) outlive(libc, fd)
+    return { isDone: true }
   }
   libc.close(fd)
-  return false
+  return { isDone: false, kernelError: errors?.find((error) => error !== 0) }
 }
 
 /** The messages of an operation, one a command, as they stand in a transaction; undefined when it is left to `nft`. */

@@ -1,7 +1,7 @@
 import { CniError } from '../values/errors.js'
 import type { Machine } from './machine.js'
 import type { Operation } from './operation.js'
-import { isTolerated, type KernelRefusal, operationError, type Report, unclearError } from './refusal.js'
+import { isTolerated, type KernelRefusal, operationError, type Refusal, type Report, unclearError } from './refusal.js'
 import { asPossible, mayHaveRun, repeated, takenNames } from './unclear.js'
 
 /**
@@ -58,15 +58,19 @@ export function sweep(plan: readonly Operation[], { observer, executor }: Machin
 
 // --- internal
 
-/** What the kernel said of the first operation goes beside what its tool says, if it can be started at all. */
+/**
+ * What the kernel said of the first operation goes beside what its tool says, if it can be started at all; of nft's it
+ * is said of the whole transaction.
+ */
 function explained(
   reports: readonly Report[],
   [first]: readonly Operation[],
   refusal: KernelRefusal,
 ): readonly Report[] {
+  const isAsked = ({ operation }: Refusal) => operation === first || (first?.tool === 'nft' && operation.tool === 'nft')
   return reports.map(({ refused, ...report }) => ({
     ...report,
-    refused: refused.map((one) => (one.operation === first ? { ...one, ...refusal } : one)),
+    refused: refused.map((one) => (isAsked(one) ? { ...one, ...refusal } : one)),
   }))
 }
 

@@ -1,4 +1,5 @@
 import { firstLine, type Reason } from '../exec/stderr.js'
+import { errnoText } from '../values/errno.js'
 import type { Operation } from './operation.js'
 import { settingOf } from './setting.js'
 
@@ -26,27 +27,6 @@ export function officialRefusal(refused: Refused): string | undefined {
 
 // --- internal
 
-/** Errors by their numbers, as in errno(3). */
-const errnoTexts: Readonly<Record<number, string>> = {
-  1: 'operation not permitted',
-  2: 'no such file or directory',
-  3: 'no such process',
-  13: 'permission denied',
-  16: 'device or resource busy',
-  17: 'file exists',
-  19: 'no such device',
-  22: 'invalid argument',
-  28: 'no space left on device',
-  34: 'numerical result out of range',
-  40: 'too many levels of symbolic links',
-  95: 'operation not supported',
-  98: 'address already in use',
-  99: 'cannot assign requested address',
-  100: 'network is down',
-  101: 'network is unreachable',
-  113: 'no route to host',
-}
-
 const reasonTexts: Partial<Record<Reason, string>> = {
   exists: 'file exists',
   busy: 'device or resource busy',
@@ -56,7 +36,7 @@ const reasonTexts: Partial<Record<Reason, string>> = {
 /** The kernel's error; where only the tool was asked, from its words: those of the C library in lower case. */
 function errorText({ kernelError = 0, reason, stderr }: Refused): string {
   const line = firstLine(stderr)
-  return errnoTexts[-kernelError] ?? reasonTexts[reason] ?? line.slice(0, 1).toLowerCase() + line.slice(1)
+  return errnoText(kernelError) ?? reasonTexts[reason] ?? line.slice(0, 1).toLowerCase() + line.slice(1)
 }
 
 function ofSetting({ operation, reason, stderr }: Refused): string {

@@ -321,6 +321,17 @@ describe('what the kernel says of a refusal (an extended acknowledgement)', () =
     expect(failure?.details).toContain(`command: ip a\n${details}`)
   })
 
+  test.each([
+    ['is not there', { status: null, failure: 'ENOENT' }],
+    ['cannot be started', { status: null, failure: 'EAGAIN' }],
+  ])('is its error in words, of a whole transaction, where nft %s', (_, answer) => {
+    const machine = createMachine(faked([answer]).tools, {
+      run: () => ({ ran: 0, kernelError: -28 }),
+    } as unknown as Netlink)
+    const error = thrownBy(() => apply([nft('a'), nft('b')], machine, () => undefined))
+    expect(error.details).toContain('kernel: no space left on device')
+  })
+
   test('is not said twice, and not where there is none', () => {
     const repeated = { status: 2, stderr: `Error: ${text}.\nCommand failed -:1\n` }
     for (const machine of [refusing(text, repeated), refusing(undefined, busy)]) {

@@ -1,6 +1,6 @@
 import type { Outcome } from '../exec/command.js'
 import { excerpt, firstLine, type Reason, reasonOf } from '../exec/stderr.js'
-import { whatToRaise } from '../values/errno.js'
+import { errnoText, whatToRaise } from '../values/errno.js'
 import { CniError, codes } from '../values/errors.js'
 import { officialRefusal } from './official.js'
 import type { Operation } from './operation.js'
@@ -71,11 +71,10 @@ export function isTolerated({ operation, reason, missingTool }: Refusal): boolea
 
 /** A refusal as the user reads it. */
 export function operationError(refused: Refusal): CniError {
-  const { operation, reason, stderr, missingTool, isUntried, kernelText } = refused
-  // `ip` mostly repeats them.
-  const isNews = kernelText !== undefined && !stderr.includes(kernelText)
+  const { operation, reason, stderr, missingTool, isUntried } = refused
+  const kernel = kernelWords(refused)
   const command = `command: ${renderOne(operation)}`
-  const told = isNews ? `${command}\nkernel: ${excerpt(kernelText)}` : command
+  const told = kernel === undefined ? command : `${command}\nkernel: ${excerpt(kernel)}`
   if (missingTool !== undefined) {
     return new CniError(codes.toolMissing, `cannot ${operation.why}: the program "${missingTool}" is not installed`, {
       details: told,
@@ -114,6 +113,13 @@ export function unclearError({ operations, outcome }: Unclear): CniError {
 }
 
 // --- internal
+
+/** What the kernel said that the tool does not say, too: words of its own, or its error where no tool explains it. */
+function kernelWords({ kernelText, kernelError = 0, stderr, missingTool, isUntried }: Refusal): string | undefined {
+  // `ip` mostly repeats them.
+  if (kernelText !== undefined) return stderr.includes(kernelText) ? undefined : kernelText
+  return missingTool !== undefined || isUntried ? errnoText(kernelError) : undefined
+}
 
 function endOf({ failure, exceeded, signal, status }: Outcome): string {
   if (exceeded) return ''

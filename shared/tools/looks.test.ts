@@ -128,22 +128,6 @@ describe('routes', () => {
     expect(to('200.1.0.1', line('a', '000001C8', '00000000', '0000FFFF'))).toBe('a')
   })
 
-  test('those of every table, of both families', () => {
-    const { routes } = observing({
-      commands: {
-        'ip -j -4 route show table all': '[{"dst": "default", "gateway": "192.0.2.1", "metric": 7}]',
-        'ip -j -6 route show table all': '[{"dst": "2001:db8::/64", "dev": "eth0"}]',
-        'nsenter --net=/n ip -j -4 route show table all': '',
-        'nsenter --net=/n ip -j -6 route show table all': absent,
-      },
-    })
-    expect(routes()).toEqual([
-      { dst: 'default', gateway: '192.0.2.1', metric: 7, family: 4 },
-      { dst: '2001:db8::/64', dev: 'eth0', family: 6 },
-    ])
-    expect(routes('/n')).toEqual([])
-  })
-
   test('rules and routes of one namespace, of IPv6 where there is any', () => {
     const asked = '-batch - <<< rule show\nroute show table all\n'
     const commands = {
