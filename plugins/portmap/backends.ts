@@ -1,6 +1,5 @@
-import type { SavedTables } from '../../shared/net/iptables.js'
 import { removeUnusedChains } from '../../shared/net/nft-chains.js'
-import type { Observer } from '../../shared/plan/observer.js'
+import type { ListedChain, Observer } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
@@ -15,14 +14,14 @@ import {
   withdrawChains,
 } from './iptables.js'
 import { type Left, staleTools } from './left.js'
-import { elementProblems, ownElements, publish, removeElements, unpublish } from './nftables.js'
-import { officialRules, removeOfficialRules } from './official.js'
+import { elementProblems, type OwnElement, ownElements, publish, removeElements, unpublish } from './nftables.js'
+import { type OfficialRule, officialRules, removeOfficialRules } from './official.js'
 import type { Backend } from './portmap.schema.js'
 import type { Publication, Published } from './publication.js'
 import { isShared } from './tables.js'
 
 /** One way of publishing ports. Nothing here changes anything: who calls, applies what is planned. */
-interface PortmapBackend {
+export interface PortmapBackend {
   /**
    * Who decides between two that want one port: the kernel, which refuses the second, or who has the lock and looks
    * first.
@@ -37,37 +36,58 @@ interface PortmapBackend {
   /** Code `unknownContainer` where what was made is no longer the attachment's. */
   readonly withdraw: (attachment: Attachment, published: Published, seen: Saved) => readonly Operation[]
   /**
-   * The same by the owner's name, without a record, of what there may be; with `addresses` what the official plugin
-   * made is only for those.
+   * What there is by the owner's name, without a record, of what there may be; with `addresses` what the official
+   * plugin made is only for those.
    */
-  readonly withdrawByOwner: (
+  readonly lookByOwner: (
     observer: Observer,
     attachment: Attachment,
     left: Left,
     addresses?: readonly string[],
-  ) => readonly Operation[]
+  ) => OwnerSeen
+  readonly withdrawByOwner: (attachment: Attachment, seen: OwnerSeen) => readonly Operation[]
   /** What CHECK finds missing. */
   readonly differences: (observer: Observer, attachment: Attachment, expected: Published) => readonly Problem[]
   /** What nobody uses any more, for GC of a network. */
-  readonly collect: (observer: Observer, network: string, valid: ReadonlySet<string>) => readonly Operation[]
+  readonly lookToCollect: (observer: Observer, network: string, valid: ReadonlySet<string>) => CollectSeen
+  readonly collect: (network: string, valid: ReadonlySet<string>, seen: CollectSeen) => readonly Operation[]
 }
 
-const noTables: SavedTables = new Map()
+/** What bears an owner's name; what a backend does not ask is empty. */
+interface OwnerSeen {
+  readonly saved: Saved
+  readonly own: readonly OwnElement[]
+  readonly official: readonly OfficialRule[]
+}
+
+/** What may be nobody's; what a backend does not ask is empty. */
+interface CollectSeen {
+  readonly saved: Saved
+  readonly unused: readonly ListedChain[]
+}
+
+const nothingSaved: Saved = { nat: new Map(), raw: [] }
 
 export const backends: Readonly<Record<Backend, PortmapBackend>> = {
   nftables: {
     arbiter: 'kernel',
     takesLoopback6: false,
-    look: () => ({ nat: noTables, raw: [] }),
+    look: () => nothingSaved,
     publish: (attachment, { publications }) => publications.flatMap((one) => publish(attachment, one)),
     withdraw: (attachment, { publications }) =>
       publications.length === 0 ? [] : [unpublish(attachment, publications)],
-    withdrawByOwner: (observer, attachment, { own, official }, addresses = []) => [
-      ...removeElements(attachment, ownElements(observer, attachment, own)),
-      ...removeOfficialRules(attachment, officialRules(observer, attachment, { families: official, addresses })),
+    lookByOwner: (observer, attachment, { own, official }, addresses = []) => ({
+      saved: nothingSaved,
+      own: ownElements(observer, attachment, own),
+      official: officialRules(observer, attachment, { families: official, addresses }),
+    }),
+    withdrawByOwner: (attachment, { own, official }) => [
+      ...removeElements(attachment, own),
+      ...removeOfficialRules(attachment, official),
     ],
     differences: (observer, attachment, { publications }) => elementProblems(observer, attachment, publications),
-    collect: (observer) => removeUnusedChains(observer.unusedChains(isShared)),
+    lookToCollect: (observer) => ({ saved: nothingSaved, unused: observer.unusedChains(isShared) }),
+    collect: (_network, _valid, { unused }) => removeUnusedChains(unused),
   },
   iptables: {
     arbiter: 'lock',
@@ -76,9 +96,13 @@ export const backends: Readonly<Record<Backend, PortmapBackend>> = {
     publish: publishChains,
     withdraw: withdrawChains,
     // Both suites' chains have the same names.
-    withdrawByOwner: (observer, attachment, { tools }) => unpublishChains(attachment, seenOfChains(observer, tools)),
+    lookByOwner: (observer, _, { tools }) => ({ saved: seenOfChains(observer, tools), own: [], official: [] }),
+    withdrawByOwner: (attachment, { saved }) => unpublishChains(attachment, saved),
     differences: chainProblems,
-    collect: (observer, network, valid) =>
-      removeStaleChains(seenOfChains(observer, staleTools(observer, network, valid)), network, valid),
+    lookToCollect: (observer, network, valid) => ({
+      saved: seenOfChains(observer, staleTools(observer, network, valid)),
+      unused: [],
+    }),
+    collect: (network, valid, { saved }) => removeStaleChains(saved, network, valid),
   },
 }

@@ -43,7 +43,7 @@ import type { Host } from '../../shared/plan/host.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
-import { backends } from './backends.js'
+import { backends, type PortmapBackend } from './backends.js'
 import { isSpecial } from './elements.js'
 import { refuseOfficial } from './held.js'
 import { anyOfOurs } from './left.js'
@@ -128,11 +128,17 @@ function withdraw(
     host.sweep(backend.withdraw(attachment, made, backend.look(host.observer)))
   } catch (thrown) {
     if (!hasCode(thrown, codes.unknownContainer)) throw thrown
-    host.sweep(backend.withdrawByOwner(host.observer, attachment, anyOfOurs(host.observer)))
+    withdrawOwn(host, attachment, backend)
   }
   ended(published.publications)
   for (const folder of specialFolders(published)) removeRecord(host, specialKind, attachment, folder)
   removeRecord(host, kind, attachment)
+}
+
+/** What bears the attachment's name, whatever its record says. */
+function withdrawOwn(host: Host, attachment: Attachment, backend: PortmapBackend): void {
+  const seen = backend.lookByOwner(host.observer, attachment, anyOfOurs(host.observer))
+  host.sweep(backend.withdrawByOwner(attachment, seen))
 }
 
 /** What is in the kernel. */
@@ -195,8 +201,7 @@ function makeAndSettle(host: Host, attachment: Attachment, wanted: Published): P
     } catch (thrown) {
       if (!hasCode(thrown, codes.portTaken) || attempt === attempts) throw thrown
       published = settle(host, attachment, published)
-      const { withdrawByOwner } = backends[wanted.backend]
-      host.sweep(withdrawByOwner(host.observer, attachment, anyOfOurs(host.observer)))
+      withdrawOwn(host, attachment, backends[wanted.backend])
     }
   }
   const made = madeOf(published)

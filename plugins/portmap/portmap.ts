@@ -98,11 +98,10 @@ export default definePlugin<PortmapConfiguration>({
           () =>
             release(host, attachment, data, (ended) => forgetOldFlows(host, 'DEL', ended)),
       ),
-      ...Object.values(backends).map(
-        ({ collect }) =>
-          () =>
-            host.sweep(collect(host.observer, config.name, valid)),
-      ),
+      ...Object.values(backends).map(({ lookToCollect, collect }) => () => {
+        const seen = lookToCollect(host.observer, config.name, valid)
+        host.sweep(collect(config.name, valid, seen))
+      }),
     )
   },
 })
@@ -160,11 +159,10 @@ function releaseUnknown(call: PortmapCall): void {
   if (!isUnknown && isNothing(left)) return
   const addresses = addressesOf(call)
   attemptAll(
-    ...Object.values(backends).map(
-      ({ withdrawByOwner }) =>
-        () =>
-          host.sweep(withdrawByOwner(host.observer, attachment, left, addresses)),
-    ),
+    ...Object.values(backends).map(({ lookByOwner, withdrawByOwner }) => () => {
+      const seen = lookByOwner(host.observer, attachment, left, addresses)
+      host.sweep(withdrawByOwner(attachment, seen))
+    }),
     () => isNothing(left) || forgetOldFlows(host, 'DEL', publicationsOf(call)),
     () => forgetUnknown(host, attachment),
   )

@@ -108,6 +108,18 @@ test('who plans neither looks nor acts: it gets what was seen, and returns opera
   expect(plans.filter(({ isPure }) => !isPure).map(({ name }) => name)).toEqual([])
 })
 
+/** The same of functions without a name, and of what a table's members are declared as. */
+const nameless = /\(([^()]*)\)(?:: | => )(?:readonly )?Operation(?:\[\])?/g
+
+test('what a table plans with is told what was seen', () => {
+  const found = (text: string) => [...text.matchAll(nameless)].map(([, parameters = '']) => parameters)
+  expect(found('readonly a: (observer: Observer) => readonly Operation[]').some((one) => machine.test(one))).toBe(true)
+  const files = sources('plugins', 'shared/net')
+  const declared = files.flatMap((file) => found(readFileSync(file, 'utf8')).map((one) => `${file}: ${one}`))
+  expect(declared.length).toBeGreaterThan(100)
+  expect(declared.filter((one) => machine.test(one))).toEqual([])
+})
+
 test('a planner that looks, or acts, is found', () => {
   const texts = [
     'function a({ observer }: Host): readonly Operation[] {\n  return []\n}\n',
