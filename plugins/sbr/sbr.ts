@@ -64,8 +64,10 @@ export default definePlugin<SbrConfiguration>({
     const netns = livingNetns(environment.netns)
     if (netns !== undefined) {
       locked(host, netns, () => {
-        if (!undo(host, attachment, netns))
-          host.sweep(unsteerRules(netns, { rules: officialRules(host, { netns, ifName: environment.ifName, config }) }))
+        if (undo(host, attachment, netns)) return
+        const own = host.observer.link(environment.ifName, netns)
+        const rules = own && own.addr_info.length > 0 ? officialRules(own, host.observer.routing(netns), config) : []
+        host.sweep(unsteerRules(netns, { rules }))
       })
     }
     removeRecord(host, recordKind, attachment)
@@ -120,14 +122,12 @@ function undo(host: Host, attachment: Attachment, netns: string): boolean {
 
 /** What the official plugin left: rules from the addresses that the interface has. */
 function officialRules(
-  host: Host,
-  { netns, ifName, config }: { netns: string; ifName: string; config: SbrConfiguration },
+  { addr_info }: ObservedLink,
+  routing: Routing,
+  config: Pick<SbrConfiguration, 'table'>,
 ): readonly SourceRule[] {
-  const own = host.observer.link(ifName, netns)?.addr_info.map(({ local = '' }) => local) ?? []
-  if (own.length === 0) return []
-  return rulesOf(host.observer.routing(netns)).filter(
-    ({ from, table }) => own.includes(from) && (!config.table || config.table === table),
-  )
+  const own = addr_info.map(({ local = '' }) => local)
+  return rulesOf(routing).filter(({ from, table }) => own.includes(from) && (!config.table || config.table === table))
 }
 
 /** The rules from single addresses to tables that are not the kernel's. */

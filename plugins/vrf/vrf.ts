@@ -44,9 +44,14 @@ export default definePlugin<VrfConfiguration>({
   prevResult: { ADD: 'required', CHECK: 'required' },
 
   add(call) {
-    const { host, environment, prevResult = emptyResult } = call
+    const { host, environment, attachment, prevResult = emptyResult } = call
     const netns = requireNetns(environment.netns)
-    withNetnsLock(host, netns, () => enter(call, netns))
+    withNetnsLock(host, netns, () => {
+      const seen = lookInside(host, attachment, netns)
+      const { link, record, plan } = planEntry(call, netns, { ...seen, routing: host.observer.routing(netns) })
+      writeRecord<Enclosed>(host, recordKind, attachment, record, { netns: netnsAt(host, netns, link) })
+      host.apply(plan)
+    })
     return prevResult
   },
 
@@ -56,7 +61,7 @@ export default definePlugin<VrfConfiguration>({
 
   del({ config, host, environment, attachment }) {
     const netns = livingNetns(environment.netns)
-    if (netns !== undefined) withNetnsLock(host, netns, () => exit(host, { attachment, netns, vrf: config.vrfname }))
+    if (netns !== undefined) withNetnsLock(host, netns, () => leave(host, { attachment, netns, vrf: config.vrfname }))
     removeRecord(host, recordKind, attachment)
   },
 
@@ -72,7 +77,7 @@ export default definePlugin<VrfConfiguration>({
         const { attachment, data } = entry
         const netns = livingNetns(entry.netns?.path ?? '')
         if (netns !== undefined)
-          withNetnsLock(host, netns, () => exit(host, { attachment, netns, vrf: data.vrf, isKnown: true }))
+          withNetnsLock(host, netns, () => leave(host, { attachment, netns, vrf: data.vrf, isKnown: true }))
         removeRecord(host, recordKind, attachment)
       }),
     )
@@ -87,35 +92,42 @@ interface Enclosed {
   readonly kept: Kept
 }
 
-/** What is on record of this very namespace. */
-function recordIn(
-  host: Host,
-  attachment: Attachment,
-  { netns, links }: { netns: string; links: readonly ObservedLink[] },
-): Enclosed | undefined {
-  const record = readRecord<Enclosed>(host, recordKind, attachment)
-  const lookInside = () => links.find(({ ifname }) => ifname === attachment.ifName)
-  return record && compareNetns(host, record.netns, netns, lookInside) === 'same' ? record.data : undefined
+/** What there is in a namespace, and on record of this very one. */
+interface Seen {
+  readonly links: readonly ObservedLink[]
+  readonly record: Enclosed | undefined
 }
 
-function enter({ config, host, environment, attachment }: VrfCall, netns: string): void {
-  const { ifName } = environment
-  const vrfname = config.vrfname
+function lookInside(host: Host, attachment: Attachment, netns: string): Seen {
   const links = host.observer.links(netns)
-  const link = requireLink(links, ifName, vrfname)
+  const record = readRecord<Enclosed>(host, recordKind, attachment)
+  const own = () => links.find(({ ifname }) => ifname === attachment.ifName)
+  const isSame = record && compareNetns(host, record.netns, netns, own) === 'same'
+  return { links, record: isSame ? record.data : undefined }
+}
+
+/** The interface, what is to be noted of it, and the operations that put it into the VRF. @throws code 7, 100 or 103 */
+function planEntry(
+  { config, environment: { ifName } }: Pick<VrfCall, 'config' | 'environment'>,
+  netns: string,
+  { links, record, routing }: Seen & { readonly routing: Routing },
+): { readonly link: ObservedLink; readonly record: Enclosed; readonly plan: readonly Operation[] } {
+  const vrf = config.vrfname
+  const link = requireLink(links, ifName, vrf)
   const existing = existingTable(links, config)
-  const routing = host.observer.routing(netns)
   const table = existing ?? chooseTable(config, links, routing)
-  const isInside = link.master === vrfname
-  const earlier = recordIn(host, attachment, { netns, links })?.kept
+  const isInside = link.master === vrf
   // What was interrupted behind the step inside has lost what its record holds.
-  const kept = (isInside ? earlier : undefined) ?? keptOf(link, routing)
+  const kept = (isInside ? record?.kept : undefined) ?? keptOf(link, routing)
   const at = { link: ifName, netns }
-  writeRecord<Enclosed>(host, recordKind, attachment, { vrf: vrfname, kept }, { netns: netnsAt(host, netns, link) })
-  host.apply([
-    ...(existing === undefined ? create({ link: vrfname, netns }, table) : []),
-    ...(isInside ? giveAgain(at, inTable(kept, table)) : addToVrf(at, { vrf: vrfname, table, kept })),
-  ])
+  return {
+    link,
+    record: { vrf, kept },
+    plan: [
+      ...(existing === undefined ? create({ link: vrf, netns }, table) : []),
+      ...(isInside ? giveAgain(at, inTable(kept, table)) : addToVrf(at, { vrf, table, kept })),
+    ],
+  }
 }
 
 interface Leaving {
@@ -134,25 +146,32 @@ function create(at: { link: string; netns: string }, table: number): readonly Op
  * Leaves the interface as it was before, and no VRF without an interface. A record that is there still means that
  * nobody has given back all yet, wherever the interface is by now. What cannot be given back is only told of.
  */
-function exit(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving): void {
-  const links = host.observer.links(netns)
-  const record = recordIn(host, attachment, { netns, links })
-  if (isKnown && !record) return
+function leave(host: Host, { attachment, netns, vrf, isKnown = false }: Leaving): void {
+  const seen = lookInside(host, attachment, netns)
+  if (isKnown && !seen.record) return
   const at = { link: attachment.ifName, netns }
   // The configuration may name another by now.
-  const name = record?.vrf ?? vrf
-  const isThere = links.some((link) => link.ifname === name && tableOfVrf(link) !== undefined)
-  const inside = isThere ? links.filter(({ master }) => master === name).map(({ ifname }) => ifname) : []
-  const isInside = inside.includes(at.link)
-  const isLast = isThere && inside.every((one) => one === at.link) && (isInside || record !== undefined)
-  host.sweep([...(isInside ? [removeFromVrf(at)] : []), ...(isLast ? [deleteLink({ link: name, netns })] : [])])
-  if (!record || !links.some(({ ifname }) => ifname === at.link)) return
+  host.sweep(planLeaving(at, seen.record?.vrf ?? vrf, seen))
   try {
-    host.sweep(giveAgain(at, record.kept))
+    host.sweep(planReturn(at, seen))
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown
     host.warn(`vrf: ${at.link} has not got back all it had outside of ${vrf}: ${thrown.message}`)
   }
+}
+
+/** Takes the interface out of the VRF, and the VRF away with its last one. */
+function planLeaving(at: { link: string; netns: string }, vrf: string, { links, record }: Seen): readonly Operation[] {
+  const isThere = links.some((link) => link.ifname === vrf && tableOfVrf(link) !== undefined)
+  const inside = isThere ? links.filter(({ master }) => master === vrf).map(({ ifname }) => ifname) : []
+  const isInside = inside.includes(at.link)
+  const isLast = isThere && inside.every((one) => one === at.link) && (isInside || record !== undefined)
+  return [...(isInside ? [removeFromVrf(at)] : []), ...(isLast ? [deleteLink({ link: vrf, netns: at.netns })] : [])]
+}
+
+/** Gives an interface that is there what it had before. */
+function planReturn(at: { link: string; netns: string }, { links, record }: Seen): readonly Operation[] {
+  return record && links.some(({ ifname }) => ifname === at.link) ? giveAgain(at, record.kept) : []
 }
 
 function requireLink(links: readonly ObservedLink[], ifName: string, vrf: string): ObservedLink {
