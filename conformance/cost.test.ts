@@ -19,30 +19,24 @@ const portMappings = Array.from({ length: 100 }, (_, index) => ({
 }))
 const limits = { ingressRate: 8e6, ingressBurst: 8e6, egressRate: 8e6, egressBurst: 8e6 }
 
-/** The routes of both families. */
-const inside = ['in ip', 'in ip']
 const rewrite = ['iptables-save', 'iptables-restore']
 
 const rows: [string, Costed, Cost][] = [
   ['loopback', { type: 'loopback' }, {}],
   ['host-local', { type: 'host-local', ipam }, {}],
   ['static', { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } }, {}],
-  ['bridge', { type: 'bridge', isGateway: true, ipam }, { CHECK: inside }],
-  [
-    'bridge with masquerade',
-    { type: 'bridge', isGateway: true, ipMasq: true, ipam },
-    { CHECK: inside, STATUS: ['nft'] },
-  ],
+  ['bridge', { type: 'bridge', isGateway: true, ipam }, {}],
+  ['bridge with masquerade', { type: 'bridge', isGateway: true, ipMasq: true, ipam }, { STATUS: ['nft'] }],
   [
     'bridge as most networks have it',
     { type: 'bridge', isGateway: true, hairpinMode: true, portIsolation: true, ipam },
-    { CHECK: inside },
+    {},
   ],
-  ['promiscuous bridge', { type: 'bridge', isGateway: true, promiscMode: true, ipam }, { CHECK: inside }],
-  ['ptp with masquerade', { type: 'ptp', ipMasq: true, ipam }, { CHECK: [...inside, 'ip', 'ip'], STATUS: ['nft'] }],
-  ['macvlan', { type: 'macvlan', master: 'uplink', ipam }, { CHECK: inside }],
-  ['tap', { type: 'tap', ipam }, { ADD: ['in ip'], CHECK: inside, STATUS: ['ip'] }],
-  ['host-device', { type: 'host-device', device: 'spare0' }, { DEL: ['in ip'] }],
+  ['promiscuous bridge', { type: 'bridge', isGateway: true, promiscMode: true, ipam }, {}],
+  ['ptp with masquerade', { type: 'ptp', ipMasq: true, ipam }, { STATUS: ['nft'] }],
+  ['macvlan', { type: 'macvlan', master: 'uplink', ipam }, {}],
+  ['tap', { type: 'tap', ipam }, { ADD: ['in ip'], STATUS: ['ip'] }],
+  ['host-device', { type: 'host-device', device: 'spare0' }, {}],
 ]
 
 const chained: [string, Costed, Cost][] = [
@@ -75,7 +69,7 @@ const chained: [string, Costed, Cost][] = [
     { type: 'bandwidth', ...limits },
     { ADD: ['tc'], CHECK: ['tc', 'tc', 'tc'], DEL: ['tc + ip'], STATUS: ['tc', 'tc'] },
   ],
-  ['sbr', { type: 'sbr' }, { ADD: [...inside, 'in ip'], CHECK: inside, DEL: inside, STATUS: ['ip'] }],
+  ['sbr', { type: 'sbr' }, { ADD: ['in ip'], DEL: ['in ip', 'in ip'], STATUS: ['ip'] }],
 ]
 
 describe('the processes of each verb', () => {
@@ -113,7 +107,7 @@ test('a start stays small: JavaScript, the saved heap and the binary, against th
   // bridge's and portmap's are the longest, by what they say in the official plugins' words when something is wrong;
   // chain's and flannel's have all plugins.
   for (const { name } of listPlugins(repository))
-    expect(share(scriptOf(name)), name).toBeLessThan(name === 'chain' || name === 'flannel' ? 0.058 : 0.031)
+    expect(share(scriptOf(name)), name).toBeLessThan(name === 'chain' || name === 'flannel' ? 0.062 : 0.031)
   expect(share(`${repository}/dist/podwire.heap`)).toBeLessThan(0.25)
   // The base is stripped; heap, scripts, a cache for each of two verbs and libraries' path come into it.
   expect(statSync(`${repository}/dist/podwire`).size).toBeLessThan(0.9 * statSync(process.execPath).size)

@@ -27,8 +27,8 @@ const trial = 'unshare --net ip -batch -'
 const looks = {
   'ip -j -d addr show dev lan0': lan0,
   'ip -j -d addr show': lan0,
-  'ip -j -4 route show table all': '[]',
-  'ip -j -6 route show table all': '[]',
+  'ip -N -j -d -4 -batch -': '[]\n[]\n',
+  'ip -N -j -d -6 -batch -': '[]\n[]\n',
   [trial]: '',
 }
 const ipam = { type: 'static', addresses: [{ address: '10.1.2.3/24' }] }

@@ -10,8 +10,9 @@ import { type Libc, loadLibc } from '../../shared/system/libc.js'
 //   esbuild conformance/netlink/record.ts --bundle --platform=node --format=esm --outfile=dist/record.mjs
 //   unshare --net --mount sh -c 'mount -t tmpfs none /run && node --expose-internals dist/record.mjs FILE [full|lists]'
 //
-// "full" is for a kernel with dummy, vlan and ipvlan (conformance/vm/run), "lists" records what is listed. A line "# CALL" is followed by what `ip`
-// shows of it (=), what was sent (>) and what came (<), datagram by datagram, sequence and port numbers as they were.
+// "full" is for a kernel with dummy, vlan and ipvlan (conformance/vm/run), "lists" records what is listed. A line "#
+// CALL" is followed by what `ip` shows of it (=), what was sent (>) and what came (<), datagram by datagram, sequence
+// and port numbers as they were.
 
 const [file = '', kernel] = process.argv.slice(2)
 const lines: string[] = []
