@@ -61,6 +61,8 @@ function listKeyFindings({ isList, config, plugins, report }: Network): Finding[
   })
 }
 
+const newer = 'keep it for newer runtimes, which ask for STATUS and GC with it; else "1.0.0"'
+
 function versionFindings(
   { cniVersion, config, plugins, isFile, report }: Network,
   known: ReadonlyMap<string, AnyPlugin>,
@@ -91,7 +93,9 @@ function versionFindings(
         : [],
     ),
   ]
+  const tooNew = 'containerd before 2.0 and Podman 4 fail with results of 1.1.0: they know CNI up to 1.0.0'
   return [
+    ...(isFile && config['cniVersion'] === '1.1.0' ? [report('cni-version', 'note', 'cniVersion', tooNew, newer)] : []),
     ...unable.map(({ type, path }) =>
       report(
         'cni-version',

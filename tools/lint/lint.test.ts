@@ -231,6 +231,16 @@ test.each(mistakes)('%s with %j: %s at %s', async (file, content, kind, place, m
   expect(status).toBe(1)
 })
 
+test.each([
+  ['1.1.0', ['note cni-version']],
+  ['1.0.0', []],
+])('a list of %s is told whom it is too new for', async (cniVersion, kinds) => {
+  const made = folder({ 'a.conflist': { ...list(bridge), cniVersion } })
+  const { status, findings } = await lint(path.join(made, 'a.conflist'))
+  expect([status, findings.map(({ kind }) => kind)]).toEqual([0, kinds])
+  for (const { message } of findings) expect(message).toContain('containerd before 2.0 and Podman 4')
+})
+
 describe('in YAML', () => {
   const nad = (style: string, lines: string[]) =>
     [
