@@ -40,7 +40,7 @@ FAULTS := conformance/faults conformance/main/killed conformance/devices/faults 
   conformance/outlive conformance/unclear conformance/state conformance/surroundings conformance/protocol/standard \
   conformance/limits conformance/swapped conformance/changed
 
-.PHONY: all setup build demo install uninstall dist docs check unit mutants test-setup lint test test-vm test-roots \
+.PHONY: all setup build demo install uninstall dist image docs check unit mutants test-setup lint test test-vm test-roots \
   test-oracles test-upgrade faults kills gc-rounds bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
@@ -134,6 +134,14 @@ uninstall:
 	$(firstword $(wildcard $(DESTDIR)$(CNI_BIN)/podwire dist/bin/podwire) podwire) uninstall \
 	  $(if $(DESTDIR),--root $(abspath $(DESTDIR)) --bin $(CNI_BIN),--bin $(abspath $(CNI_BIN))) \
 	  $(if $(filter 1,$(RULES)),--rules) $(if $(filter 1,$(FORCE)),--force)
+
+# The image of deploy/podwire.yaml: `kind load image-archive`, `ctr -n k8s.io images import`.
+image: setup build
+	@conformance/setup/debian $(if $(filter x64,$(ARCH)),arm64)
+	@$(MAKE) --no-print-directory dist/podwire-image-$(VERSION).tar
+
+dist/podwire-image-$(VERSION).tar: dist/.built $(if $(filter x64,$(ARCH)),dist/arm64/.built) shared/packing/image
+	shared/packing/image $@ $(VERSION) $(call debian,$(ARCH))=dist/bin $(if $(filter x64,$(ARCH)),arm64=dist/arm64/bin)
 
 dist: setup build
 	@conformance/setup/debian $(if $(filter x64,$(ARCH)),arm64)

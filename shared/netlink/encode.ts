@@ -213,7 +213,8 @@ const RT_TABLE_MAIN = 254
 const RT_SCOPE_NOWHERE = 255
 const RTPROT_BOOT = 3
 const RTNH_F_ONLINK = 4
-const protocols: Record<string, number> = { kernel: 2, boot: 3, static: 4 }
+/** By their names, and the agent's by its number (tools/agent/routes.ts). */
+const protocols: Record<string, number> = { kernel: 2, boot: 3, static: 4, 117: 117 }
 
 /** The number of a name; undefined where no name is given. */
 function named(name: string | undefined, numbers: Record<string, number>): number | undefined {

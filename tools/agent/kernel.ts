@@ -1,0 +1,65 @@
+import { createNetlink } from '../../shared/netlink/driver.js'
+import type { Netlink } from '../../shared/plan/netlink.js'
+import type { Operation } from '../../shared/plan/operation.js'
+import { type Libc, loadLibc } from '../../shared/system/libc.js'
+import { Looker, type Seen } from './look.js'
+import { changeRuleset, generationOf, rulesetNow } from './ruleset.js'
+
+/** An operation that the kernel refused. */
+export interface Refused {
+  readonly operation: Operation
+  readonly why: string
+  /** The errno, positive. */
+  readonly errno: number
+}
+
+/** The kernel as the agent asks and changes it: by netlink alone, so that its image needs no tools. */
+export class AgentKernel {
+  readonly #libc: Libc
+  readonly #netlink: Netlink
+  readonly #looker: Looker
+
+  /** @throws Error where this process cannot speak netlink */
+  constructor() {
+    const libc = loadLibc()
+    if (!libc) throw new Error('this binary cannot call the C library, by which it speaks to the kernel')
+    this.#libc = libc
+    this.#netlink = createNetlink()
+    this.#looker = new Looker(libc)
+  }
+
+  look(): Seen {
+    return this.#looker.look()
+  }
+
+  /** Carries out operations of `ip`, each whatever becomes of the others. */
+  apply(plan: readonly Operation[]): readonly Refused[] {
+    const refused: Refused[] = []
+    for (let rest = plan; rest.length > 0; ) {
+      const { ran, kernelError = 0, kernelText } = this.#netlink.run(rest, () => undefined)
+      const [operation, ...others] = rest.slice(ran)
+      if (!operation) break
+      const isAbsent = kernelError === -ESRCH && operation.tolerate?.includes('absent') === true
+      if (!isAbsent) refused.push({ operation, errno: -kernelError, why: kernelText ?? `errno ${-kernelError}` })
+      rest = others
+    }
+    return refused
+  }
+
+  /** Carries out operations of `nft` as one transaction. @returns 0, or the errno */
+  changeRuleset(operations: readonly Operation[]): number {
+    return -changeRuleset(this.#libc, operations)
+  }
+
+  rulesetNow(family: 'ip' | 'ip6', table: string, sets: readonly string[]): string | undefined {
+    return rulesetNow(this.#libc, family, table, sets)
+  }
+
+  generation(): number | undefined {
+    return generationOf(this.#libc)
+  }
+}
+
+// --- internal
+
+const ESRCH = 3
