@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline'
 // Events made and patched, the status of a node patched. It runs in a network namespace of a test, thus as a process of
 // its own, and is told what to do by lines of JSON; each is answered by one.
 //
-//   node --input-type=module --eval TEXT -- ADDRESS PORT TOKEN [CERTIFICATE KEY]
+//   node --input-type=module-typescript --eval TEXT -- ADDRESS PORT TOKEN [CERTIFICATE KEY]
 
 type Json = Record<string, unknown>
 
@@ -107,6 +107,16 @@ const orders: Record<string, (order: Json) => unknown> = {
         ),
       )
     }
+  },
+  /** Writes some of the nodes m0, m1, ... anew, as their kubelets do. */
+  touch: ({ from, to, share, at }) => {
+    const count = Math.ceil((Number(to) - Number(from)) * Number(share))
+    for (let index = 0; index < count; index++) {
+      const number = Number(from) + ((Number(at) * count + index) % (Number(to) - Number(from)))
+      const found = objects.nodes.get(`m${number}`)
+      if (found) put('nodes', found)
+    }
+    history = history.slice(-10_000)
   },
   delete: ({ name }) => remove('nodes', String(name)),
   config: ({ text }) => {

@@ -1,16 +1,12 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { transformSync } from 'esbuild'
 import { Container } from '../harness/container.js'
 import type { Host } from '../harness/host.js'
-import { cnitool, commandPath, suites } from '../harness/locations.js'
+import { cnitool, commandPath, repository, suites } from '../harness/locations.js'
 import { type Finished, type ProcessOptions, type Started, succeed } from '../harness/process.js'
 
-const source = transformSync(readFileSync(fileURLToPath(new URL('api-server.ts', import.meta.url)), 'utf8'), {
-  loader: 'ts',
-  format: 'esm',
-}).code
+const source = readFileSync(join(repository, 'conformance/agent/api-server.ts'), 'utf8')
 
 const token = 'token-of-a-test'
 
@@ -48,7 +44,7 @@ export class ApiServer {
 
   static async start(host: Host, tls: readonly string[] = []): Promise<ApiServer> {
     const words = ['172.20.255.1', '6443', token, ...tls]
-    const argv = [process.execPath, '--input-type=module', '--eval', source, '--', ...words]
+    const argv = [process.execPath, '--input-type=module-typescript', '--eval', source, '--', ...words]
     const server = new ApiServer(host.start(argv, { keepOpen: true, deadline: 600_000 }))
     await Promise.race([
       server.#answer(),

@@ -1,19 +1,15 @@
-import type { KubeConfig } from '@kubernetes/client-node/dist/config.js'
-import type { CoreV1Api } from '@kubernetes/client-node/dist/gen/index.js'
-import { setHeaderOptions } from '@kubernetes/client-node/dist/middleware.js'
-import { PatchStrategy } from '@kubernetes/client-node/dist/patch.js'
-import { isObject } from '../node/sight.js'
+import { isObject, textIn } from '../node/sight.js'
+import type { Api } from './api.js'
 import { type ClusterNode, isSameNode, prunedNode } from './cluster.js'
 import { Events } from './events.js'
-import { Follower, jittered, pause, statusOf, wordsOf } from './follow.js'
+import { Follower, jittered, type Page, pause, statusOf, wordsOf } from './follow.js'
 import type { Metrics } from './metrics.js'
 import type { AgentNode } from './node.js'
 import type { Problem } from './problem.js'
 import { readSettings, type Settings, usualSettings } from './settings.js'
 
 export interface AgentOptions {
-  readonly config: KubeConfig
-  readonly core: CoreV1Api
+  readonly api: Api
   readonly node: AgentNode
   /** The name of this node. */
   readonly name: string
@@ -49,16 +45,13 @@ export class Agent {
 
   constructor(options: AgentOptions) {
     this.#options = options
-    const { config, core, configMap, log } = options
-    this.#events = new Events(core, options.name, (text) => log('warn', text))
+    const { api, configMap, log } = options
+    this.#events = new Events(api, options.name, (text) => log('warn', text))
     this.#nodes = new Follower({
-      config,
+      config: api.config,
       path: '/api/v1/nodes',
       query: {},
-      list: async (next) => {
-        const page = await within(core.listNode({ limit: pageSize, ...(next ? { _continue: next } : {}) }))
-        return pageOf(page)
-      },
+      list: async (next) => pageOf(await api.get('/api/v1/nodes', { limit: String(pageSize), continue: next })),
       keep: prunedNode,
       isSame: isSameNode,
       changed: () => {
@@ -67,15 +60,13 @@ export class Agent {
       },
       failed: (why, code) => this.#failed('nodes', why, code),
     })
-    const selector = `metadata.name=${configMap.name}`
+    const path = `/api/v1/namespaces/${configMap.namespace}/configmaps`
+    const query = { fieldSelector: `metadata.name=${configMap.name}` }
     this.#configMaps = new Follower<string>({
-      config,
-      path: `/api/v1/namespaces/${configMap.namespace}/configmaps`,
-      query: { fieldSelector: selector },
-      list: async () => {
-        const { namespace } = configMap
-        return pageOf(await within(core.listNamespacedConfigMap({ namespace, fieldSelector: selector })))
-      },
+      config: api.config,
+      path,
+      query,
+      list: async () => pageOf(await api.get(path, query)),
       keep: configurationIn,
       isSame: (one, other) => one === other,
       changed: () => this.#changed(),
@@ -187,8 +178,8 @@ export class Agent {
       lastTransitionTime: now,
     }
     try {
-      const options = setHeaderOptions('Content-Type', PatchStrategy.StrategicMergePatch)
-      await within(this.#options.core.patchNodeStatus({ name, body: { status: { conditions: [condition] } } }, options))
+      const body = { status: { conditions: [condition] } }
+      await this.#options.api.patch(`/api/v1/nodes/${name}/status`, 'application/strategic-merge-patch+json', body)
       this.#statusProblem = []
     } catch (thrown) {
       const code = statusOf(thrown)
@@ -234,34 +225,14 @@ const glance = 1000
 /** Milliseconds in which changes are gathered. */
 const together = 50
 const statusRetry = 10_000
-/** Milliseconds that a request may take. */
-const patience = 30_000
-
-function pageOf({
-  items,
-  metadata,
-}: {
-  items: unknown[]
-  metadata?: { resourceVersion?: string; _continue?: string }
-}) {
-  return { items, version: metadata?.resourceVersion ?? '', next: metadata?._continue || undefined }
+function pageOf(list: unknown): Page {
+  const { items, metadata } = isObject(list) ? list : {}
+  const next = textIn(metadata, 'continue') || undefined
+  return { items: Array.isArray(items) ? items : [], version: textIn(metadata, 'resourceVersion'), next }
 }
 
 function configurationIn(object: unknown): string {
   const data = isObject(object) ? object['data'] : undefined
   const text = isObject(data) ? data['config.yaml'] : undefined
   return typeof text === 'string' ? text : ''
-}
-
-async function within<T>(request: Promise<T>): Promise<T> {
-  const { promise, reject } = Promise.withResolvers<never>()
-  const late = setTimeout(
-    () => reject(Object.assign(new Error(`no answer within ${patience / 1000} s`), { name: 'TimeoutError' })),
-    patience,
-  )
-  try {
-    return await Promise.race([request, promise])
-  } finally {
-    clearTimeout(late)
-  }
 }

@@ -1,7 +1,5 @@
-import type { CoreV1Api } from '@kubernetes/client-node/dist/gen/index.js'
-import { setHeaderOptions } from '@kubernetes/client-node/dist/middleware.js'
-import { PatchStrategy } from '@kubernetes/client-node/dist/patch.js'
 import { sha512 } from '../../shared/values/hash.js'
+import type { Api } from './api.js'
 import { statusOf, wordsOf } from './follow.js'
 import type { Problem } from './problem.js'
 
@@ -14,15 +12,15 @@ const again = 30 * 60_000
 const mostOfKind = 10
 
 export class Events {
-  readonly #core: CoreV1Api
+  readonly #api: Api
   readonly #node: string
   readonly #log: (text: string) => void
   readonly #told = new Map<string, { readonly name: string; readonly at: number; readonly count: number }>()
   #isBusy = false
   #wanted: readonly Problem[] = []
 
-  constructor(core: CoreV1Api, node: string, log: (text: string) => void) {
-    this.#core = core
+  constructor(api: Api, node: string, log: (text: string) => void) {
+    this.#api = api
     this.#node = node
     this.#log = log
   }
@@ -69,8 +67,7 @@ export class Events {
   async #countUp(name: string, count: number): Promise<boolean> {
     try {
       const body = { count, lastTimestamp: new Date().toISOString() }
-      const options = setHeaderOptions('Content-Type', PatchStrategy.MergePatch)
-      await this.#core.patchNamespacedEvent({ namespace, name, body }, options)
+      await this.#api.patch(`${path}/${name}`, 'application/merge-patch+json', body)
       return true
     } catch (thrown) {
       if (statusOf(thrown) !== '404') throw thrown
@@ -79,21 +76,20 @@ export class Events {
   }
 
   async #create({ reason, text }: Problem): Promise<string> {
-    const now = new Date()
-    const name = `${this.#node}.${sha512(`${reason} ${text} ${now.toISOString()}`).slice(0, 16)}`
-    await this.#core.createNamespacedEvent({
-      namespace,
-      body: {
-        metadata: { name, namespace },
-        involvedObject: { apiVersion: 'v1', kind: 'Node', name: this.#node, uid: this.#node },
-        reason,
-        message: text.slice(0, 1024),
-        type: isNews(reason) ? 'Normal' : 'Warning',
-        source: { component: 'podwire-agent', host: this.#node },
-        firstTimestamp: now,
-        lastTimestamp: now,
-        count: 1,
-      },
+    const now = new Date().toISOString()
+    const name = `${this.#node}.${sha512(`${reason} ${text} ${now}`).slice(0, 16)}`
+    await this.#api.post(path, {
+      apiVersion: 'v1',
+      kind: 'Event',
+      metadata: { name, namespace: 'default' },
+      involvedObject: { apiVersion: 'v1', kind: 'Node', name: this.#node, uid: this.#node },
+      reason,
+      message: text.slice(0, 1024),
+      type: isNews(reason) ? 'Normal' : 'Warning',
+      source: { component: 'podwire-agent', host: this.#node },
+      firstTimestamp: now,
+      lastTimestamp: now,
+      count: 1,
     })
     return name
   }
@@ -113,7 +109,7 @@ export function fewOfEach(problems: readonly Problem[]): readonly Problem[] {
 // --- internal
 
 /** Where Events of nodes are. */
-const namespace = 'default'
+const path = '/api/v1/namespaces/default/events'
 
 function keyOf({ reason, key, text }: Problem): string {
   return JSON.stringify([reason, key, text])

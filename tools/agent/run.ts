@@ -2,7 +2,6 @@ import { readFileSync } from 'node:fs'
 import { hostname } from 'node:os'
 import path from 'node:path'
 import { version } from 'podwire:version'
-import { CoreV1Api } from '@kubernetes/client-node/dist/gen/index.js'
 import { messageOf } from '../../shared/values/errno.js'
 import { type CommandCall, Ended, fine, type Status, wrong } from '../frame/command.js'
 import { inRoot } from '../frame/place.js'
@@ -10,6 +9,7 @@ import { visible } from '../frame/visible.js'
 import { install } from '../install/files.js'
 import { programs } from '../install/suite.js'
 import { Agent, type Log } from './agent.js'
+import { Api } from './api.js'
 import { connectionOf } from './connection.js'
 import { Events } from './events.js'
 import { AgentKernel } from './kernel.js'
@@ -26,14 +26,12 @@ export async function runAgent(call: CommandCall): Promise<Status> {
   if (options['remove']) return remove(call, log)
   const name = text(call, 'node') || process.env['NODE_NAME'] || hostname()
   const serviceAccount = text(call, 'serviceAccount')
-  const config = connection(call, serviceAccount)
-  const core = config.makeApiClient(CoreV1Api)
+  const api = new Api(connection(call, serviceAccount))
   const to = text(call, 'installTo')
-  if (to !== '') return installInto(call, new Events(core, name, (line) => log.write('warn', line)), log)
+  if (to !== '') return installInto(call, new Events(api, name, (line) => log.write('warn', line)), log)
   const node = new AgentNode(kernel(), place, text(call, 'state'))
   const agent = new Agent({
-    config,
-    core,
+    api,
     node,
     name,
     configMap: { namespace: text(call, 'namespace') || namespaceOf(serviceAccount), name: text(call, 'configMap') },
@@ -51,7 +49,7 @@ export async function runAgent(call: CommandCall): Promise<Status> {
     throw new Ended(wrong, `--listen ${text(call, 'listen')}: ${messageOf(thrown)}`)
   })
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => agent.stop())
-  log.write('info', `podwire ${version} on node ${name}, API server ${config.getCurrentCluster()?.server}`)
+  log.write('info', `podwire ${version} on node ${name}, API server ${api.config.getCurrentCluster()?.server}`)
   await agent.run()
   server.closeAllConnections()
   log.write('info', 'ends: routes, rules and the configuration stay')
