@@ -12,8 +12,8 @@ const tree: ModuleTree = { root, base: path.join(root, 'dist/js'), extension: '.
 const output = path.join(root, 'dist/program.cjs')
 
 /**
- * The client of Kubernetes has a class for each kind of object of the API; the agent uses none (tools/agent/api.ts), and
- * without this they would all be in the script, because each sets something when it is loaded.
+ * The client of Kubernetes has a class for each kind of object of the API; the agent uses none (tools/agent/api.ts),
+ * and without this they would all be in the script, because each sets something when it is loaded.
  */
 const unusedModels: Plugin = {
   name: 'podwire-unused-models',

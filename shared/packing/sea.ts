@@ -23,6 +23,9 @@ const withoutInputs = ['--openssl-config=/dev/null', '--no-use-env-proxy']
  */
 const threads = ['--v8-pool-size=1', '--disable-sigusr1']
 
+/** The program is large beside what it keeps: without these an agent with 5,000 nodes takes 120 MB more. */
+const frugal = ['--max-semi-space-size=2', '--optimize-for-size']
+
 function withLength(bytes: Buffer): Buffer {
   const length = Buffer.alloc(8)
   length.writeBigUInt64LE(BigInt(bytes.length))
@@ -116,7 +119,9 @@ async function main({ arch, output, bundle, scripts, heap, isPlain }: Ingredient
       disableExperimentalSEAWarning: true,
       useCodeCache,
       useSnapshot: false,
-      execArgv: isPlain ? [...withoutInputs, ...threads] : [...v8Flags, ...withoutInputs, ...nodeFlags, ...threads],
+      execArgv: isPlain
+        ? [...withoutInputs, ...threads, ...(scripts === '' ? frugal : [])]
+        : [...v8Flags, ...withoutInputs, ...nodeFlags, ...threads],
       execArgvExtension: 'none',
       assets: scripts === '' ? {} : assetsIn(scripts, heap !== ''),
     },

@@ -1,4 +1,4 @@
-import { isObject, textIn } from '../node/sight.js'
+import { isObject, textIn } from '../node/reader.js'
 import type { Api } from './api.js'
 import { type ClusterNode, isSameNode, prunedNode } from './cluster.js'
 import { Events } from './events.js'
@@ -219,7 +219,7 @@ export class Agent {
 
 // --- internal
 
-const pageSize = 500
+const pageSize = 250
 /** Milliseconds between two glances at whether somebody changed rules. */
 const glance = 1000
 /** Milliseconds in which changes are gathered. */

@@ -1,6 +1,6 @@
 import type { KubeConfig } from '@kubernetes/client-node/dist/config.js'
 import { Watch } from '@kubernetes/client-node/dist/watch.js'
-import { isObject, textIn } from '../node/sight.js'
+import { isObject, textIn } from '../node/reader.js'
 
 // One kind of objects of the API server, followed: a list in pages, then what changes. What is not needed of an object
 // is let go of at once.

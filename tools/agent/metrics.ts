@@ -2,7 +2,7 @@ import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
 import type { Place } from '../frame/place.js'
 import { isLeaseIn } from '../node/leases.js'
 import { readNode } from '../node/node.js'
-import { Sight } from '../node/sight.js'
+import { FileReader } from '../node/reader.js'
 import type { Outcome } from './node.js'
 
 /** What the agent tells Prometheus. */
@@ -96,7 +96,7 @@ function registerNode(registry: Registry, place: Place): void {
     labelNames: ['network'],
     registers,
     collect() {
-      const node = readNode(new Sight(place))
+      const node = readNode(new FileReader(place))
       for (const one of [this, used, free]) one.reset()
       for (const { network } of node.attachments) this.inc({ network })
       const leases = node.attachments.flatMap((attachment) => attachment.leases)

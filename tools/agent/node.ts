@@ -135,11 +135,10 @@ export class AgentNode {
       this.#planned = { key, plan: first, refused }
       return this.#planned
     }
-    const now = this.#kernel.look()
-    const plan = planRoutes(own, nodes, now.routes)
-    // What the kernel refuses is tried again at the next look.
-    this.#planned = plan.operations.length === 0 ? { key: [own, nodes, now], plan, refused } : undefined
-    return { plan, refused }
+    // The next look sees what became of them, and tries again what was refused.
+    this.#planned = undefined
+    const present = first.wanted - refused.filter(({ operation }) => operation.argv[1] === 'replace').length
+    return { plan: { ...first, present }, refused }
   }
 
   #keepMasquerade(own: ClusterNode, nodes: readonly ClusterNode[], settings: Settings): readonly Problem[] {
@@ -160,7 +159,7 @@ export class AgentNode {
       if (isUnchanged && told() === last?.told && (last?.told !== undefined || !isMade)) continue
       const before = this.#kernel.generation()
       const errno = this.#kernel.changeRuleset(operations)
-      // What somebody changed between the two is not to be taken for the agent's: then it is made anew at the next look.
+      // What somebody changed between the two is not the agent's: then it is made anew at the next look.
       const made = errno === 0 ? told() : undefined
       const isAlone = before !== undefined && this.#kernel.generation() === before + 1
       if (errno === 0) this.#tables.set(family, { plan, told: isAlone ? made : undefined })

@@ -18,9 +18,9 @@ import type { Operation } from '../../shared/plan/operation.js'
 import type { Libc } from '../../shared/system/libc.js'
 import { type Address, offset, parseAddress } from '../../shared/values/address.js'
 
-// Tables, chains, rules and sets of intervals by nfnetlink, as in linux/netfilter/nf_tables.h: what the agent changes of
-// nftables, so that its image needs no `nft`. Numbers inside attributes are in network byte order. It knows the words
-// that masquerade.ts uses, and no others.
+// Tables, chains, rules and sets of intervals by nfnetlink, as in linux/netfilter/nf_tables.h: what the agent changes
+// of nftables, so that its image needs no `nft`. Numbers inside attributes are in network byte order. It knows the
+// words that masquerade.ts uses, and no others.
 
 /**
  * Carries out operations of nft as one transaction.

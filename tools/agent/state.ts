@@ -12,7 +12,7 @@ import {
 import path from 'node:path'
 import { parseCidr } from '../../shared/values/address.js'
 import { isAbsent } from '../../shared/values/errno.js'
-import { isObject } from '../node/sight.js'
+import { isObject } from '../node/reader.js'
 
 /** What the agent knows of before: it is written where it outlives the agent and a reboot. */
 export interface State {
