@@ -10,6 +10,22 @@ test('ADD brings lo up and reports its addresses', async () => {
   expect(json.ips).toEqual([{ address: '127.0.0.1/8', interface: 0 }])
 })
 
+test('ADD reports the first address of each family, IPv4 first, and none where lo is not shown', async () => {
+  const addresses = [
+    { family: 'inet6', local: '::1', prefixlen: 128 },
+    { family: 'inet', local: '127.0.0.1', prefixlen: 8 },
+    { family: 'inet', local: '127.0.0.2', prefixlen: 32 },
+  ]
+  const of = async (answer: string | object) =>
+    (await show({ plugin: 'loopback', verb: 'ADD', answers: { [look]: answer } })).json.ips
+  expect(await of(link('lo', { addr_info: addresses }))).toEqual([
+    { address: '127.0.0.1/8', interface: 0 },
+    { address: '::1/128', interface: 0 },
+  ])
+  expect(await of(link('lo', { addr_info: addresses.slice(0, 1) }))).toEqual([{ address: '::1/128', interface: 0 }])
+  expect(await of({ status: 1, stderr: 'Device "lo" does not exist.' })).toBeUndefined()
+})
+
 test('ADD passes prevResult on', async () => {
   const prevResult = { cniVersion: '1.0.0', ips: [{ address: '10.1.2.3/24' }] }
   const { json } = await show({ plugin: 'loopback', verb: 'ADD', config: { prevResult }, answers: { [look]: up } })

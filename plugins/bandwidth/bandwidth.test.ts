@@ -176,6 +176,12 @@ describe('what is refused before anything is touched', () => {
     expect({ plan, msg: json.msg }).toEqual({ plan: '', msg: expect.stringMatching(text) })
   })
 
+  test('the links of the host in the result are named where none is the other end', async () => {
+    const wrong = { ...answers, ...(wrongLinks[2]?.[1] as Record<string, string>) }
+    const { json } = await call('ADD', limit, { answers: wrong })
+    expect(json.details).toContain('prevResult.interfaces: found ["cni0","vethx"], expected the other end of eth0')
+  })
+
   test('a result before without interfaces, and no other end', async () => {
     const { plan, json } = await call(
       'ADD',

@@ -209,6 +209,26 @@ describe('hostAccess', () => {
     ])
   })
 
+  const withShim = (more: object) => {
+    const look = { [`ip -j -d addr show dev ${shim}`]: link(shim, { link: 'lan0', ...more }) }
+    return call('ADD', [four], { hostAccess: true }, { answers: { ...answers, ...look }, links: ['lan0', shim] })
+  }
+
+  test('a shim that is there and up is used; one that is down is set up', async () => {
+    const up = await withShim({ flags: ['UP'] })
+    expect(up.plan).toContain(`ip route replace 10.1.2.3/32 dev ${shim} src 10.1.2.5\n`)
+    expect(up.plan).not.toContain(`ip link set dev ${shim} up`)
+    expect((await withShim({ flags: [] })).plan).toContain(`ip link set dev ${shim} up\n`)
+  })
+
+  test('another link of its name is refused', async () => {
+    const { json } = await withShim({ link: 'lan1', flags: ['UP'] })
+    expect(json).toMatchObject({
+      code: 103,
+      msg: expect.stringContaining(`"${shim}" already exists and is no child of lan0`),
+    })
+  })
+
   test('where the host has no address of the family there is only the way', async () => {
     const { plan } = await call('ADD', [six], { hostAccess: true }, { answers })
     expect(plan).toContain(`ip route replace fd00::9/128 dev ${shim}\n`)

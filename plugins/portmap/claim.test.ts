@@ -273,3 +273,29 @@ describe('UDP flows of before', () => {
     )
   })
 })
+
+describe('who has lost the address that leads to it', () => {
+  const address = { family: 'inet', local: '10.1.2.3', prefixlen: 24, scope: 'global' }
+  const other = { ...address, local: '10.1.2.4' }
+  const heir = (more: Who = {}) => stage.perform(row('ADD', { container: 'c2', ...more }))
+
+  test.each<[string, object[], boolean]>([
+    ['nothing inside', [], true],
+    ['another address', [other], true],
+    ['the address', [other, address], false],
+  ])('by a namespace with %s', async (_, addresses, isLost) => {
+    stage.close()
+    memory = createMemory({ container: [{ ifname: 'eth0', addr_info: addresses }] })
+    stage = openStage(memory)
+    await succeed(row('ADD'))
+    const { status, json, said } = await heir()
+    if (isLost) expect([status, said]).toEqual([0, expect.stringContaining('took over what')])
+    else expect([status, json.code]).toEqual([1, 106])
+  })
+
+  test('keeps its ports where they alone are wanted', async () => {
+    await succeed(row('ADD'))
+    const { status, json } = await heir({ address: '10.1.2.9' })
+    expect([status, json.code]).toEqual([1, 106])
+  })
+})

@@ -104,6 +104,14 @@ describe('ADD', () => {
     ])
   })
 
+  test('says that gateways are not for a table that somebody else fills', async () => {
+    const config = { prevResult: one, table: 42, gateways: ['192.168.1.254'] }
+    const warning = 'sbr: "gateways" is for tables that sbr fills itself\n'
+    expect((await call('ADD', config)).plan).toContain(warning)
+    expect((await call('ADD', { ...config, table: undefined })).plan).not.toContain(warning)
+    expect((await call('ADD', { ...config, gateways: undefined })).plan).not.toContain(warning)
+  })
+
   test('takes the gateways of the configuration instead, a family each', async () => {
     const ips = [...one.ips, { address: 'fd00:1::10/64', gateway: 'fd00:1::1' }]
     const four = [connected4, route('default', { gateway: '192.168.1.1' })]
