@@ -80,7 +80,7 @@ dist/podwire.heap dist/arm64/podwire.heap: dist/podwire.cjs
 # The same binary, but it records what calls of the plugins compile; the code it keeps goes into the real one.
 dist/recorder dist/arm64/recorder: %/recorder: %/podwire.heap
 	$(NODE) dist/js/shared/packing/sea.js $(arch) $@ dist/podwire.cjs dist/recorder.scripts $<
-	@[ $* = dist ] || { rm -rf $*/scripts && mkdir $*/scripts && cp dist/scripts/*.js $*/scripts; }
+	@rm -rf $*/scripts && mkdir $*/scripts && cp $(if $(filter dist,$*),dist/whole,dist/scripts)/*.js $*/scripts
 	@shared/heap/in-namespace $(NODE) dist/js/shared/heap/warm.js $@ $*/scripts $(emulator) || { [ $$? = 75 ] && \
 	  echo 'No code caches, because no network namespace could be made here: each start of these binaries takes some milliseconds more.' >&2; }
 

@@ -2,7 +2,8 @@ import { asset, compile } from './system/node.js'
 import { exit, write } from './system/standard.js'
 
 // What the binary does first: run the script of the plugin that it was started as. Each plugin has a script of its own,
-// so that a start reads, and takes out of V8's code cache, nothing that only others need (shared/bundling/bundle.ts).
+// so that a start reads, and takes out of V8's code cache, nothing that only others need (shared/bundling/bundle.ts):
+// NAME.DEL.js for DEL, NAME.ADD.js for all else, or NAME.js where nobody found out what either runs (heap/warm.ts).
 // By a name that is no plugin's runs the one that finds out which plugin is meant (foreign.ts).
 
 /** What a script is told. */
@@ -13,6 +14,8 @@ export interface Invocation {
   readonly stdin?: string | undefined
   /** Runs a plugin's script instead, to the end of the process. */
   readonly become: (plugin: string, stdin?: string) => void
+  /** Where functions note that they ran, while the build finds that out (heap/split.ts). */
+  readonly ran?: Uint8Array | undefined
 }
 
 /** Runs the plugin to the end of the process. `require` is what its script gets. */
@@ -22,11 +25,6 @@ export function start(require: NodeJS.Require): void {
 
 /** A script of shared/bundling/bundle.ts. */
 export type Script = (require: NodeJS.Require, told: Invocation) => void
-
-/** A script's code cache for a verb: what only the other one runs would have to be taken out of it for nothing. */
-export function cacheOf(command: string | undefined): 'ADD.cache' | 'DEL.cache' {
-  return command === 'DEL' ? 'DEL.cache' : 'ADD.cache'
-}
 
 // --- internal
 
@@ -47,11 +45,12 @@ function answer(bytes: Buffer): never {
 }
 
 function run(name: string, require: NodeJS.Require, stdin?: string): void {
-  const own = asset(`${name}.js`)
+  const file = `${name}.${process.env['CNI_COMMAND'] === 'DEL' ? 'DEL' : 'ADD'}`
+  const own = asset(`${file}.js`) ?? asset(`${name}.js`)
   const known = own ? name : 'foreign'
   const text = (own ?? asset('foreign.js'))?.toString('latin1')
   if (text === undefined) throw new Error(`this Node cannot start ${known}`)
-  const script = compile<Script>(text, known, asset(`${known}.${cacheOf(process.env['CNI_COMMAND'])}`))
+  const script = compile<Script>(text, known, own && asset(`${file}.cache`))
   if (script.cachedDataRejected) process.emitWarning(`the code cache of ${known} was rejected`)
   script.run(require, { plugin: name, stdin, become: (plugin, text) => become(require, plugin, text) })
 }

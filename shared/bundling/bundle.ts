@@ -13,7 +13,7 @@ const isPlain = process.argv[2] === 'plain'
 const root = process.cwd()
 const compiled = path.join(root, 'dist/js')
 const made = path.join(root, isPlain ? 'dist/plain' : 'dist')
-const scripts = path.join(made, 'scripts')
+const scripts = path.join(made, isPlain ? 'scripts' : 'whole')
 const recorder = path.join(made, 'recorder.scripts')
 const licences = path.join(made, 'licences')
 const tree: ModuleTree = { root, base: compiled, extension: '.js' }

@@ -106,4 +106,7 @@ function exerciseBuffer(): void {
   Buffer.from('text', 'latin1').toString()
   whole.equals(copied)
   Buffer.byteLength('text')
+  words.filter((byte) => byte > 0)
+  // Small ones share memory until it is used up.
+  for (let used = 0; used <= Buffer.poolSize; used += 1024) Buffer.allocUnsafe(1024)
 }

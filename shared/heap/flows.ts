@@ -2,21 +2,25 @@
 export interface Flow {
   readonly command: 'VERSION' | 'ADD' | 'DEL'
   readonly netns: string
+  readonly containerID: string
+  readonly ifName: string
   readonly config: object
 }
 
 /**
- * The calls a runtime makes of a plugin, a DEL that finds nothing among them, with the options that most networks have,
- * on the host that in-namespace makes: what is recorded together, one behind the other.
+ * The calls a runtime makes of a plugin, a DEL that finds nothing among them, on the host that in-namespace makes: what
+ * is recorded together, one behind the other. With the options that most networks have, and with few of them.
  */
-export function flowsOf(plugin: string): readonly (readonly Flow[])[] {
-  const config: object = { cniVersion: '1.0.0', name: 'network', type: plugin, ...configurations[plugin] }
-  const netns = 'prevResult' in config ? attached : '/run/netns/container'
-  const flow = (command: Flow['command']): Flow => ({ command, netns, config })
-  return [
-    [flow('VERSION'), flow('ADD')],
-    [flow('DEL'), flow('DEL')],
-  ]
+export function flowsOf(plugin: string): Readonly<Record<'ADD' | 'DEL', readonly Flow[]>> {
+  const flows = (command: Flow['command']) =>
+    [configurations[plugin] ?? {}, simple[plugin]].flatMap((one, index): Flow[] => {
+      if (!one) return []
+      const config = { cniVersion: '1.0.0', name: `network${index}`, type: plugin, ...one }
+      const [netns, ifName] = 'prevResult' in one ? [attached, 'eth0'] : ['/run/netns/container', `eth${index}`]
+      return [{ command, netns, containerID: `container${index}`, ifName, config }]
+    })
+  const again = flows('DEL').map((flow) => ({ ...flow, netns: '' }))
+  return { ADD: [...flows('VERSION'), ...flows('ADD')], DEL: [...flows('DEL'), ...again] }
 }
 
 // --- internal
@@ -74,4 +78,38 @@ const configurations: Record<string, object> = {
   tuning: { prevResult },
   vlan: { master: 'uplink', vlanId: 5, ipam },
   vrf: { vrfname: 'blue', prevResult },
+}
+
+/** The same with less: one address, no rules that were not asked for. */
+const one = { type: 'host-local', ranges: [[{ subnet: '10.89.0.0/16' }]], routes: [{ dst: '0.0.0.0/0' }] }
+const short = { cniVersion: '1.0.0', ips: [{ address: '10.89.0.9/16' }] }
+
+const simple: Record<string, object> = {
+  bridge: { bridge: 'plain', isGateway: true, ipam: one },
+  chain: {
+    capabilities: { portMappings: true },
+    runtimeConfig: { portMappings: [{ hostPort: 8082, containerPort: 80, protocol: 'tcp' }] },
+    plugins: [
+      { type: 'bridge', bridge: 'plain', isGateway: true, ipam: one },
+      { type: 'portmap', capabilities: { portMappings: true } },
+      { type: 'firewall' },
+      { type: 'tuning' },
+    ],
+  },
+  dummy: { ipam: one },
+  firewall: { prevResult: short },
+  'host-local': { ipam: one },
+  ipvlan: { master: 'uplink', ipam: one },
+  macvlan: { master: 'uplink', ipam: one },
+  portmap: {
+    prevResult: short,
+    runtimeConfig: {
+      portMappings: [
+        { hostPort: 9080, containerPort: 80, protocol: 'tcp' },
+        { hostPort: 9443, containerPort: 443, protocol: 'udp' },
+      ],
+    },
+  },
+  ptp: { ipam: one },
+  tap: { ipam: one },
 }

@@ -86,14 +86,34 @@ function main(): void {
   runMicrotasks()
 }
 
-/** Has V8 compile what `main` goes through, to be saved with the heap: the start of a plugin that does nothing. */
+/**
+ * Has V8 compile what `main` goes through, to be saved with the heap: the start of a plugin that does nothing, and the
+ * end of one.
+ */
 function rehearse(): void {
   const real = load
   const script = new Uint8Array(Buffer.from('(function(){})')).buffer
-  load = () => ({ getAsset: (name: string) => (name.endsWith('.js') ? script : undefined) })
+  const getAsset = (name: string) => (name.endsWith('.js') ? script : undefined)
+  const end = new Error('the end')
+  const getFunction = () => () => {
+    throw end
+  }
+  const ffi = {
+    DynamicLibrary: class {
+      getFunction = getFunction
+    },
+    getRawPointer: never,
+    kSbSharedBuffer: Symbol(),
+  }
+  load = (name) => (name === 'ffi' ? ffi : { getAsset })
   main()
+  try {
+    endProcess(0)
+  } catch (thrown) {
+    if (thrown !== end) throw thrown
+  }
   load = real
-  delete loaded['sea']
+  for (const name of ['sea', 'ffi']) delete loaded[name]
   Reflect.deleteProperty(globalThis, 'process')
 }
 

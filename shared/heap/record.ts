@@ -1,4 +1,4 @@
-import { cacheOf, type Script } from '../start.js'
+import type { Script } from '../start.js'
 import { compile } from '../system/node.js'
 import type { Flow } from './flows.js'
 
@@ -9,16 +9,19 @@ import type { Flow } from './flows.js'
 /** What a recorder reads on stdin. */
 export interface Recording {
   readonly plugin: string
-  /** The plugin's script, NAME.js; NAME.version and the cache of the last flow's verb are written. */
+  /** The plugin's script, NAME.VERB.js; NAME.VERB.cache is written, and NAME.version where a flow asks for it. */
   readonly file: string
   readonly flows: readonly Flow[]
+  /** How many functions the script notes in `told.ran` when they run (split.ts); NAME.VERB.ran gets a byte each. */
+  readonly marks?: number | undefined
 }
 
 const fs = require('node:fs') as typeof import('node:fs')
 const { readFileSync, readSync, writeSync } = fs
-const { plugin, file, flows } = JSON.parse(readFileSync(0, 'utf8')) as Recording
+const { plugin, file, flows, marks } = JSON.parse(readFileSync(0, 'utf8')) as Recording
 const script = compile<Script>(readFileSync(file, 'latin1'), file)
 const waiting = flows.values()
+const ran = marks === undefined ? undefined : new Uint8Array(marks)
 let [input, output] = [Buffer.alloc(0), '']
 
 /** The script's own standard input, output and end; all else is real. */
@@ -38,8 +41,10 @@ Object.assign(fs, {
 })
 Object.assign(process, { reallyExit: ended })
 
-function ended(): void {
-  if (process.env['CNI_COMMAND'] === 'VERSION') fs.writeFileSync(beside('version'), output)
+/** A call that failed shows only a part of what a successful one runs: then all counts as run. */
+function ended(status: number): void {
+  if (status !== 0) ran?.fill(1)
+  if (process.env['CNI_COMMAND'] === 'VERSION') fs.writeFileSync(`${file.split('.')[0]}.version`, output)
   Promise.resolve().then(next)
 }
 
@@ -50,14 +55,20 @@ function beside(extension: string): string {
 function next(): void {
   const flow = waiting.next().value
   if (!flow) {
-    fs.writeFileSync(beside(cacheOf(process.env['CNI_COMMAND'])), script.createCachedData())
+    fs.writeFileSync(beside('cache'), script.createCachedData())
+    if (ran) fs.writeFileSync(beside('ran'), ran)
     return
   }
-  const { command, netns, config } = flow
+  const { command, netns, containerID, ifName, config } = flow
   input = Buffer.from(JSON.stringify(config))
   output = ''
-  Object.assign(process.env, { CNI_COMMAND: command, CNI_NETNS: netns })
-  script.run(require, { plugin, become: () => undefined })
+  Object.assign(process.env, {
+    CNI_COMMAND: command,
+    CNI_NETNS: netns,
+    CNI_CONTAINERID: containerID,
+    CNI_IFNAME: ifName,
+  })
+  script.run(require, { plugin, become: () => undefined, ran })
 }
 
 next()

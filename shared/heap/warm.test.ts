@@ -31,7 +31,8 @@ function makeRecorder(env: { REFUSED?: string; WARMED?: string }) {
   const root = mkdtempSync(path.join(tmpdir(), 'podwire-warm-'))
   onTestFinished(() => rmSync(root, { recursive: true }))
   const at = (name: string) => path.join(root, name)
-  for (const folder of ['bin', 'dist', 'plugins', 'ipam', 'tools']) mkdirSync(at(folder))
+  for (const folder of ['bin', 'dist/whole', 'plugins', 'ipam', 'tools']) mkdirSync(at(folder), { recursive: true })
+  writeFileSync(at('dist/whole/bridge.js'), '')
   for (const name of ['shared', 'package.json', 'package-lock.json', '.npmrc', 'tsconfig.json']) {
     symlinkSync(path.join(repository, name), at(name))
   }
