@@ -75,7 +75,8 @@ const nothing: typeof rows = [
 /** A folder in which every plugin that a call may run is what /proc/self/exe is under valgrind. */
 async function pluginsInside(host: Host): Promise<string> {
   // The child is no longer valgrind's, which would tell its parent's own program.
-  const program = await host.output([...valgrind, 'sh', '-c', 'readlink /proc/$$/exe; :'], { env: { TMPDIR: '/run' } })
+  const env = { ...environment({ plugin: '', command: 'VERSION' }), TMPDIR: '/run' }
+  const program = await host.output([...valgrind, 'sh', '-c', 'readlink /proc/$$/exe; :'], { env })
   const folder = host.path('/run/inside')
   mkdirSync(folder)
   for (const { name } of listPlugins(repository)) symlinkSync(program.trim(), `${folder}/${name}`)
