@@ -41,10 +41,10 @@ const portMappings = [8080, 8081].map((port) => ({ hostPort: port, containerPort
 
 /** Calls, and how many times the instructions of the bare program they may take. */
 const rows: [Verb, { type: string; [key: string]: unknown }, number][] = [
-  ['VERSION', { type: 'bridge' }, 0.58],
-  ['ADD', { type: 'host-local', ipam }, 0.79],
-  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.16],
-  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.13],
+  ['VERSION', { type: 'bridge' }, 0.56],
+  ['ADD', { type: 'host-local', ipam }, 0.775],
+  ['ADD', { type: 'portmap', runtimeConfig: { portMappings }, prevResult }, 1.14],
+  ['ADD', { type: 'bridge', isGateway: true, ipam }, 1.05],
 ]
 
 const members = [
@@ -56,15 +56,15 @@ const members = [
 
 /** DELs that find nothing, on the host that the calls above leave. */
 const nothing: typeof rows = [
-  ['DEL', { type: 'loopback' }, 0.72],
-  ['DEL', { type: 'host-local', ipam }, 0.74],
-  ['DEL', { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } }, 0.7],
-  ['DEL', { type: 'tuning' }, 0.72],
-  ['DEL', { type: 'macvlan', master: 'uplink', ipam }, 0.865],
-  ['DEL', { type: 'bridge', isGateway: true, ipMasq: true, ipam }, 0.89],
-  ['DEL', { type: 'ptp', ipMasq: true, ipam }, 0.905],
-  ['DEL', { type: 'portmap', runtimeConfig: { portMappings } }, 0.825],
-  ['DEL', { type: 'firewall' }, 0.8],
+  ['DEL', { type: 'loopback' }, 0.67],
+  ['DEL', { type: 'host-local', ipam }, 0.7],
+  ['DEL', { type: 'static', ipam: { type: 'static', addresses: [{ address: '10.1.0.2/24' }] } }, 0.655],
+  ['DEL', { type: 'tuning' }, 0.672],
+  ['DEL', { type: 'macvlan', master: 'uplink', ipam }, 0.756],
+  ['DEL', { type: 'bridge', isGateway: true, ipMasq: true, ipam }, 0.818],
+  ['DEL', { type: 'ptp', ipMasq: true, ipam }, 0.809],
+  ['DEL', { type: 'portmap', runtimeConfig: { portMappings } }, 0.773],
+  ['DEL', { type: 'firewall' }, 0.734],
   [
     'DEL',
     { type: 'chain', plugins: members, capabilities: { portMappings: true }, runtimeConfig: { portMappings } },
