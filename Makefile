@@ -246,7 +246,8 @@ faults: test-setup build
 kills: test-setup build
 	PODWIRE_KILLS=1000 PODWIRE_ALL_KILLS=1 $(VITEST) run --project conformance conformance/faults/kills conformance/outlive
 
-# 500 rounds of `podwire gc` beside 20 parallel ADDs and DELs: what it took that lives (0). Hours; ROUNDS=50 is fewer.
+# 500 rounds of `podwire gc` beside 20 parallel ADDs and DELs: what it took that lives (0). Half an hour; ROUNDS=50 is
+# fewer.
 gc-rounds: test-setup build
 	PODWIRE_GC_ROUNDS=$(or $(ROUNDS),500) $(VITEST) run --project conformance conformance/tool.test.ts
 
