@@ -41,7 +41,7 @@ FAULTS := conformance/faults conformance/main/killed conformance/devices/faults 
   conformance/limits conformance/swapped conformance/changed
 
 .PHONY: all setup build demo install uninstall dist image docs check unit mutants test-setup lint test test-vm test-roots \
-  test-oracles test-upgrade faults kills gc-rounds bench profile clean
+  test-oracles test-upgrade test-cluster faults kills gc-rounds bench profile clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -236,6 +236,13 @@ test-oracles: test-setup build
 # no part in, and some of the older versions.
 test-upgrade: test-setup build
 	PODWIRE_ALL_PAIRS=1 $(VITEST) run --project conformance conformance/upgrade
+
+# A real Kubernetes on these plugins: one node with each example, two with routes between them, two and three with the
+# manifest and its image; pods, kills, what is left. It builds Kubernetes first, a quarter of an hour where nothing is
+# cached; then minutes. `make test` runs the one-node part where that is cached. SETTINGS=two runs one.
+test-cluster: test-setup build image
+	conformance/cluster/build >/dev/null
+	conformance/cluster/run $(SETTINGS)
 
 # The fault matrix: what was left after each kind of hostile moment, plugin by plugin (0), or why it cannot be hit. A
 # quarter of an hour.
