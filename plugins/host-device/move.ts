@@ -176,26 +176,36 @@ function onlyOne(record: Moved, links: readonly ObservedLink[]): ObservedLink | 
  * What arrives is down, and stays so until it is known to be what left: its name in the container may have been given
  * to another meanwhile.
  */
-function moveOut(host: Host, { link, device, passing, netns, record }: Leaving): void {
+function moveOut(host: Host, leaving: Leaving): void {
+  const { link, device, passing, netns, record } = leaving
   if (host.observer.hasLink(device)) throw occupied(device, link.ifname)
-  const at = { link: link.ifname, netns }
-  const rename = setLink(at, ['name', passing], `rename ${link.ifname}`)
-  host.apply([
-    ...(record?.network ? forgetRules(record.network, { device, ifName: link.ifname }, netns) : []),
-    setLink(at, ['down'], `set ${link.ifname} down`),
-    ...(link.ifname === passing ? [] : [rename]),
-    setLink({ link: passing, netns }, ['netns', ownNetns(host), 'name', device], `give ${device} back to the host`),
-  ])
+  host.apply(planReturn(leaving, ownNetns(host)))
   const arrived = host.dryRun ? undefined : host.observer.link(device)
-  if (arrived && !isOfMake(record ?? makeOf(link), arrived)) sendBack(host, { device, passing, netns })
+  if (arrived && !isOfMake(record ?? makeOf(link), arrived)) {
+    host.apply([setLink({ link: device }, ['netns', netns, 'name', passing], `put ${passing} back into the container`)])
+    throw exchanged(device)
+  }
   host.apply(asBefore({ up: false, ...record, device, alias: record?.alias }))
 }
 
-function sendBack(host: Host, { device, passing, netns }: Pick<Leaving, 'device' | 'passing' | 'netns'>): never {
-  host.apply([setLink({ link: device }, ['netns', netns, 'name', passing], `put ${passing} back into the container`)])
-  throw new CniError(codes.operationFailed, `cannot give ${device} back: the container put another link in its place`, {
-    fix: 'end what runs in the container, and repeat the DEL',
-  })
+/** Out of the container, by the name of its way. */
+function planReturn({ link, device, passing, netns, record }: Leaving, target: string): readonly Operation[] {
+  const at = { link: link.ifname, netns }
+  const rename = setLink(at, ['name', passing], `rename ${link.ifname}`)
+  return [
+    ...(record?.network ? forgetRules(record.network, { device, ifName: link.ifname }, netns) : []),
+    setLink(at, ['down'], `set ${link.ifname} down`),
+    ...(link.ifname === passing ? [] : [rename]),
+    setLink({ link: passing, netns }, ['netns', target, 'name', device], `give ${device} back to the host`),
+  ]
+}
+
+function exchanged(device: string): CniError {
+  return new CniError(
+    codes.operationFailed,
+    `cannot give ${device} back: the container put another link in its place`,
+    { fix: 'end what runs in the container, and repeat the DEL' },
+  )
 }
 
 /**
@@ -206,13 +216,17 @@ function restoreOnHost(host: Host, record: Moved, attachment: Attachment): void 
   const { device } = record
   const link = onlyOne(record, onHost(host, record))
   if (!link || (link.ifname === device && link.ifalias !== device)) return
-  const isRenamed = link.ifname !== device
-  if (isRenamed && host.observer.hasLink(device)) throw occupied(device, link.ifname)
-  const rename = [
-    setLink({ link: link.ifname }, ['down'], `set ${link.ifname} down`),
-    setLink({ link: link.ifname }, ['name', device], `rename ${attachment.ifName} to ${device}`),
+  if (link.ifname !== device && host.observer.hasLink(device)) throw occupied(device, link.ifname)
+  host.apply([...renameOnHost(link.ifname, device, attachment), ...asBefore(record)])
+}
+
+/** Nothing where it has its name already. */
+function renameOnHost(link: string, device: string, { ifName }: Attachment): readonly Operation[] {
+  if (link === device) return []
+  return [
+    setLink({ link }, ['down'], `set ${link} down`),
+    setLink({ link }, ['name', device], `rename ${ifName} to ${device}`),
   ]
-  host.apply([...(isRenamed ? rename : []), ...asBefore(record)])
 }
 
 /** The links of the host that can be the device. */

@@ -33,21 +33,12 @@ export function grantHostAccess(call: Call, master: ObservedLink, { ips }: Pick<
   locked(host, () => {
     const before = readRecord<Access>(host, kind, attachment)?.data
     const present = host.observer.hasLink(shim) ? host.observer.link(shim) : undefined
-    const made = ensureShim(shim, present, { mac, master })
+    const plan = planAccess(shim, present, { mac, master, ips, inside: environment })
     writeRecord<Access>(host, kind, attachment, { shim, addresses })
     // Behind the record, so that it is taken back before that.
     if (before?.shim !== shim)
       host.journal.note(() => undoing(() => locked(host, () => removeUnused(host, shim, attachment))))
-    host.apply([
-      ...made,
-      ...ips.flatMap(({ address }, index) => {
-        const own = hostAddress(master, address)
-        return [
-          hostRoute(shim, addresses[index] as string, own),
-          ...(own === undefined ? [] : [neighbour({ own, mac, ifName: environment.ifName, netns: environment.netns })]),
-        ]
-      }),
-    ])
+    host.apply(plan)
     if (before) withdrawFormer(host, attachment, before, { shim, addresses })
   })
 }
@@ -128,6 +119,28 @@ function isOwnShim(host: Host, shim: string): boolean {
   return host.observer.hasLink(shim) && host.observer.link(shim)?.address === shimMac(host, shim)
 }
 
+/** The shim, a route to each of the container's addresses, and in the container where the host is. */
+function planAccess(
+  shim: string,
+  present: ObservedLink | undefined,
+  { mac, master, ips, inside }: { mac: string; master: ObservedLink; ips: Result['ips']; inside: Inside },
+): readonly Operation[] {
+  return [
+    ...ensureShim(shim, present, { mac, master }),
+    ...ips.flatMap(({ address }) => {
+      const own = hostAddress(master, address)
+      const told = own === undefined ? [] : [neighbour({ own, mac, ...inside })]
+      return [hostRoute(shim, hostPart(address), own), ...told]
+    }),
+  ]
+}
+
+/** The container's interface. */
+interface Inside {
+  readonly ifName: string
+  readonly netns: string
+}
+
 /** Nothing to do where it is there and up already. @throws code 103 where the name is another link's */
 function ensureShim(
   shim: string,
@@ -184,8 +197,7 @@ function destination(shim: string, address: string): readonly string[] {
   return [`${address}/${address.includes(':') ? 128 : 32}`, 'dev', shim]
 }
 
-function neighbour(entry: { own: string; mac: string; ifName: string; netns: string }): Operation {
-  const { own, mac, ifName, netns } = entry
+function neighbour({ own, mac, ifName, netns }: Inside & { own: string; mac: string }): Operation {
   const words = ['neigh', 'replace', own, 'lladdr', mac, 'dev', ifName, 'nud', 'permanent']
   return ip(netns, words, `tell the container where the host's ${own} is`)
 }
