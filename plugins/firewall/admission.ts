@@ -1,6 +1,6 @@
 import { addElement, declare, declareChain, deleteElement, nftFamily, waiting } from '../../shared/net/nft.js'
 import { missingElements } from '../../shared/net/nft-elements.js'
-import type { Element } from '../../shared/plan/element.js'
+import { bothFamilies, type Element } from '../../shared/plan/element.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
@@ -40,7 +40,7 @@ export function heldByOthers(host: Host, attachment: Attachment, addresses: read
 /** The admitted addresses that carry the owner's name, for a DEL without a record. */
 export function admittedAddresses({ observer }: Host, attachment: Attachment): readonly string[] {
   const own = ownerComment(attachment)
-  return (['ip', 'ip6'] as const).flatMap((family) =>
+  return bothFamilies.flatMap((family) =>
     observer
       .elements(family, { kind: 'set', name: addressSet })
       .filter(({ comment }) => comment === own)

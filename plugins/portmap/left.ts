@@ -1,6 +1,6 @@
 import { plainTools } from '../../shared/net/iptables.js'
-import { bothFamilies, mayMention } from '../../shared/net/leftovers.js'
-import { type NftObject, ownTable } from '../../shared/plan/element.js'
+import { mayMention } from '../../shared/net/leftovers.js'
+import { bothFamilies, type NftObject, ownTable } from '../../shared/plan/element.js'
 import type { IptablesTool, Observer } from '../../shared/plan/observer.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { officialName } from '../../shared/values/names.js'

@@ -1,3 +1,4 @@
+import { bothFamilies } from '../../shared/plan/element.js'
 import type { Call } from '../../shared/program/plugin.js'
 import { formatAddress, hostPart, parseAddress } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
@@ -71,7 +72,7 @@ export function publicationsOf(call: PortmapCall): readonly Publication[] {
   const { config } = call
   const mappings = config.runtimeConfig?.portMappings ?? []
   const own = addressedOf(call)
-  return (['ip', 'ip6'] as const).flatMap((family) => {
+  return bothFamilies.flatMap((family) => {
     const cidr = own.find(({ address }) => familyOf(address) === family)?.address
     const ports = portsOf(mappings, family)
     if (cidr === undefined || ports.length === 0) return []

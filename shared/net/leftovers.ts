@@ -1,15 +1,11 @@
 import { addressBytes } from '../netlink/address.js'
-import type { NftObject } from '../plan/element.js'
+import { bothFamilies, type NftObject } from '../plan/element.js'
 import type { Observer } from '../plan/observer.js'
 import { parseAddress } from '../values/address.js'
-import type { plainTools } from './iptables.js'
 import { nftFamily } from './nft.js'
 
 // What a DEL or GC asks before it starts a process to look for what no record tells of: whether there can be any. The
 // kernel says so in a request or two. Where it does not tell, there may.
-
-/** Families that tables of IP rules come in. */
-export const bothFamilies = ['ip', 'ip6'] as const satisfies readonly (keyof typeof plainTools)[]
 
 /** Those of them that addresses are of. */
 export function familiesOf(addresses: readonly string[]): readonly (typeof bothFamilies)[number][] {

@@ -7,7 +7,7 @@ import {
   staleRecords,
   writeRecord,
 } from '../exec/records.js'
-import { type Element, ownTable } from '../plan/element.js'
+import { bothFamilies, type Element, ownTable } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
 import type { IptablesTool, ListedChain, ListedElement, ListedRule, Observer } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
@@ -18,7 +18,7 @@ import { attachmentHash, officialComment, officialName, ownerComment } from '../
 import type { Result } from '../values/result.js'
 import { quoted } from '../values/token.js'
 import { hasChain, iptables, iptablesTool, plainTools, removeChain, type SavedTables, savedTables } from './iptables.js'
-import { bothFamilies, mayMention } from './leftovers.js'
+import { mayMention } from './leftovers.js'
 import type { Needs } from './needs.js'
 import { addElement, declare, declareChain, deleteElement, nft, nftFamily, waiting } from './nft.js'
 import { removeUnusedChains } from './nft-chains.js'

@@ -1,4 +1,4 @@
-import { type NftObject, ownTable } from '../plan/element.js'
+import { bothFamilies, type NftObject, ownTable } from '../plan/element.js'
 import type { ListedChain } from '../plan/observer.js'
 import type { Ask } from './look.js'
 import { type Answer, attribute as attributeOf, attributesOf, flag, type Request } from './message.js'
@@ -28,7 +28,7 @@ export function unusedChains(
   askEach: (requests: readonly Request[]) => readonly (Answer | undefined)[],
   isAsked: (name: string) => boolean,
 ): readonly ListedChain[] | undefined {
-  const found = (['ip', 'ip6'] as const).map((family) => rulesOf(ask, numberOf(family), ownTable))
+  const found = bothFamilies.map((family) => rulesOf(ask, numberOf(family), ownTable))
   if (found.includes(undefined)) return undefined
   const asked = new Map<string, { family: string; name: string; rules: number }>()
   for (const part of found.flatMap((rules) => rules ?? [])) {

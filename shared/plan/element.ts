@@ -3,7 +3,10 @@
  * that a kernel without IPv6 can do its IPv4 part.
  */
 export const ownTable = 'podwire'
-export type NftFamily = 'ip' | 'ip6' | 'bridge'
+export type NftFamily = (typeof bothFamilies)[number] | 'bridge'
+
+/** Families that rules about IP come in. */
+export const bothFamilies = ['ip', 'ip6'] as const
 
 /** A table of nftables, or a chain or a set in it, whoever made it. */
 export interface NftObject {

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { bothFamilies } from '../../shared/plan/element.js'
 import type { ListedRule, ListeningSocket } from '../../shared/plan/observer.js'
 import { createMachine } from '../../shared/tools/machine.js'
 import { commandOf, holdersOf } from '../../shared/tools/processes.js'
@@ -36,7 +37,7 @@ export function readRules(reader: FileReader): readonly PortRule[] {
   if (!reader.place.isHost) return []
   const { observer, run } = machine()
   const looks: readonly [string, () => readonly PortRule[]][] = [
-    ...families.flatMap((family): [string, () => readonly PortRule[]][] => [
+    ...bothFamilies.flatMap((family): [string, () => readonly PortRule[]][] => [
       [`nftables ${family} podwire`, () => observer.elements(family).flatMap((one) => elementRule(family, one))],
       [
         `nftables ${family} cni_hostport`,
@@ -119,7 +120,6 @@ export function savedRules(family: 'ip' | 'ip6', text: string): readonly PortRul
 
 // --- internal
 
-const families = ['ip', 'ip6'] as const
 const protocols = ['tcp', 'udp', 'sctp'] as const
 
 const savers = [
