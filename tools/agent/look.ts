@@ -27,7 +27,7 @@ export interface SeenLink {
 export class Looker {
   readonly #libc: Libc
   readonly #socket: number
-  #last: { readonly bytes: readonly Buffer[]; readonly seen: Seen } | undefined
+  #last: { readonly links: string; readonly routes: readonly Buffer[]; readonly seen: Seen } | undefined
 
   constructor(libc: Libc) {
     const socket = openRoutingSocket(libc)
@@ -44,12 +44,15 @@ export class Looker {
       this.#dump(request.getRoute, routeHeader(families[4]), []),
       this.#dump(request.getRoute, routeHeader(families[6]), []),
     ].map((parts) => Buffer.concat(parts.flatMap((part) => [lengthOf(part), part])))
-    const bytes = [links, addresses, routes4, routes6] as Buffer[]
-    if (this.#last && bytes.every((one, index) => one.equals(this.#last?.bytes[index] as Buffer)))
-      return this.#last.seen
-    const seen = seenOf(bytes)
-    const isSame = this.#last !== undefined && JSON.stringify(seen) === JSON.stringify(this.#last.seen)
-    this.#last = { bytes, seen: isSame && this.#last ? this.#last.seen : seen }
+    const known = linksOf(links as Buffer, addresses as Buffer)
+    const text = JSON.stringify([...known])
+    const bytes = [routes4, routes6] as Buffer[]
+    const last = this.#last
+    const areSameLinks = last?.links === text
+    if (last && areSameLinks && bytes.every((one, index) => one.equals(last.routes[index] as Buffer))) return last.seen
+    const seen = seenOf(known, bytes)
+    const isSame = areSameLinks && JSON.stringify(seen.routes) === JSON.stringify(last.seen.routes)
+    this.#last = { links: text, routes: bytes, seen: isSame ? last.seen : seen }
     return this.#last.seen
   }
 
@@ -80,15 +83,19 @@ function partsIn(bytes: Buffer): readonly Buffer[] {
   return parts
 }
 
-/** Addresses and routes tell how long they live, too: two answers may say the same in other bytes. */
-function seenOf(bytes: readonly Buffer[]): Seen {
-  const [links = [], addresses = [], ...routes] = bytes.map(partsIn)
-  const byIndex = new Map(links.map((part) => [part.readInt32LE(4), linkOf(part)]))
-  for (const part of addresses) byIndex.get(part.readInt32LE(4))?.addresses.push(addressOf(part))
-  return {
-    links: [...byIndex.values()],
-    routes: routes.flat().flatMap((part) => routeOf(part, (index) => byIndex.get(index)?.name) ?? []),
-  }
+type Links = ReadonlyMap<number, SeenLink & { readonly addresses: string[] }>
+
+/** By their numbers. Links tell of their timers, too: two answers may say the same in other bytes. */
+function linksOf(links: Buffer, addresses: Buffer): Links {
+  const byIndex = new Map(partsIn(links).map((part) => [part.readInt32LE(4), linkOf(part)]))
+  for (const part of partsIn(addresses)) byIndex.get(part.readInt32LE(4))?.addresses.push(addressOf(part))
+  return byIndex
+}
+
+/** Routes tell how long they live. */
+function seenOf(links: Links, routes: readonly Buffer[]): Seen {
+  const nameOf = (index: number) => links.get(index)?.name
+  return { links: [...links.values()], routes: routes.flatMap(partsIn).flatMap((part) => routeOf(part, nameOf) ?? []) }
 }
 
 const RTEXT_FILTER_SKIP_STATS = 8

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
+import type { Operation } from '../../shared/plan/operation.js'
 import { isIPv6 } from '../../shared/values/address.js'
 import { isAbsent, messageOf } from '../../shared/values/errno.js'
 import { inRoot, type Place } from '../frame/place.js'
@@ -38,6 +39,14 @@ export class AgentNode {
   /** By family, what was written of the table and how the kernel tells it since. */
   readonly #tables = new Map<'ip' | 'ip6', { readonly plan: string; readonly told: string | undefined }>()
   #generation: number | undefined
+  #masquerade:
+    | {
+        readonly key: readonly unknown[]
+        readonly plans: Readonly<
+          Record<'ip' | 'ip6', { operations: readonly Operation[]; isMade: boolean; plan: string }>
+        >
+      }
+    | undefined
   #planned:
     | { readonly key: readonly unknown[]; readonly plan: RoutePlan; readonly refused: readonly Refused[] }
     | undefined
@@ -144,14 +153,9 @@ export class AgentNode {
   #keepMasquerade(own: ClusterNode, nodes: readonly ClusterNode[], settings: Settings): readonly Problem[] {
     const generation = this.#kernel.generation()
     const problems: Problem[] = []
-    const inside = [...nodes.flatMap(({ podCIDRs }) => podCIDRs), ...own.podCIDRs, ...this.#state.formerRanges]
-    const hosts = [...nodes, own].flatMap(({ addresses }) => addresses.map((one) => `${one}/${isIPv6(one) ? 128 : 32}`))
-    const pods = [...own.podCIDRs, ...this.#state.formerRanges]
-    const all = { pods: settings.masquerade ? pods : [], inside: [...inside, ...hosts, ...settings.noMasquerade] }
+    const planned = this.#plannedMasquerade(own, nodes, settings)
     for (const family of ['ip', 'ip6'] as const) {
-      const operations = planMasquerade(family, all)
-      const isMade = operations.length > withoutMasquerade(family).length
-      const plan = operations.map(({ argv }) => argv.join(' ')).join('\n')
+      const { operations, isMade, plan } = planned[family]
       const last = this.#tables.get(family)
       const isUnchanged = last?.plan === plan
       if (isUnchanged && generation !== undefined && generation === this.#generation) continue
@@ -170,6 +174,25 @@ export class AgentNode {
     )
     this.#generation = problems.length === 0 && areKnown ? generation : undefined
     return problems
+  }
+
+  /** What the tables should be; put together anew only where something else is given, for many nodes take a while. */
+  #plannedMasquerade(own: ClusterNode, nodes: readonly ClusterNode[], settings: Settings) {
+    const key = [own, nodes, settings, this.#state.formerRanges]
+    const last = this.#masquerade
+    if (last && key.every((one, index) => one === last.key[index])) return last.plans
+    const inside = [...nodes.flatMap(({ podCIDRs }) => podCIDRs), ...own.podCIDRs, ...this.#state.formerRanges]
+    const hosts = [...nodes, own].flatMap(({ addresses }) => addresses.map((one) => `${one}/${isIPv6(one) ? 128 : 32}`))
+    const pods = [...own.podCIDRs, ...this.#state.formerRanges]
+    const all = { pods: settings.masquerade ? pods : [], inside: [...inside, ...hosts, ...settings.noMasquerade] }
+    const of = (family: 'ip' | 'ip6') => {
+      const operations = planMasquerade(family, all)
+      const isMade = operations.length > withoutMasquerade(family).length
+      return { operations, isMade, plan: operations.map(({ argv }) => argv.join(' ')).join('\n') }
+    }
+    const plans = { ip: of('ip'), ip6: of('ip6') }
+    this.#masquerade = { key, plans }
+    return plans
   }
 
   #keepConflist(own: ClusterNode, seen: Seen, settings: Settings, blocked: boolean, news: Problem[]) {
