@@ -68,7 +68,7 @@ const nothing: typeof rows = [
   [
     'DEL',
     { type: 'chain', plugins: members, capabilities: { portMappings: true }, runtimeConfig: { portMappings } },
-    1.15,
+    1.03,
   ],
 ]
 
