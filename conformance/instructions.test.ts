@@ -9,8 +9,8 @@ import { run } from './harness/process.js'
 
 // A guard of the cost that is no timing: the instructions of a call, counted by valgrind (callgrind), against those of
 // a program on the same Node that prints a constant. Both counts differ by less than 1 % from run to run. A bound may
-// shrink; that it grows needs a reason. Under valgrind /proc/self/exe is valgrind's own program, so that is what plugins
-// find on CNI_PATH here: IPAM and the members of a chain run inside the call, as they do without it.
+// shrink; that it grows needs a reason. Under valgrind /proc/self/exe is valgrind's own program, so that is what
+// plugins find on CNI_PATH here: IPAM and the members of a chain run inside the call, as they do without it.
 
 const deadline = 300_000
 const valgrind = ['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null']

@@ -1,8 +1,8 @@
 import { type NodePath, parseSync, traverse, type types } from '@babel/core'
 
-// A script's functions that no usual call runs, in groups that are compiled when the first of their functions is called.
-// V8 keeps something of each function of a script, compiled or not, and takes all of that out of the code
-// cache at every start: half of what a call of a plugin took out was of functions that it does not run.
+// A script's functions that no usual call runs, in groups that are compiled when the first of their functions is
+// called. V8 keeps something of each function of a script, compiled or not, and takes all of that out of the code cache
+// at every start: half of what a call of a plugin took out was of functions that it does not run.
 //
 // What a script means does not depend on what is moved: only functions of the script's own scope are, which nothing
 // assigns to, and they see the same variables from there. `marked` finds out which ones calls run.
@@ -41,7 +41,8 @@ export function split(script: string, ran: readonly boolean[]): string {
       const body = editedPart(script, placeOf(whole.node), renames)
       return statement ? `var ${body};` : body
     })
-    return `function ${rare}${index}(){${bodies.join('')}var ${rare}={${shown.join(',')}};${rare}${index}=()=>${rare};return ${rare}}`
+    const held = `var ${rare}={${shown.join(',')}};${rare}${index}=()=>${rare};return ${rare}`
+    return `function ${rare}${index}(){${bodies.join('')}${held}}`
   })
   const moved = groups.flat()
   const places = moved.map(({ whole }) => placeOf(whole.node))

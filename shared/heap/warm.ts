@@ -24,7 +24,10 @@ function pluginFolder(folder: string, program: string): string {
 type Part = 'ADD' | 'DEL'
 const parts: readonly Part[] = ['ADD', 'DEL']
 
-/** Runs the recorder as each plugin, on the script of each of its verbs. To the kernel, an emulated program is its emulator. */
+/**
+ * Runs the recorder as each plugin, on the script of each of its verbs. To the kernel, an emulated program is its
+ * emulator.
+ */
 function record(
   plugins: string,
   recorder: string,

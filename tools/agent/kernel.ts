@@ -1,4 +1,3 @@
-import { createNetlink } from '../../shared/netlink/driver.js'
 import type { Netlink } from '../../shared/plan/netlink.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { type Libc, loadLibc } from '../../shared/system/libc.js'
@@ -20,11 +19,11 @@ export class AgentKernel {
   readonly #looker: Looker
 
   /** @throws Error where this process cannot speak netlink */
-  constructor() {
+  constructor(netlink: Netlink | undefined) {
     const libc = loadLibc()
-    if (!libc) throw new Error('this binary cannot call the C library, by which it speaks to the kernel')
+    if (!netlink || !libc) throw new Error('the agent speaks to the kernel by netlink alone, which this process cannot')
     this.#libc = libc
-    this.#netlink = createNetlink()
+    this.#netlink = netlink
     this.#looker = new Looker(libc)
   }
 

@@ -8,6 +8,7 @@ import { inRoot } from '../frame/place.js'
 import { visible } from '../frame/visible.js'
 import { install } from '../install/files.js'
 import { programs } from '../install/suite.js'
+import { ownMeans } from '../node/machine.js'
 import { Agent, type Log } from './agent.js'
 import { Api } from './api.js'
 import { connectionOf } from './connection.js'
@@ -74,7 +75,7 @@ function seconds(call: CommandCall, name: string): number {
 
 function kernel(): AgentKernel {
   try {
-    return new AgentKernel()
+    return new AgentKernel(ownMeans().netlink)
   } catch (thrown) {
     throw new Ended(wrong, messageOf(thrown))
   }
