@@ -91,16 +91,23 @@ export function sizeOf(parts: readonly Part[]): number {
 
 /** The attributes behind a fixed header of `offset` bytes, by their types. */
 export function attributesOf(message: Buffer, offset: number): ReadonlyMap<number, Buffer> {
-  return new Map(listOf(message, offset))
-}
-
-/** The same in their order, for lists whose members have one type. */
-export function listOf(message: Buffer, offset: number): readonly (readonly [type: number, value: Buffer])[] {
-  const found: [number, Buffer][] = []
+  const found = new Map<number, Buffer>()
   for (let at = offset; at + attributeHeader <= message.length; ) {
     const length = message.readUInt16LE(at)
     if (length < attributeHeader || at + length > message.length) break
-    found.push([message.readUInt16LE(at + 2) & ~flagBits, message.subarray(at + attributeHeader, at + length)])
+    found.set(message.readUInt16LE(at + 2) & ~flagBits, message.subarray(at + attributeHeader, at + length))
+    at += aligned(length)
+  }
+  return found
+}
+
+/** The values of a list whose members have one type. */
+export function membersOf(list: Buffer): readonly Buffer[] {
+  const found: Buffer[] = []
+  for (let at = 0; at + attributeHeader <= list.length; ) {
+    const length = list.readUInt16LE(at)
+    if (length < attributeHeader || at + length > list.length) break
+    found.push(list.subarray(at + attributeHeader, at + length))
     at += aligned(length)
   }
   return found

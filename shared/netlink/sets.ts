@@ -3,7 +3,7 @@ import type { ListedElement } from '../plan/observer.js'
 import { formatAddress } from '../values/address.js'
 import { addressFrom } from './address.js'
 import type { Ask } from './look.js'
-import { type Attribute, attribute, attributesOf, flag, listOf, type Request, textOf } from './message.js'
+import { type Attribute, attribute, attributesOf, flag, membersOf, type Request, textOf } from './message.js'
 
 /**
  * The elements of our maps and sets in a family, or of the one of that name, as linux/netfilter/nf_tables.h has them;
@@ -60,7 +60,7 @@ function partsOf(
 
 function elementsIn(part: Buffer, types: readonly Type[]): readonly Omit<ListedElement, 'collection'>[] {
   const list = attributesOf(part, headerBytes).get(LIST.elements)
-  return (list ? listOf(list, 0) : []).map(([, bytes]) => {
+  return (list ? membersOf(list) : []).map((bytes) => {
     const attributes = attributesOf(bytes, 0)
     const [first, last] = [ELEMENT.key, ELEMENT.keyEnd].map((of) => fieldsOf(attributes.get(of), types))
     const comment = commentOf(attributes.get(ELEMENT.userData))
