@@ -2,10 +2,11 @@ import type { CommandCall } from './frame/command.js'
 import { type Definition, fine, found, type Status, wrong } from './frame/command.js'
 import { visible } from './frame/visible.js'
 import { type Belongings, belongingsOf, collect, loadPlugins } from './node/collect.js'
-import { type KnownAttachment, kernelOf, type Node, readNode } from './node/node.js'
+import { type KnownAttachment, kernelOf, type Node } from './node/node.js'
 import { attachmentJson, shortID, warnOfUnused } from './node/print.js'
 import { FileReader } from './node/reader.js'
 import { isYoung, removeEmpty, reprieve, takeFrom } from './node/release.js'
+import { lookAtNode, socketOption } from './node/sockets.js'
 import { installTimer, removeTimer, units } from './node/timer.js'
 
 /** `podwire gc`: removes what provably belongs to nobody. */
@@ -24,6 +25,7 @@ export default {
     { flags: '--dry-run', what: 'list what would go, and change nothing' },
     { flags: '--install-timer', what: 'have systemd run it every hour' },
     { flags: '--remove-timer', what: 'take that back' },
+    socketOption,
   ],
   places: ['root', 'conf', 'bin', 'data'],
   json: '`dead` attachments with what is theirs, those `waiting`, `emptyLeases`, what was `taken` and `kept`, and `unused` files',
@@ -72,7 +74,7 @@ async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
     console.warn('only root may remove anything; --dry-run lists as far as this user may look')
     return wrong
   }
-  const node = readNode(reader, kernel)
+  const node = await lookAtNode(call, reader, kernel)
   const dead = node.attachments.filter(({ life }) => life.state === 'dead')
   const waiting = dead.flatMap((attachment) => {
     const why = reprieve(attachment, kernel)

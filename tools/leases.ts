@@ -3,10 +3,11 @@ import { type CommandCall, type Definition, Ended, fine, found, type Status, wro
 import { visible } from './frame/visible.js'
 import { ownKernel } from './node/kernel.js'
 import { isLeaseIn, type NetworkRange, type StoredLease } from './node/leases.js'
-import { type KnownAttachment, type Node, readNode } from './node/node.js'
+import type { KnownAttachment, Node } from './node/node.js'
 import { age, attachmentJson, shortID, warnOfUnused } from './node/print.js'
 import { FileReader } from './node/reader.js'
 import { release, reprieve, takeFrom } from './node/release.js'
+import { lookAtNode, socketOption } from './node/sockets.js'
 
 /** `podwire leases`, and `podwire leases free ADDRESS`. */
 export default {
@@ -25,6 +26,7 @@ export default {
   options: [
     { flags: '--network <name>', what: 'only the leases of this network' },
     { flags: '--dry-run', what: 'with free: only say what would be given back (status 1: something)' },
+    socketOption,
   ],
   places: ['root', 'conf', 'data'],
   json: '`ranges`, `leases`, and `unused` files',
@@ -33,10 +35,10 @@ export default {
     { line: 'podwire leases --network pods', what: 'lists the leases of one network' },
     { line: 'podwire leases free 10.1.2.3', what: 'gives that address back, if its holder is dead' },
   ],
-  run: (call) => {
+  run: async (call) => {
     const [action, address = ''] = call.words
     const reader = new FileReader(call.place)
-    const node = readNode(reader)
+    const node = await lookAtNode(call, reader)
     const { network } = call.options
     const held = node.attachments
       .flatMap((attachment) => attachment.leases.map((lease) => ({ attachment, lease })))

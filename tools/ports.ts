@@ -1,9 +1,10 @@
 import { ownerComment } from '../shared/values/names.js'
 import { type Definition, fine } from './frame/command.js'
-import { type KnownAttachment, type PublishedPort, readNode } from './node/node.js'
+import type { KnownAttachment, PublishedPort } from './node/node.js'
 import { attachmentJson, hostPort, shortID, warnOfUnused } from './node/print.js'
 import { FileReader } from './node/reader.js'
 import { type Listener, type PortRule, readListeners, readRules } from './node/rules.js'
+import { lookAtNode, socketOption } from './node/sockets.js'
 
 /** `podwire ports`: every published port with its holder, its rules, and who of the host listens there. */
 export default {
@@ -17,12 +18,13 @@ export default {
       'host that listens on such a port gets what comes from 127.0.0.1, or nothing; what a runtime holds the port with ' +
       'for the container itself is no conflict.',
   ],
+  options: [socketOption],
   places: ['root', 'conf', 'data'],
   json: '`ports` and `unused` files',
   examples: [{ line: 'podwire ports', what: 'lists them all' }],
-  run: (call) => {
+  run: async (call) => {
     const reader = new FileReader(call.place)
-    const { attachments } = readNode(reader)
+    const { attachments } = await lookAtNode(call, reader)
     const ports = joined(attachments, readRules(reader), !call.place.isHost)
     const listeners = readListeners(reader, new Set(ports.map(({ port }) => Number(port))))
     const all = ports.map((one) => ({ ...one, listener: listenerOf(one, listeners), rivals: rivalsOf(one, ports) }))

@@ -14,9 +14,10 @@ import {
 } from './install/files.js'
 import { applyRuleChanges, type RuleChange, removeRuleRecords, ruleChanges, ruleRecords } from './install/rules.js'
 import { identifier, programs } from './install/suite.js'
-import { type KnownAttachment, readNode } from './node/node.js'
+import type { KnownAttachment } from './node/node.js'
 import { attachmentJson, shortID, warnOfUnused } from './node/print.js'
 import { FileReader } from './node/reader.js'
+import { lookAtNode, socketOption } from './node/sockets.js'
 import { removeTimer } from './node/timer.js'
 
 /** `podwire uninstall`: removes the suite's files, and on wish its rules, records and units. */
@@ -35,16 +36,18 @@ export default {
     { flags: '--rules', what: 'also remove tables, chains, records and the units of gc' },
     { flags: '--force', what: 'also while attachments live' },
     { flags: '--dry-run', what: 'say what would go (status 1: something)' },
+    socketOption,
   ],
   places: ['root', 'conf', 'bin', 'data'],
   json: 'the attachments that are `alive`, and what was `removed`',
   finds: 'attachments live and there was no --force; with --dry-run something would go',
   examples: [{ line: 'podwire uninstall --rules --dry-run', what: 'says what would go' }],
-  run: (call) => {
+  run: async (call) => {
     const { options, console, place, asJson } = call
     const isDryRun = options['dryRun'] === true
     const reader = new FileReader(place)
-    const alive = readNode(reader).attachments.filter(({ life }) => life.state === 'alive')
+    const { attachments } = await lookAtNode(call, reader)
+    const alive = attachments.filter(({ life }) => life.state === 'alive')
     const isRefused = alive.length > 0 && options['force'] !== true
     const to = inRoot(place, place.bin)
     const { files, left } = filesIn(to)

@@ -21,6 +21,8 @@ export interface Definition {
     readonly what: string
     readonly choices?: readonly string[]
     readonly default?: string
+    /** Given several times it has several values: a list, absent where there is none. */
+    readonly isRepeatable?: boolean
   }[]
   /** Which of --root, --conf, --bin and --data it has. */
   readonly places?: readonly (keyof PlaceOptions)[]
@@ -36,7 +38,7 @@ export interface Definition {
 export interface CommandCall {
   /** As they were given; a list for an argument that takes several. */
   readonly words: readonly string[]
-  readonly options: Readonly<Record<string, string | boolean | undefined>>
+  readonly options: Readonly<Record<string, string | boolean | readonly string[] | undefined>>
   readonly place: Place
   /** The answer is wanted as JSON. */
   readonly asJson: boolean
@@ -74,10 +76,11 @@ export function makeCommand(definition: Definition): ToolCommand {
   const command = new ToolCommand(definition)
   command.description(definition.summary).allowExcessArguments(false)
   for (const { words, what } of definition.arguments ?? []) command.addArgument(new Argument(words, what))
-  for (const { flags, what, choices, default: value } of options) {
+  for (const { flags, what, choices, default: value, isRepeatable } of options) {
     const option = new Option(flags, what)
     if (choices) option.choices([...choices])
     if (value !== undefined) option.default(value)
+    if (isRepeatable) option.argParser((given: string, before: readonly string[] = []) => [...before, given])
     command.addOption(option)
   }
   for (const place of places) command.addOption(new Option(`--${place} <dir>`, placeWords[place]).argParser(folder))

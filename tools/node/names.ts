@@ -3,9 +3,9 @@ import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
 // What people call a container whose ID a runtime gave to CNI. Runtimes keep it in the annotations of OCI bundles, in
 // lists of their own, or tell it to plugins.
 
-/** The names of containers by ID; each bundle is read when it is asked for. */
-export function containerNames(reader: FileReader): (containerID: string) => string {
-  const known = new Map(listedNames(reader))
+/** The names of containers by ID, those `told` before those in files; each bundle is read when it is asked for. */
+export function containerNames(reader: FileReader, told: ReadonlyMap<string, string>): (containerID: string) => string {
+  const known = new Map([...listedNames(reader), ...told])
   const bundles = bundleFolders(reader)
   return (containerID) => {
     const found = known.get(containerID) ?? nameInBundles(reader, bundles, containerID)

@@ -52,8 +52,15 @@ export interface Node {
   readonly ranges: readonly NetworkRange[]
 }
 
-/** Reads what plugins and runtimes have written; `kernel` is asked who lives. */
-export function readNode(reader: FileReader, kernel = kernelOf(reader)): Node {
+/**
+ * Reads what plugins and runtimes have written; `kernel` is asked who lives, and `told` are names of containers by ID
+ * that runtimes themselves tell.
+ */
+export function readNode(
+  reader: FileReader,
+  kernel = kernelOf(reader),
+  told: ReadonlyMap<string, string> = new Map(),
+): Node {
   const [records, results] = [readRecords(reader), readResults(reader)]
   const configured = configurationsIn(reader)
   const plugins = [...results.flatMap(({ plugins }) => plugins), ...configured.flatMap(({ plugins }) => plugins)]
@@ -71,7 +78,7 @@ export function readNode(reader: FileReader, kernel = kernelOf(reader)): Node {
     const key = lease.containerID === '' ? lease.file : keyOf(lease)
     partsOf(lease, key).leases.push(lease)
   }
-  const nameOf = containerNames(reader)
+  const nameOf = containerNames(reader, told)
   const attachments = [...parts.values()].map((one) => known(one, nameOf, kernel)).sort(byName)
   return { attachments, emptyLeases: empty, ranges: allRanges(reader, results, configured) }
 }

@@ -25,6 +25,16 @@ uncounted_or() { # uncounted_or NUMBER: what hits are, where rules of this suite
   if [ -n "${OFFICIAL_PLUGINS-}" ]; then echo "hits=$1"; else echo 'hits=rules of nftables count nothing'; fi
 }
 
+# names_asked SOCKET NAME: the runtime there tells the name, where no file does: leases alone have none.
+names_asked() {
+  mkdir -p $work/bare/var/lib/cni
+  cp -r /var/lib/cni/networks $work/bare/var/lib/cni/
+  check 'leases alone have no name' lacks "$2" tool leases --root $work/bare
+  check 'its runtime tells it' contains "$2 +eth0" tool leases --root $work/bare --socket "$1"
+  check 'and ps has it of its runtime' contains "\"name\": \"$2\"" tool ps --json --socket "$1"
+  check 'nothing is wrong with that socket' contains '"unused": \[\]' tool ps --json --socket "$1"
+}
+
 # shows NAME: what a person sees of a container in a terminal, in which headings are bold unless NO_COLOR is set.
 shows() {
   check "ps shows $1 in a terminal" contains "$1 +eth0 .* alive " in_terminal ps

@@ -30,6 +30,7 @@ check 'leases tells how full the range is' contains '^3 0$' told_range bridge
 check 'ports tells of the pod' \
   contains "^10.4.0.2:80 default/web alive rule=true $(uncounted_or 1) \[\]$" told_port 9080
 check 'ports tells of its second port' contains '^10.4.0.2:81 default/web alive rule=true' told_port 9081
+names_asked $CRI_SOCKET default/web
 shows default/web
 plans /etc/cni/net.d/10-podwire.conflist 10.4.0.5/24
 

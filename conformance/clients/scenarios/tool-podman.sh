@@ -19,6 +19,10 @@ check 'leases tells how full the range is' contains '^1 0$' told_range second
 # conmon holds the port for the container: that is no conflict.
 check 'ports tells of the container' contains "^10.88.0.2:80 web alive rule=true $(uncounted_or 1) \[\]$" told_port 8080
 check 'ports tells of the port of one address' contains '^10.70.0.2:80 dying alive rule=true' told_port 8090
+podman system service --time 0 unix:///run/podman.sock 2>>$work/podman-service.log &
+eventually test -S /run/podman.sock
+names_asked /run/podman.sock web
+kill $!
 shows web
 plans /etc/cni/net.d/second.conflist 10.70.0.3/24
 
