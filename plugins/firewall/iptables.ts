@@ -133,7 +133,7 @@ function problemsOf(missing: readonly Operation[], tool: Tool): readonly Problem
 /** What the official CHECK says of a rule that is to be added; of a chain nothing. */
 function missingText([verb, chain = '', ...words]: readonly string[]): string | undefined {
   if (verb !== '-A' && verb !== '-I') return undefined
-  const rule = words.map(unquoted).filter((word, at) => at > 0 || word !== '1')
+  const rule = words.map(unquoted)
   const leads = chain === 'FORWARD' || (chain === 'CNI-FORWARD' && rule[0] === '-m')
   return `expected ${leads ? `${chain} rule` : 'rule'} [${rule.join(' ')}] not found`
 }
