@@ -90,6 +90,7 @@ const rows: [plugin: string, config: object, says: string, env?: Row['env']][] =
   ],
   ['portmap', portMappings({ hostPort: 0 }), 'failed to parse config: Invalid host port number: 0'],
   ['portmap', portMappings({ containerPort: 0 }), 'failed to parse config: Invalid container port number: 0'],
+  ['portmap', portMappings({ containerPort: 70_000 }), 'failed to parse config: Invalid container port number: 70000'],
   [
     'bandwidth',
     { ...chained, ingressRate: -1 },

@@ -90,3 +90,11 @@ test('nftables: withdraws everything in one transaction, and nothing where nothi
   expect(plan).toHaveLength(1)
   expect(render(plan).match(/delete element/g)).toHaveLength(6)
 })
+
+test('nftables: all is taken back by what takes back its first part', () => {
+  const ports = [1, 2].map((one) => ({ protocol: 'tcp' as const, host: 80 + one, container: 8080 }))
+  const plan = backends.nftables.publish(attachment, published('nftables', { ...four, ports }), empty)
+  expect(plan.map(({ undo = [] }) => undo.length)).toEqual([1, ...plan.slice(1).map(() => 0)])
+  expect(plan[0]?.undo?.[0]).toMatchObject({ tolerate: ['absent'] })
+  expect(render(plan[0]?.undo ?? []).match(/delete element/g)).toHaveLength(3)
+})

@@ -2,9 +2,11 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { stateRoot } from '../../shared/exec/state.js'
+import type { Host } from '../../shared/plan/host.js'
 import type { Row } from '../../shared/testing/golden.js'
 import { openStage, type Performed, type Stage } from '../../shared/testing/live.js'
 import { createMemory, type Memory, secondNetns } from '../../shared/testing/memory.js'
+import { clearAddresses } from './claim.js'
 
 // Two who want one port, on a machine that remembers: the states that claim.ts draws.
 
@@ -247,6 +249,15 @@ describe('UDP flows of before', () => {
     expect((await forgotten(verb, dns, line)).length).toBe(isForgotten ? 1 : 0)
   })
 
+  test('of several ports are those of each, and of no other', async () => {
+    const ports = [...dns, port(69, { containerPort: 6969, protocol: 'udp' })]
+    const own = flow('192.0.2.1', '10.1.2.3', [69, 6969])
+    expect(await forgotten('DEL', ports, own, flow('192.0.2.1', '10.1.2.3'))).toHaveLength(2)
+    const crossed = flow('192.0.2.1', '10.1.2.3', [53, 6969])
+    expect(await forgotten('DEL', ports, crossed)).toEqual([])
+    expect(await forgotten('ADD', ports, flow('192.0.2.1', '10.1.2.9', [69, 6969]))).toHaveLength(1)
+  })
+
   test('of one address are those to it alone', async () => {
     const ports = [port(53, { containerPort: 5353, protocol: 'udp', hostIP: '192.0.2.1' })]
     const files = {
@@ -272,6 +283,74 @@ describe('UDP flows of before', () => {
       'portmap: UDP clients that keep sending may go on to where they went: the program "conntrack"',
     )
   })
+})
+
+test('an address is asked for by what every publication has of it', () => {
+  const asked: unknown[] = []
+  const observer = { holdsDirectly: (wanted: readonly unknown[]) => asked.push(...wanted) > 0 && [false, false] }
+  const attachment = { network: 'net', containerID: 'c2', ifName: 'eth0' }
+  clearAddresses({ observer } as unknown as Host, attachment, ['10.1.2.3', 'fd00::3'])
+  expect(asked).toEqual([
+    { family: 'ip', collection: 'portmap_hairpin', key: ['10.1.2.3'] },
+    { family: 'ip6', collection: 'portmap_hairpin', key: ['fd00::3'] },
+  ])
+})
+
+describe('of two families', () => {
+  const both = (six: string, ips = ['10.1.2.3/24', six]) => ({
+    config: {
+      prevResult: {
+        cniVersion: '1.1.0',
+        interfaces: [{ name: 'cni0' }, { name: 'eth0', sandbox: '/proc/self/ns/net' }],
+        ips: ips.map((address) => ({ address, interface: 1 })),
+      },
+    },
+  })
+  const open = (...addr_info: object[]) => {
+    stage.close()
+    memory = createMemory({ container: [{ ifname: 'eth0', addr_info }] })
+    stage = openStage(memory)
+  }
+  const six = { family: 'inet6', local: 'fd00::3', prefixlen: 64, scope: 'global' }
+
+  test('who has one of its addresses still has lost none', async () => {
+    open(six)
+    await succeed(row('ADD', both('fd00::3/64')))
+    const { said } = await succeed(row('ADD', { container: 'c2', ports: [], ...both('fd00::3/64') }))
+    expect(said).toBe('')
+    expect(leadingTo('10.1.2.3').length).toBeGreaterThan(0)
+  })
+
+  test('who has lost the one that another has by now gives way', async () => {
+    open()
+    await succeed(row('ADD', both('fd00::3/64')))
+    const { said } = await succeed(row('ADD', { container: 'c2', ...both('fd00::4/64') }))
+    expect(said).toContain('took over what container "c1"')
+    expect(leadingTo('fd00::3')).toEqual([])
+  })
+
+  test.each(['nftables', 'iptables'])('everybody is everybody of the family: %s', async (backend) => {
+    const asked = { ...both('fd00::3/64').config, backend, masqAll: true, markMasqBit: 5 }
+    await succeed(row('ADD', { config: asked }))
+    const all = memory.things()
+    const own = (text: string) => all.filter((thing) => thing.includes(text))
+    if (backend === 'iptables') {
+      expect(own('-s ::/0').every((thing) => thing.startsWith('ip6tables '))).toBe(true)
+      expect(own('0x20/0x20').length).toBeGreaterThan(0)
+      expect(own('0x2000/0x2000')).toEqual([])
+    } else expect(own('jump portmap_masquerade_all')).toHaveLength(2)
+  })
+})
+
+test('whose namespace no record tells of lives, for all that is known', async () => {
+  await succeed(row('ADD'))
+  for (const file of records()) {
+    const path = join(stateRoot, file)
+    const { netns: _, ...record } = JSON.parse(readFileSync(path, 'utf8'))
+    writeFileSync(path, JSON.stringify(record))
+  }
+  const { status, json } = await stage.perform(row('ADD', { container: 'c2' }))
+  expect([status, json.code]).toEqual([1, 106])
 })
 
 describe('who has lost the address that leads to it', () => {

@@ -289,7 +289,7 @@ function takeOver(host: Host, { attachment, data }: Entry<Published>): void {
 }
 
 function sharesAddress(one: Publication, other: Publication): boolean {
-  return one.family === other.family && one.address === other.address
+  return one.address === other.address
 }
 
 /**

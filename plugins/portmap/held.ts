@@ -49,7 +49,6 @@ export function refuseOfficial(
 /** @throws code 106 naming the holder, unless it is another interface of the same container */
 export function refuseHeld(held: readonly Held[], attachment: Attachment, { ports }: Publication): void {
   const others = held.filter(({ containerID }) => containerID !== attachment.containerID)
-  if (others.length === 0) return
   const byPort = Map.groupBy(others, ({ protocol, host }) => `${protocol} ${host}`)
   for (const port of ports) {
     const holder = byPort

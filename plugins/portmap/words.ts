@@ -81,7 +81,7 @@ function tokensOf(text: string): readonly string[] {
       end()
       tokens.push(char)
     } else {
-      if (word !== '' && operatorSigns.includes(char) !== operatorSigns.includes(word.slice(-1))) end()
+      if (operatorSigns.includes(char) !== operatorSigns.includes(word.slice(-1))) end()
       word += char
     }
   }
