@@ -1,9 +1,10 @@
 import path from 'node:path'
+import { isIdentifier } from '../shared/values/environment.js'
 import { type Definition, Ended, fine, found, wrong } from './frame/command.js'
 import type { Console } from './frame/console.js'
 import { listNames, type Place, placeOf, readText, statOf, Unseen } from './frame/place.js'
 import { chainFindings } from './lint/chain.js'
-import { type Network, parseDocument } from './lint/documents.js'
+import { type Network, type Parsed, type PluginFile, parseDocument, parsePlugin } from './lint/documents.js'
 import type { Finding } from './lint/finding.js'
 import { HostLook } from './lint/host.js'
 import { loadPlugins, pluginFindings } from './lint/plugins.js'
@@ -112,15 +113,40 @@ function filesOf(place: Place, target: string): { files: readonly string[]; isFo
 }
 
 function readNetworks(place: Place, file: string): Read {
+  return reading(place, file, (text) => parseDocument(file, text, (network) => pluginFolder(place, file, network)))
+}
+
+/** The plugins in the folder of a network's name beside its file. */
+function pluginFolder(place: Place, file: string, network: string): readonly PluginFile[] {
+  if (!isIdentifier(network)) return []
+  const folder = path.join(path.dirname(file), network)
+  let names: readonly string[]
+  try {
+    names = listNames(place, path.resolve(folder)) ?? []
+  } catch (thrown) {
+    return [unreadable(folder, 'folder', thrown)]
+  }
+  return names
+    .filter((name) => name.endsWith('.conf'))
+    .map((name) => path.join(folder, name))
+    .filter((one) => !statOf(place, path.resolve(one))?.isDirectory())
+    .map((one) => reading(place, one, (text) => parsePlugin(one, text)))
+}
+
+function reading(place: Place, file: string, parse: (text: string) => Parsed): Read {
   try {
     const text = readText(place, path.resolve(file))
     if (text === undefined) throw new Unseen('is not there any more')
-    return { file, ...parseDocument(file, text) }
+    return { file, ...parse(text) }
   } catch (thrown) {
-    if (!(thrown instanceof Unseen)) throw thrown
-    const message = `the file ${thrown.message}`
-    return { file, networks: [], findings: [{ rule: 'file-unreadable', severity: 'error', file, message }] }
+    return unreadable(file, 'file', thrown)
   }
+}
+
+function unreadable(file: string, what: 'file' | 'folder', thrown: unknown): Read {
+  if (!(thrown instanceof Unseen)) throw thrown
+  const message = `the ${what} ${thrown.message}`
+  return { file, networks: [], findings: [{ rule: 'file-unreadable', severity: 'error', file, message }] }
 }
 
 /** How runtimes see it: a file with one network. */

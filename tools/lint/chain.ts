@@ -1,8 +1,9 @@
+import path from 'node:path'
 import type { AnyPlugin } from '../../shared/program/plugin.js'
 import { isIdentifier } from '../../shared/values/environment.js'
 import { isVersion, versions, versionsSince } from '../../shared/values/version.js'
 import { nearest } from '../frame/near.js'
-import { isTemplate, type Json, type Network, type PluginEntry } from './documents.js'
+import { isOnlyInlined, isTemplate, type Json, type Network, type PluginEntry, switchIn } from './documents.js'
 import type { Finding } from './finding.js'
 import { managedBridges } from './plugins.js'
 import { shapeOf } from './shapes.js'
@@ -14,6 +15,8 @@ export function chainFindings(network: Network, known: ReadonlyMap<string, AnyPl
   return [
     ...nameFindings(network),
     ...listKeyFindings(network),
+    ...switchFindings(network),
+    ...folderFindings(network),
     ...versionFindings(network, known),
     ...network.plugins.flatMap((entry) => capabilityFindings(network, entry, known)),
     ...orderFindings(network, known),
@@ -59,6 +62,28 @@ function listKeyFindings({ isList, config, plugins, report }: Network): Finding[
     const message = `"${key}" stands beside "plugins", where no plugin sees it; ${owner.type} has a key of that name`
     return [report('other-plugins-key', 'warning', key, message, `put it into ${owner.path}`)]
   })
+}
+
+/** Switches of a list that libcni cannot read, so that it refuses the list. */
+function switchFindings({ isList, config, report }: Network): Finding[] {
+  if (!isList) return []
+  return ['disableCheck', 'disableGC', 'loadOnlyInlinedPlugins']
+    .filter((key) => switchIn(config, key) === undefined && !isTemplate(config[key]))
+    .map((key) => report('value', 'error', key, `${key} is neither true nor false: libcni refuses the list`))
+}
+
+/** The folder of the network's name beside its file. */
+function folderFindings({ config, folder, report }: Network): Finding[] {
+  const names = folder.map((file) => path.basename(file)).join(', ')
+  if (names === '') return []
+  const where = `the folder "${config['name']}" beside this file (${names})`
+  if (isOnlyInlined(config)) {
+    const message = `nobody loads what is in ${where}: only the plugins in this file count`
+    return [report('plugin-folder', 'note', 'loadOnlyInlinedPlugins', message)]
+  }
+  const message = `libcni from 1.3 on appends the plugins in ${where}; before it, so in Podman 4 and containerd 1.x, not`
+  const fix = 'write them into "plugins", and "loadOnlyInlinedPlugins": true'
+  return [report('plugin-folder', 'note', 'plugins', message, fix)]
 }
 
 const newer = 'keep it for newer runtimes, which ask for STATUS and GC with it; else "1.0.0"'

@@ -18,6 +18,8 @@ export interface Network {
   readonly config: Json
   readonly plugins: readonly PluginEntry[]
   readonly cniVersion: string
+  /** The plugins of the folder of its name: libcni from 1.3 on appends them, but for `loadOnlyInlinedPlugins`. */
+  readonly folder: readonly string[]
   readonly report: Report
 }
 
@@ -36,14 +38,49 @@ export interface Parsed {
   readonly findings: readonly Finding[]
 }
 
-/** What a file describes. */
-export function parseDocument(file: string, text: string): Parsed {
-  return isYaml(file, text) ? parseYaml(file, text) : parseJson(file, text, { file, text, offset: 0 }, true)
+/** A file of a network's folder, which holds one plugin. */
+export interface PluginFile extends Parsed {
+  readonly file: string
+}
+
+/** What a file describes; `folderOf` are the files in the folder of a network's name beside it. */
+export function parseDocument(
+  file: string,
+  text: string,
+  folderOf: (network: string) => readonly PluginFile[] = () => [],
+): Parsed {
+  if (isYaml(file, text)) return parseYaml(file, text)
+  const origin = { file, text, offset: 0 }
+  return parseJson(file, text, file.endsWith('.conflist') ? { ...origin, folderOf } : origin, true)
+}
+
+/** One plugin of a network's folder. */
+export function parsePlugin(file: string, text: string): Parsed {
+  const { networks, findings } = parseJson(file, text, { file, text, offset: 0 }, false)
+  const lists = networks.slice(0, 1).filter(({ isList }) => isList)
+  const message = 'the folder of a network has one plugin in a file, with its "type": libcni refuses the network'
+  return {
+    networks: lists.length > 0 ? [] : networks,
+    findings: [...findings, ...lists.map(({ report }) => report('value', 'error', 'plugins', message))],
+  }
+}
+
+/** A switch of a list as libcni reads it: a text may stand for it; undefined where it is none. */
+export function switchIn(config: Json, key: string): boolean | undefined {
+  const value = key in config ? config[key] : false
+  if (typeof value === 'boolean') return value
+  const text = typeof value === 'string' ? value.toLowerCase() : ''
+  return text === 'true' ? true : text === 'false' ? false : undefined
 }
 
 /** Whether a value stands for one that a manifest's installer fills in. */
 export function isTemplate(value: unknown): boolean {
   return typeof value === 'string' && /__[A-Z][A-Z0-9_]*__|\$\{|\{\{|<[A-Z_]+>/.test(value)
+}
+
+/** Whether libcni leaves the folder of the network's name alone. */
+export function isOnlyInlined(config: Json): boolean {
+  return switchIn(config, 'loadOnlyInlinedPlugins') === true
 }
 
 // --- internal
@@ -60,6 +97,7 @@ interface Origin {
   readonly isOpaque?: boolean
   /** The name that its object has where it has none itself. */
   readonly name?: string
+  readonly folderOf?: (network: string) => readonly PluginFile[]
 }
 
 const yamlStart = /^(---|apiVersion:|kind:|[A-Za-z]+:\s)/m
@@ -95,10 +133,41 @@ function parseJson(file: string, text: string, origin: Origin, isFile: boolean):
   const findings = positions.duplicates.map((key) =>
     at('duplicate-key', 'warning', key, `"${key}" stands twice; the last one counts`),
   )
-  const network = networkOf(config, origin, isFile, at)
-  return Array.isArray(network)
-    ? { networks: [], findings: [...findings, ...network] }
-    : { networks: [network], findings }
+  const { name, type } = config
+  const folder = typeof name === 'string' && type === undefined ? (origin.folderOf?.(name) ?? []) : []
+  const appended = isOnlyInlined(config) ? [] : folder
+  const network = networkOf(config, origin, isFile, at, folder)
+  const whole = Array.isArray(network) ? { networks: [], findings: network } : withDelegates(network)
+  return {
+    networks: whole.networks,
+    findings: [...findings, ...whole.findings, ...appended.flatMap((one) => one.findings)],
+  }
+}
+
+/** A network, and those that its Multus hands on, each a configuration of its own. */
+function withDelegates(network: Network): Parsed {
+  const handed = network.plugins.flatMap(({ type, path, config: { delegates } }): Parsed[] => {
+    if (type !== 'multus' || delegates === undefined) return []
+    const place = path === '' ? 'delegates' : `${path}.delegates`
+    if (Array.isArray(delegates)) return delegates.map((one, index) => delegate(network, `${place}[${index}]`, one))
+    return [{ networks: [], findings: [network.report('value', 'error', place, '"delegates" is no list')] }]
+  })
+  return {
+    networks: [network, ...handed.flatMap(({ networks }) => networks)],
+    findings: handed.flatMap(({ findings }) => findings),
+  }
+}
+
+/** Multus takes a delegate's name and version from itself where it has none. */
+function delegate({ file, name, report }: Network, place: string, config: unknown): Parsed {
+  const within: Report = (rule, severity, at, ...words) =>
+    report(rule, severity, at === '' ? place : `${place}.${at}`, ...words)
+  if (!isObject(config)) {
+    const message = 'a delegate is a configuration: an object with "type" or "plugins"'
+    return { networks: [], findings: [within('value', 'error', '', message)] }
+  }
+  const network = networkOf(config, { file, name }, false, within)
+  return Array.isArray(network) ? { networks: [], findings: network } : withDelegates(network)
 }
 
 /** The nearest place above that is there. */
@@ -117,9 +186,22 @@ function syntaxFinding({ message, offset }: JsonFault, text: string, where: Retu
   return { ...where(offset), rule: 'json-syntax', severity: 'error', message: `no JSON: ${message}`, ...fix }
 }
 
-function networkOf(config: Json, origin: Origin, isFile: boolean, report: Report): Network | Finding[] {
-  const isList = 'plugins' in config
-  const { plugins } = config
+function networkOf(
+  config: Json,
+  origin: Pick<Origin, 'file' | 'name'>,
+  isFile: boolean,
+  ownReport: Report,
+  folder: readonly PluginFile[] = [],
+): Network | Finding[] {
+  const appended = isOnlyInlined(config) ? [] : folder.flatMap(({ networks }) => networks.slice(0, 1))
+  const isInlined = 'plugins' in config
+  const isList = isInlined || appended.length > 0
+  const { plugins = [] } = config
+  const report = appending(ownReport, Array.isArray(plugins) ? plugins.length : 0, appended)
+  if (isOnlyInlined(config) && !isInlined && !('type' in config)) {
+    const message = '"loadOnlyInlinedPlugins" is true, and there is no "plugins": libcni refuses the list'
+    return [report('value', 'error', 'loadOnlyInlinedPlugins', message, 'write the plugins into "plugins"')]
+  }
   if (!isList && typeof config['type'] !== 'string') {
     const near = Object.keys(config).find((key) => key.toLowerCase() === 'plugins')
     const fix = near
@@ -139,9 +221,21 @@ function networkOf(config: Json, origin: Origin, isFile: boolean, report: Report
     isList,
     isFile,
     config,
-    plugins: (entries as Json[]).flatMap((one, index) => entriesOf(one, isList ? `plugins[${index}]` : '')),
+    plugins: [...(entries as Json[]), ...appended.map((one) => one.config)].flatMap((one, index) =>
+      entriesOf(one, isList ? `plugins[${index}]` : ''),
+    ),
     cniVersion: versionOf(config),
+    folder: folder.map((one) => one.file),
     report,
+  }
+}
+
+/** What is said of a plugin that libcni appends stands in the file of that plugin. */
+function appending(report: Report, inlined: number, appended: readonly Network[]): Report {
+  return (rule, severity, at, ...words) => {
+    const [, index = '', rest = ''] = /^plugins\[(\d+)\]\.?(.*)$/s.exec(at) ?? []
+    const plugin = index === '' ? undefined : appended[Number(index) - inlined]
+    return plugin ? plugin.report(rule, severity, rest, ...words) : report(rule, severity, at, ...words)
   }
 }
 

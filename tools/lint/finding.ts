@@ -26,6 +26,7 @@ export const rules = {
   'binary-version': 'A cniVersion that the installed plugin does not know.',
   master: 'A link that the configuration names and the host does not have.',
   mtu: 'An MTU above that of the link below.',
+  'plugin-folder': 'Plugins in the folder of a network: not every runtime loads them.',
   'load-order': 'What a runtime does with a file beside the others.',
 } as const
 

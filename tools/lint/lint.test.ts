@@ -87,6 +87,43 @@ const mistakes: [string, string | object, string, string, RegExp][] = [
     /"mtu" stands twice/,
   ],
   ['a.yaml', 'kind: ConfigMap\n data: [', 'error yaml-syntax', '1:7', /no YAML/],
+  ['a.conflist', { name: 'net', loadOnlyInlinedPlugins: true }, 'error value', '3:3', /there is no "plugins"/],
+  ['a.conflist', { name: 'net', loadOnlyInlinedPlugins: 'TRUE' }, 'error value', '3:3', /there is no "plugins"/],
+  ['a.conflist', { name: 'net', loadOnlyInlinedPlugins: false }, 'error not-a-configuration', '1:1', /neither/],
+  ...['disableCheck', 'disableGC', 'loadOnlyInlinedPlugins'].flatMap((key) =>
+    ['yes', 1, null].map((value): (typeof mistakes)[number] => [
+      'a.conflist',
+      { ...list(bridge), cniVersion: '1.1.0', [key]: value },
+      'error value',
+      '16:3',
+      /is neither true nor false: libcni refuses the list/,
+    ]),
+  ),
+  // What Multus hands on.
+  ['a.conf', conf({ type: 'multus', delegates: {} }), 'error value', '5:3', /"delegates" is no list/],
+  ['a.conf', conf({ type: 'multus', delegates: ['x'] }), 'error value', '6:5', /a delegate is a configuration/],
+  ['a.conf', conf({ type: 'multus', delegates: [{}] }), 'error not-a-configuration', '6:5', /neither "plugins" nor/],
+  [
+    'a.conf',
+    conf({ type: 'multus', delegates: [{ type: 'calico' }, { ...bridge, mtu: '1500' }] }),
+    'error value',
+    '18:7',
+    /mtu: "1500" is wrong/,
+  ],
+  [
+    'a.conf',
+    conf({ type: 'multus', delegates: [list(ports, bridge)] }),
+    'error order',
+    '11:11',
+    /bridge, which makes it, comes later/,
+  ],
+  [
+    'a.conflist',
+    list({ type: 'multus', delegates: [{ type: 'multus', delegates: [{ type: 'macvlan', mode: 'bride' }] }] }),
+    'error value',
+    '13:15',
+    /one of "bridge", "private"/,
+  ],
   // Its name and version.
   ['a.conf', { ...conf(bridge), name: 'my net' }, 'error name', '3:3', /"my net" is no name/],
   ['a.conf', { ...conf(bridge), name: '../x' }, 'error name', '3:3', /is no name/],
@@ -302,6 +339,66 @@ describe('in YAML', () => {
   ])('%s holds nobody up', async (_, text) => {
     const { stderr, status } = await lint(path.join(folder({ 'x.yaml': text }), 'x.yaml'))
     expect([stderr, status === 0 || status === 1]).toEqual(['', true])
+  })
+})
+
+describe("of the folder of a network's name", () => {
+  const more = (files: Readonly<Record<string, string | object>>, network: object = list(bridge)) =>
+    folder({
+      'a.conflist': network,
+      ...Object.fromEntries(Object.entries(files).map(([at, one]) => [`net/${at}`, one])),
+    })
+  const found = async (made: string, words = [path.join(made, 'a.conflist')]) => {
+    const { stdout } = await command(['lint', ...words, '--json'])
+    const { findings } = JSON.parse(stdout) as { findings: Finding[] }
+    return findings.map(({ severity, rule, file, path: at = '', line }) => {
+      return `${severity} ${rule} ${path.relative(made, file)}:${line} ${at}`.trimEnd()
+    })
+  }
+  const appended = 'note plugin-folder a.conflist:4 plugins'
+
+  test('plugins are those of the list, after its own, in the order of their names', async () => {
+    const tuning = { type: 'tuning', mut: 1 }
+    const made = more({ '20.conf': tuning, '10.conf': ports, 'x.json': '{', 'x.conflist': '{', 'y.conf/z.conf': '{' })
+    expect(await found(made)).toEqual([appended, 'warning unknown-key net/20.conf:3 mut'])
+    expect(await found(more({ '10.conf': ports }, list({ ...bridge, hairpinMode: false })))).toEqual([
+      appended,
+      'warning hairpin a.conflist:6 plugins[0].type',
+    ])
+    expect(await found(more({ '10.conf': { type: 'ptp', ipam: lease } }))).toEqual([
+      appended,
+      'error order net/10.conf:2 type',
+    ])
+  })
+
+  test('a list may have no others', async () => {
+    const made = more({ '10.conf': bridge, '20.conf': ports }, { cniVersion: '1.0.0', name: 'net' })
+    expect(await found(made)).toEqual(['note plugin-folder a.conflist:1 plugins'])
+    const { files } = await lint(made)
+    expect(files).toMatchObject([{ does: { containerd: 'uses', crio: 'default', podman: 'skips', libcni: 'by name' } }])
+  })
+
+  test.each([
+    ['no JSON', '{', 'error json-syntax net/10.conf:1'],
+    ['no type', {}, 'error not-a-configuration net/10.conf:1'],
+    ['a list', list(bridge), 'error value net/10.conf:4 plugins'],
+    ['what Multus hands on', { type: 'multus', delegates: {} }, 'error value net/10.conf:3 delegates'],
+  ])('%s in it is found, and stops what loads the list', async (_, content, kind) => {
+    const made = more({ '10.conf': content })
+    expect(await found(made)).toContain(kind)
+    expect((await lint(made)).files).toMatchObject([{ does: { libcni: 'stops here' } }])
+  })
+
+  test('with loadOnlyInlinedPlugins nobody reads it', async () => {
+    const made = more({ '10.conf': '{' }, { ...list(bridge), loadOnlyInlinedPlugins: true })
+    expect(await found(made)).toEqual(['note plugin-folder a.conflist:16 loadOnlyInlinedPlugins'])
+  })
+
+  test('it is that of lists with a name alone, and never one beyond', async () => {
+    const other = { '../x/10.conf': '{', '10.conf': '{' }
+    expect(await found(more(other, { ...list(bridge), name: '../x' }))).toEqual(['error name a.conflist:3 name'])
+    const made = folder({ 'b.conf': conf(bridge), 'net/10.conf': '{' })
+    expect(await found(made, [path.join(made, 'b.conf')])).toEqual([])
   })
 })
 

@@ -46,7 +46,10 @@ export function loadingOf(files: readonly FolderFile[]): readonly Loading[] {
       if (fault && extension === '.conflist') isStopped = true
     }
     if (extension === '.conflist')
-      does.podman = fault || !isIdentifier(name) ? 'skips' : once(seen.podman, name, 'by name')
+      does.podman =
+        fault || !isIdentifier(name) || !('plugins' in (network?.config ?? {}))
+          ? 'skips'
+          : once(seen.podman, name, 'by name')
     return { file, network: name, does }
   })
 }
