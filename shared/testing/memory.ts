@@ -196,6 +196,13 @@ function createNetwork(given: Partial<Record<Where, readonly Partial<Link>[]>>):
     if (object === 'route') {
       const words = inMain(rest)
       if (verb === 'del') return dropped(routes, where, words)
+      if (verb === 'replace') {
+        const placeOf = (one: readonly string[]) =>
+          [one[0], ...['table', 'metric'].map((word) => (one.includes(word) ? one[one.indexOf(word) + 1] : ''))].join(
+            ' ',
+          )
+        drop(routes, (one) => one.where === where && placeOf(one.words) === placeOf(words))
+      }
       if (routes.some((one) => one.where === where && one.words.join(' ') === words.join(' '))) {
         return { status: 2, stderr: 'RTNETLINK answers: File exists\n' }
       }
