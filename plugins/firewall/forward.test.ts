@@ -77,6 +77,7 @@ describe('ADD', () => {
       ['ip filter FORWARD drop', ...own],
       ['ip filter FORWARD accept'],
       ['ip filter FORWARD accept', own[0] as string],
+      ['ip filter FORWARD accept', ...own.map((one) => one.replace('filter', 'other'))],
       ['ip filter FORWARD accept', own[1] as string],
       ['ip filter FORWARD accept', ...own.map((one) => one.replace('ip ', 'ip6 '))],
     ]) {
@@ -85,6 +86,15 @@ describe('ADD', () => {
       expect(lines.filter((line) => line.startsWith('iptables -t filter')).length).toBe(7)
     }
     expect(added({ chains: [], saved: { iptables: forward } })).toEqual({ asked: [], lines: [] })
+  })
+
+  test('sees no chain that has the rule: an ADD that adds nothing to what others share needs no lock', () => {
+    const { observer, chains } = observing({
+      chains: ['inet x y drop', 'ip a b drop'],
+      comments: { 'inet x y': [comment] },
+    })
+    expect(lookAtForward(observer, chains, ['ip6'], 'CNI-ADMIN')).toEqual([])
+    expect(lookAtForward(observer, chains, ['ip'], 'CNI-ADMIN')).toEqual([{ chain: chains[1], hasRule: false }])
   })
 
   test('takes it for a chain of nftables where iptables cannot read it', () => {

@@ -73,6 +73,7 @@ test('rules of the official plugin are asked for by the addresses, in their fami
   expect(left([six6], ofSix).hasRules).toBe(true)
   expect(left([six6], { ...ofSix, addresses: [four as string] }).hasRules).toBe(false)
   expect(left([], { legacy: ['ip filter'] }).hasRules).toBe(true)
+  expect(left([], { legacy: ['ip filter'], addresses: [four as string, six as string] }).hasRules).toBe(true)
   expect(left([], { legacy: ['ip6 filter', 'ip nat'] }).hasRules).toBe(false)
 })
 

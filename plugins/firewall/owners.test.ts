@@ -88,6 +88,26 @@ describe('an address that another container had', () => {
   })
 })
 
+test('a bridge has the strictest policy that any of its attachments wants', async () => {
+  const verdicts = () => elements('firewall_within').map((thing) => thing.split(' ').at(-1))
+  const lax = { container: 'c2', addresses: ['10.1.2.4'], config: { ingressPolicy: 'same-bridge' } }
+  // nft(8) itself misses what is not declared before the kernel sees what is in the way: so all is declared before.
+  await succeed(row('ADD'))
+  await succeed(row('DEL'))
+  await succeed(row('ADD', lax))
+  expect(verdicts()).toEqual(['return', 'return'])
+  await succeed(row('ADD'))
+  expect(verdicts()).toEqual(['drop', 'drop'])
+  await succeed(row('ADD', { ...lax, container: 'c3', addresses: ['10.1.2.5'] }))
+  expect(verdicts()).toEqual(['drop', 'drop'])
+  await succeed(row('DEL'))
+  expect(verdicts()).toEqual(['return', 'return'])
+  await succeed(row('DEL', lax))
+  expect(verdicts()).toEqual(['return', 'return'])
+  await succeed(row('DEL', { ...lax, container: 'c3', addresses: ['10.1.2.5'] }))
+  expect([verdicts(), elements('firewall_bridges')]).toEqual([[], []])
+})
+
 describe('CHECK without a record', () => {
   const official = { config: { backend: 'iptables' } }
 
