@@ -2,8 +2,10 @@ import { copyFileSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import type { Command } from '../exec/command.js'
 import { delegations } from '../exec/delegate.js'
-import { answering, holding } from '../testing/golden.js'
+import { keepStateIn, stateRoot } from '../exec/state.js'
+import { answering, holding, link } from '../testing/golden.js'
 import { main, type World } from './main.js'
 
 /** What one start says on its streams, and how it ends. */
@@ -93,4 +95,35 @@ test('our own IPAM plugin runs in the process, also by another name that leads t
   await started({ plugin: 'tap', env, run }, { type: 'tap', ipam: { type: 'static' } })
   expect(ran).toContain(join(directory, 'static'))
   rmSync(directory, { recursive: true })
+})
+
+test.each<[string, Record<string, string>, boolean]>([
+  ['of an ADD', { CNI_COMMAND: 'ADD' }, true],
+  ['of a DEL', { CNI_COMMAND: 'DEL' }, true],
+  ['of a CHECK', { CNI_COMMAND: 'CHECK' }, false],
+  ['of an ADD that is only shown', { CNI_COMMAND: 'ADD', PODWIRE_DRY_RUN: '1' }, false],
+  ['of a delegate of ours', { CNI_COMMAND: 'ADD', [delegations]: 'other' }, false],
+])('the tools %s hold a lock, for whoever comes after a kill: %s', async (_, env, hold) => {
+  const usual = stateRoot
+  const folder = mkdtempSync(join(tmpdir(), 'main-'))
+  keepStateIn(join(folder, 'state'))
+  const locks: boolean[] = []
+  const look = answering({ '*': link('lo', { flags: ['UP', 'LOOPBACK'] }) })
+  const run: World['run'] = (command: Command) => {
+    if (command.argv[0] !== 'flock') locks.push(command.lock !== undefined)
+    return look(command)
+  }
+  const netns = { CNI_NETNS: '/proc/self/ns/net', CNI_NETNS_OVERRIDE: '1', CNI_IFNAME: 'lo' }
+  const prevResult = { cniVersion: '1.1.0', interfaces: [{ name: 'lo', sandbox: '/proc/self/ns/net' }] }
+  try {
+    await started(
+      { plugin: 'loopback', env: { PODWIRE_DRY_RUN: '', ...netns, ...env }, run },
+      { type: 'loopback', prevResult },
+    )
+  } finally {
+    keepStateIn(usual)
+    rmSync(folder, { recursive: true })
+  }
+  expect(locks.length).toBeGreaterThan(0)
+  expect(new Set(locks)).toEqual(new Set([hold]))
 })
