@@ -114,6 +114,92 @@ describe('refused before anything is looked at', () => {
   })
 })
 
+describe('CHECK', () => {
+  const config = { mac: '02:00:00:00:00:01', mtu: 1500, promisc: true, allmulti: true, txQLen: 1000 }
+  const good = { address: '02:00:00:00:00:01', txqlen: 1000, flags: ['PROMISC', 'ALLMULTI'] }
+  const check = (found: object | undefined, more: object = {}, sysctls = '') =>
+    show(
+      row(
+        { ...config, ...more },
+        {
+          verb: 'CHECK',
+          answers: {
+            'container# grep *': sysctls,
+            'container# ip *': found ? link('eth0', found) : { status: 1, stderr: 'Device "eth0" does not exist.' },
+          },
+        },
+      ),
+    )
+  const linesOf = ({ json }: { json: { details: string } }) => json.details.split('\n')
+
+  test('is content with what ADD made, and looks at nothing where nothing is asked for', async () => {
+    expect(await check(good)).toMatchObject({ status: 0, json: undefined })
+    expect(await show(row({}, { verb: 'CHECK', answers: {} }))).toMatchObject({ status: 0, json: undefined })
+  })
+
+  test.each<[string, object, string, string]>([
+    [
+      'MAC address',
+      { address: '02:00:00:00:00:09' },
+      'mac: found "02:00:00:00:00:09", expected 02:00:00:00:00:01',
+      'Ethernet',
+    ],
+    [
+      'MTU',
+      { mtu: 1400 },
+      'mtu: found 1400, expected 1500',
+      'Error: Tuning configured MTU of eth0 is 1500, current value is 1400',
+    ],
+    [
+      'promiscuous mode',
+      { flags: ['ALLMULTI'] },
+      'promisc: found false, expected true',
+      'configured promisc is true, current value is 0',
+    ],
+    [
+      'all-multicast mode',
+      { flags: ['PROMISC'] },
+      'allmulti: found false, expected true',
+      'all-multicast mode of eth0 is true',
+    ],
+    [
+      'queue length',
+      { txqlen: 5 },
+      'txQLen: found 5, expected 1000',
+      'Transmit Queue Length of eth0 is 1000, current value is 5',
+    ],
+  ])('another %s', async (_, wrong, text, official) => {
+    const shown = await check({ ...good, ...wrong })
+    expect(shown.json).toMatchObject({ code: 105, msg: expect.stringContaining(official) })
+    expect(linesOf(shown)).toEqual([text])
+  })
+
+  test('a setting of another value, or that cannot be read', async () => {
+    const sysctl = { 'net.ipv4.conf.IFNAME.arp_filter': '1', 'net.ipv4.tcp_rmem': '4096 87380', 'net.core.x': '3' }
+    const path = '/proc/sys/net/ipv4/conf/eth0/arp_filter'
+    const shown = await check(good, { sysctl }, `${path}:0\n/proc/sys/net/ipv4/tcp_rmem:4096\t87380\n`)
+    expect(shown.json.msg).toContain(`Error: Tuning configured value of ${path} is 1, current value is 0`)
+    expect(linesOf(shown)).toEqual([
+      `${path}: found "0", expected 1`,
+      '/proc/sys/net/core/x: found nothing, expected 3',
+    ])
+  })
+
+  test('a link that is not there, where it is asked for', async () => {
+    const { json } = await check(undefined)
+    expect(json.msg).toContain('Cannot find container link eth0')
+    const none = {
+      mac: '',
+      mtu: 0,
+      promisc: false,
+      allmulti: undefined,
+      txQLen: undefined,
+      sysctl: { 'net.core.x': '3' },
+    }
+    expect((await check(undefined, none, '/proc/sys/net/core/x:3\n')).status).toBe(0)
+  })
+})
+
 describe('DEL', () => {
   test('restores what the file says, settings first and in reverse', async () => {
     const originals = { mac: '02:00:00:00:00:01', promisc: false, mtu: 1500, allmulti: true, txQLen: 0 }
