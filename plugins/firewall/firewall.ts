@@ -8,6 +8,7 @@ import {
 } from '../../shared/exec/records.js'
 import { throwDifferences } from '../../shared/net/interface.js'
 import { plainTools } from '../../shared/net/iptables.js'
+import { applyMissing } from '../../shared/net/missing.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
 import { definePlugin } from '../../shared/program/plugin.js'
@@ -18,7 +19,7 @@ import { admittedAddresses, dismiss, heldByOthers, thingOf } from './admission.j
 import { adminChain, backendOf, backends, type FirewallCall, type Made, officialBackend } from './backends.js'
 import type { FirewallConfiguration } from './firewall.schema.js'
 import { addSources, removeSources } from './firewalld.js'
-import { acceptance, type Family, lookAtUnused } from './forward.js'
+import { acceptance, type Family, type ForwardChain, lookAtUnused } from './forward.js'
 import { exclusively, hold, holderWriting, holds, release } from './holders.js'
 import { type Isolation, isolatedPorts, thingOf as policyThing, portRemovals } from './isolation.js'
 import { leftOf } from './left.js'
@@ -124,9 +125,11 @@ function publish(call: FirewallCall, made: Made): void {
   const { isShared, lookToPublish, publish } = backends[made.backend]
   const lookAndApply = () => {
     if (made.isolation) holdPolicy(call, made.isolation, made)
-    const seen = lookToPublish(call, made)
-    host.apply(publish(attachment, made, seen))
-    return seen
+    return applyMissing(
+      host,
+      () => lookToPublish(call, made),
+      (seen) => publish(attachment, made, seen),
+    )
   }
   const seen = isShared(made) ? undefined : lookToPublish(call, made)
   const isOwn = seen?.forward.length === 0
@@ -163,8 +166,9 @@ function takeBack(body: () => void): readonly CniError[] {
  */
 function prepareForward({ host, config }: FirewallCall, family: Family): void {
   try {
-    const plan = () => acceptance(lookAtUnused(host.observer, family), adminChain(config))
-    if (plan().length > 0) exclusively(host, () => host.apply(plan()))
+    const look = () => lookAtUnused(host.observer, family)
+    const plan = (chains: readonly ForwardChain[]) => acceptance(chains, adminChain(config))
+    if (plan(look()).length > 0) exclusively(host, () => applyMissing(host, look, plan))
   } catch (thrown) {
     if (!(thrown instanceof CniError)) throw thrown
     host.warn(`firewall: should the policy of ${plainTools[family]} FORWARD turn to DROP, ADD again: ${thrown.message}`)

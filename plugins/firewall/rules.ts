@@ -1,4 +1,4 @@
-import { hasChain, hasRule, iptables } from '../../shared/net/iptables.js'
+import { hasChain, hasRule, iptables, newChain } from '../../shared/net/iptables.js'
 import type { IptablesTool, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { quoted } from '../../shared/values/token.js'
@@ -111,7 +111,7 @@ function policyComment(policies: string): readonly string[] {
 function missingChains(saved: SavedRules, tool: IptablesTool, chains: readonly string[]): readonly Operation[] {
   return chains
     .filter((chain) => !hasChain(saved, chain))
-    .map((chain) => iptables(tool, 'filter', ['-N', chain], `make the chain ${chain}`))
+    .map((chain) => newChain(tool, 'filter', chain, `make the chain ${chain}`))
 }
 
 function missing(

@@ -37,6 +37,7 @@ import {
   removeRecord,
   writeRecord,
 } from '../../shared/exec/records.js'
+import { applyMissing } from '../../shared/net/missing.js'
 import { compareNetns, lingering, netnsAt } from '../../shared/net/netns.js'
 import { nftFamily } from '../../shared/net/nft.js'
 import type { Host } from '../../shared/plan/host.js'
@@ -218,8 +219,11 @@ function settleAndMake(host: Host, attachment: Attachment, wanted: Published): P
 function applyPublished(host: Host, attachment: Attachment, published: Published): void {
   const backend = backends[published.backend]
   const publications = madeOf(published)
-  const seen = backend.look(host.observer, publications)
-  host.apply(backend.publish(attachment, { ...published, publications }, seen))
+  applyMissing(
+    host,
+    () => backend.look(host.observer, publications),
+    (seen) => backend.publish(attachment, { ...published, publications }, seen),
+  )
 }
 
 /** Looks who has what we want: evicts the dead, waits for our own container. @throws code 106 naming one that lives */

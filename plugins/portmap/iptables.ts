@@ -2,6 +2,7 @@ import {
   hasChain,
   iptables,
   iptablesTool,
+  newChain,
   plainTools,
   removeChain,
   type SavedTables,
@@ -198,7 +199,7 @@ function missingRules(
   const isThere = findIn(saved)
   const absent = rules.filter((one) => !isThere(one))
   return [
-    ...chains.map((chain) => iptables(tool, 'nat', ['-N', chain], why)),
+    ...chains.map((chain) => newChain(tool, 'nat', chain, why)),
     ...absent.map(({ words, first }) => {
       const [chain = '', ...rest] = words
       return iptables(tool, 'nat', first ? ['-I', chain, '1', ...rest] : ['-A', ...words], why)

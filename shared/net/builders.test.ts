@@ -73,6 +73,7 @@ const rows: Record<string, [Operation | readonly Operation[], string]> = {
     iptables.iptables('iptables', 'nat', ['-A', 'C', '-m', 'comment', '--comment', '"a \\"b\\""'], 'x'),
     'iptables -t nat -A C -m comment --comment \'a "b"\'\n',
   ],
+  'iptables.newChain': [iptables.newChain('ip6tables', 'nat', 'C', 'x'), 'ip6tables -t nat -N C\n'],
   'iptables.removeChain': [
     iptables.removeChain(
       [

@@ -1,5 +1,6 @@
 import type { IptablesTool, Observer, SavedRules } from '../plan/observer.js'
 import type { Operation } from '../plan/operation.js'
+import { codes } from '../values/errors.js'
 import { nftFamily } from './nft.js'
 
 export const plainTools = { ip: 'iptables', ip6: 'ip6tables' } as const
@@ -26,6 +27,12 @@ export function legacyTable(observer: Observer, family: 'ip' | 'ip6', table: str
 /** A change of one table, as iptables' own words; neighbours of one table become one iptables-restore transaction. */
 export function iptables(tool: IptablesTool, table: string, words: readonly string[], why: string): Operation {
   return { tool, argv: ['-t', table, ...words], why }
+}
+
+/** Makes a chain that others make, too, such as the official plugins, without a lock of ours: see missing.ts. */
+export function newChain(tool: IptablesTool, table: string, chain: string, why: string): Operation {
+  const fix = 'another program makes the same chains again and again: see which, and repeat the call'
+  return { ...iptables(tool, table, ['-N', chain], why), meaning: { exists: { code: codes.nameTaken, fix } } }
 }
 
 /** A table's rules, and the tool that read them. */

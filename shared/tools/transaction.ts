@@ -2,7 +2,7 @@ import type { Outcome } from '../exec/command.js'
 import { firstLine, reasonOf } from '../exec/stderr.js'
 import type { Part } from '../exec/together.js'
 import type { Operation } from '../plan/operation.js'
-import { isTolerated, neverRan, type Report, refusal, together, unclear } from '../plan/refusal.js'
+import { isTolerated, neverRan, type Refusal, type Report, refusal, together, unclear } from '../plan/refusal.js'
 import { batchLine } from '../plan/render.js'
 import { type Tools, text, within } from './batch.js'
 
@@ -44,7 +44,9 @@ export function runRestore(group: readonly Operation[], tools: Tools, keepGoing:
   return together(reports)
 }
 
-/** iptables-restore takes a table's lines as one transaction; a sweep that fails is split as for nft. */
+/**
+ * iptables-restore takes a table's lines as one transaction; a sweep that fails is split as for nft.
+ */
 function restoreTable(part: readonly Operation[], tools: Tools, keepGoing: boolean): Report {
   const [{ tool, netns, argv }] = part as [Operation]
   const rules = part.map((one) => batchLine({ ...one, argv: one.argv.slice(2) }))
@@ -54,7 +56,7 @@ function restoreTable(part: readonly Operation[], tools: Tools, keepGoing: boole
   if (!isRefused(outcome, refusedByRestore)) return unclear(part, outcome)
   if (outcome.failure) return untried(keepGoing ? part : part.slice(0, 1), outcome)
   if (keepGoing && part.length > 1) return inHalves(part, (half) => restoreTable(half, tools, true))
-  return { ran: [], refused: [refusal(part[0] as Operation, outcome)] }
+  return { ran: [], refused: [refusedLine(part, outcome)] }
 }
 
 // --- internal
@@ -90,6 +92,20 @@ function culprit(lines: readonly Operation[], outcome: Outcome): Operation | und
   const line = Number(firstLine(outcome.stderr).split(':')[1])
   const named = lines[line - 1]
   return named && !isTolerated(refusal(named, outcome)) ? named : undefined
+}
+
+/**
+ * The line that iptables-restore names, of those behind the table's; else the first. iptables-legacy does not say why
+ * it makes no chain: there is one.
+ */
+function refusedLine(part: readonly Operation[], outcome: Outcome): Refusal {
+  const { stderr } = outcome
+  const [, line = '', words = ''] = /line (\d+)(?: failed)?:?(.*)/.exec(stderr) ?? []
+  const named = part[Number(line) - 2]
+  const isNew = named?.argv[2] === '-N'
+  if (named && isNew && words.trim() === '') return { operation: named, reason: 'exists', stderr }
+  const made = reasonOf(stderr) === 'exists' ? part.find(({ argv }) => argv[2] === '-N') : undefined
+  return refusal(made ?? (part[0] as Operation), outcome)
 }
 
 /** Without a process there is no culprit to be found. */
