@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { recordWritings } from '../exec/records.js'
 import { keepStateIn, stateRoot } from '../exec/state.js'
 import type { Element, NftObject } from '../plan/element.js'
 import type { Host } from '../plan/host.js'
@@ -20,11 +21,15 @@ import {
   madeByMasquerade,
   masquerade,
   masqueradeDifferences,
+  masqueradeNeeds,
+  masqueradeOf,
   noteMasquerade,
+  sayMasquerade,
   seenForMasquerade,
   staleMasquerades,
   unmasquerade,
 } from './masquerade.js'
+import { features } from './probe.js'
 
 // Plans from what was seen, without a machine.
 
@@ -101,6 +106,29 @@ describe('nftables', () => {
       'nft delete chain ip podwire masquerade_10.1.0.0/24\n',
     )
   })
+})
+
+test('what is to be masqueraded is what IPAM gave, where that is asked for', () => {
+  const ips = addresses.map((address) => ({ address }))
+  expect(masqueradeOf({ ipMasq: true }, { ips })).toEqual(made('nftables'))
+  expect(masqueradeOf({ ipMasq: true, ipMasqBackend: 'iptables' }, { ips })).toEqual(made('iptables'))
+  for (const [config, given] of [
+    [{ ipMasq: true }, []],
+    [{ ipMasq: false }, ips],
+    [{}, ips],
+  ] as const)
+    expect(masqueradeOf(config, { ips: given })).toBeUndefined()
+  expect(sayMasquerade({ path: 'ipMasqBackend', value: 'x', expected: '' })).toBe('unknown ipmasq backend "x"')
+  expect(sayMasquerade({ path: 'ipMasq', value: 'x', expected: '' })).toBeUndefined()
+})
+
+test('an ADD has what its backend needs, and a record', () => {
+  expect(masqueradeNeeds('net').features).toEqual([features.nftables])
+  expect(masqueradeNeeds('net', 'iptables')).toMatchObject({
+    features: [features.iptables],
+    programs: ['iptables-save'],
+  })
+  expect(masqueradeNeeds('net').writes).toEqual(recordWritings('net', 'masquerade'))
 })
 
 describe('iptables', () => {
@@ -277,6 +305,31 @@ describe('on this machine', () => {
     expect(seenForMasquerade(hosting({ held: [] }).host, attachment, made('nftables'))).toEqual(seenOf(none))
     forgetLast(host, seen)
     expect([isMasqueraded(host, other), isMasqueraded(host, attachment)]).toEqual([false, true])
+  })
+
+  test('CHECK by a record of iptables wants a jump from each address to a chain that masquerades', () => {
+    const outside = ['-A', chain, '!', '-d', '224.0.0.0/4', '-j', 'MASQUERADE']
+    const outside6 = ['-A', chain, '!', '-d', 'ff00::/8', '-j', 'MASQUERADE']
+    const differ = (iptables: SavedRules, ip6tables: SavedRules = [outside6, jump('fd00::2/128')]) => {
+      const { host } = hosting({ chains: { iptables, ip6tables } })
+      noteMasquerade(host, attachment, made('iptables'))
+      return masqueradeDifferences(host, attachment, addresses).map(({ expected }) => expected.split(' ').at(-1))
+    }
+    expect(differ([outside, jump('10.1.0.2/32')])).toEqual([])
+    const other = ['-A', 'POSTROUTING', '-s', '10.1.0.2/32', '-j', 'OTHER']
+    const elsewhere = ['-A', 'PREROUTING', '-s', '10.1.0.2/32', '-j', chain]
+    for (const rules of [
+      [],
+      [outside],
+      [jump('10.1.0.2/32')],
+      [outside, jump('10.1.0.3/32')],
+      [outside, other],
+      [outside, elsewhere],
+      [['-A', 'OTHER', '-j', 'MASQUERADE'], jump('10.1.0.2/32')],
+      [['-A', chain, '-j', 'ACCEPT'], jump('10.1.0.2/32')],
+    ])
+      expect(differ(rules), rules.join('; ')).toEqual(['10.1.0.2/24'])
+    expect(differ([outside, jump('10.1.0.2/32')], [])).toEqual(['fd00::2/64'])
   })
 
   test('CHECK without a record is content with what the official plugin made, in either way', () => {

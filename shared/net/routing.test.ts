@@ -6,9 +6,11 @@ import {
   freeTables,
   hasGateway,
   isConnected,
+  isLinkScoped,
   leavesBy,
   putRoute,
   tableOf,
+  tablesInUse,
   takeRoute,
   wordsOf,
 } from './routing.js'
@@ -68,6 +70,32 @@ test('which routes are whose', () => {
   expect([isConnected(route({ protocol: '2' })), isConnected(route({ protocol: '3' }))]).toEqual([true, false])
   expect([hasGateway(route({})), hasGateway(route({ gateway: '10.1.0.1' }))]).toEqual([false, true])
   expect([tableOf(route({})), tableOf(route({ table: '5000' }))]).toEqual([254, 5000])
+})
+
+test('a route is over another machine, of the kernel, or of the link by all that it says', () => {
+  const over = { via: { family: 'inet6', host: 'fe80::5' } }
+  const several = { dev: undefined, nexthops: [{ dev: 'eth0' }, { dev: 'eth0' }] }
+  expect([over, several].map((more) => hasGateway(route(more)))).toEqual([true, true])
+  expect(leavesBy(route(several), 'eth0')).toBe(true)
+  expect(leavesBy(route({ type: undefined }), 'eth0')).toBe(true)
+  expect(leavesBy(route({ nexthops: [] }), 'eth1')).toBe(false)
+  expect(isConnected(route({ protocol: '2', gateway: '10.1.0.1' }))).toBe(false)
+  expect([isLinkScoped(route({ scope: '253' })), isLinkScoped(route({ scope: '0' }))]).toEqual([true, false])
+  expect(isLinkScoped(route({ family: 6, scope: '253' }))).toBe(false)
+})
+
+test('tables in use are those of rules and of routes', () => {
+  const rules = [{ table: '100' }, {}, { table: '254' }]
+  const routes = [route({}), route({ table: '77' })]
+  expect([...tablesInUse({ rules, routes })].toSorted((one, other) => one - other)).toEqual([0, 77, 100, 254])
+})
+
+test('what is there already, or gone already, is fine', () => {
+  const words = ['10.9.0.0/16', 'dev', 'eth0']
+  expect(putRoute({ netns: '/x', words })).toMatchObject({ tolerate: ['exists'], netns: '/x' })
+  expect(takeRoute({ netns: '/x', words })).toMatchObject({ tolerate: ['absent'], netns: '/x' })
+  const [undo] = addSourceRule('/x', { from: '10.1.0.5', table: 100 }).undo ?? []
+  expect(undo).toMatchObject({ tolerate: ['absent'], netns: '/x' })
 })
 
 test('the table stands before next hops, and each step knows its undo', () => {
