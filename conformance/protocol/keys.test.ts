@@ -56,6 +56,7 @@ const good: Readonly<Record<string, object>> = {
   sbr: { prevResult },
   vrf: { prevResult, vrfname: 'blue' },
   chain: { plugins: [{ type: 'dummy', ipam: fixed }] },
+  flannel: { dataDir, delegate: { type: 'dummy' }, ipam: ranged },
   'host-local': { ipam: ranged },
   static: { ipam: fixed },
 }
@@ -78,6 +79,8 @@ const answersFor = (plugin: string): NonNullable<Row['answers']> => ({
 
 const files = {
   '/proc/net/route': 'head\nbr0\t0002010A\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\t0\t0\n',
+  '/run/flannel/subnet.env':
+    'FLANNEL_NETWORK=10.1.0.0/16\nFLANNEL_SUBNET=10.1.2.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true\n',
   '/proc/net/tcp': '',
   '/proc/net/udp': '',
   '/proc/net/fib_trie': '',

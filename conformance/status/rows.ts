@@ -143,7 +143,8 @@ export const nativeRows: readonly Row[] = [
     name: 'vrf',
     config: { type: 'vrf', vrfname: 'blue' },
     isChained: true,
-    programs: ['ip', 'nsenter'],
+    // Also its ADD starts them, where the interface has routes or IPv6 addresses to keep.
+    later: ['ip', 'nsenter'],
     writes: [records],
   },
 ]

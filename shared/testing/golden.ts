@@ -129,7 +129,7 @@ export function answering(answers: NonNullable<Row['answers']>): Run {
 export function holding(files: Readonly<Record<string, string>>): Files {
   const absent = (path: string) => Object.assign(new Error(`ENOENT: ${path}`), { code: 'ENOENT' })
   const content = (path: string) => {
-    const text = files[path]
+    const text = Object.hasOwn(files, path) ? files[path] : undefined
     if (text === undefined) throw absent(path)
     return text
   }
