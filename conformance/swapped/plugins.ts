@@ -1,5 +1,6 @@
 import { ipam, type Swapped } from './swapping.js'
 
+const subnets = 'FLANNEL_NETWORK=10.80.0.0/16\nFLANNEL_SUBNET=10.80.0.1/24\nFLANNEL_MTU=1450\nFLANNEL_IPMASQ=true'
 const bridge = { type: 'bridge', bridge: 'br9', isGateway: true, ipMasq: true, ipam }
 
 /** Every plugin that looks into a container and works on any kernel. */
@@ -21,6 +22,10 @@ export const plugins: Record<string, Swapped> = {
     chained: bridge,
   },
   firewall: { config: {}, chained: bridge },
+  flannel: {
+    config: {},
+    prepare: (host) => host.output(['sh', '-c', `mkdir -p /run/flannel; echo '${subnets}' >/run/flannel/subnet.env`]),
+  },
   chain: {
     config: {
       plugins: [
