@@ -43,9 +43,11 @@ describe('recorded calls of real clients', () => {
   }
 })
 
-describe.runIf(process.env['PODWIRE_ALL_ORACLES'] === '1')('both official versions answer them as recorded', () => {
-  for (const suite of ['official', 'official-1.9.1'] as const) for (const name of names) replay(suite, name)
-})
+if (process.env['PODWIRE_ALL_ORACLES'] === '1') {
+  describe('both official versions answer them as recorded', () => {
+    for (const suite of ['official', 'official-1.9.1'] as const) for (const name of names) replay(suite, name)
+  })
+}
 
 describe('comparison of results', () => {
   const given = { given: new Set(['02:00:00:00:00:01']) }

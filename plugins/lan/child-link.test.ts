@@ -83,12 +83,12 @@ describe('an address that a neighbour answers for', () => {
     expect(leases()).toEqual([])
   })
 
-  test.each<[string, object, number]>([
-    ['of IPAM that has no other', { ipam: { type: 'static', addresses: [{ address: '10.1.2.2/24' }] } }, 1],
-    ['of IPAM that is asked eight times', local('10.1.2.0/24'), 8],
+  test.each<[string, () => object, number]>([
+    ['of IPAM that has no other', () => ({ ipam: { type: 'static', addresses: [{ address: '10.1.2.2/24' }] } }), 1],
+    ['of IPAM that is asked eight times', () => local('10.1.2.0/24'), 8],
   ])('is refused: %s', async (_, config, times) => {
     const answers = { 'container# arping *': reply }
-    const { status, json, said } = await stage.perform(row('ADD', config, { answers }))
+    const { status, json, said } = await stage.perform(row('ADD', config(), { answers }))
     expect([status, json.code, json.msg]).toEqual([
       1,
       110,
@@ -123,16 +123,16 @@ describe('the neighbours are told', () => {
       .map((line) => line.split('net/').slice(1).join('net/'))
   }
 
-  test.each<[string, object, string[]]>([
-    ['nothing without an address', {}, []],
+  test.each<[string, () => object, string[]]>([
+    ['nothing without an address', () => ({}), []],
     [
       'of IPv4',
-      local('10.1.2.0/24'),
+      () => local('10.1.2.0/24'),
       ['ipv4/conf/eth0/arp_notify=1', 'ipv6/conf/eth0/ndisc_notify=1', 'ipv6/neigh/eth0/retrans_time_ms=300'],
     ],
     [
       'of IPv6, after which the timing is the usual one',
-      local('fd00::/64'),
+      () => local('fd00::/64'),
       [
         'ipv4/conf/eth0/arp_notify=1',
         'ipv6/conf/eth0/ndisc_notify=1',
@@ -141,7 +141,7 @@ describe('the neighbours are told', () => {
       ],
     ],
   ])('%s', async (_, config, lines) => {
-    expect(await told(config)).toEqual(lines)
+    expect(await told(config())).toEqual(lines)
   })
 })
 

@@ -68,7 +68,16 @@ function quickDirectory(): string {
   }
 }
 
+/** Leases are real files: one without a directory of its own would be this machine's. */
+function requireOwnLeases(value: unknown): void {
+  if (typeof value !== 'object' || value === null) return
+  const { type, dataDir } = value as { type?: unknown; dataDir?: unknown }
+  if (type === 'host-local' && !dataDir) throw new Error('host-local of a unit test needs a dataDir of its own')
+  for (const part of Object.values(value)) requireOwnLeases(part)
+}
+
 async function perform(row: Row, failing: number | undefined, memory: Memory | undefined): Promise<Performed> {
+  if (row.verb === 'ADD') requireOwnLeases(row.config)
   const changes: string[] = []
   let [said, stdout, count] = ['', '', 0]
   const own = answering({ ...row.answers, '*': unanswered })
