@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { stateRoot } from '../../shared/exec/state.js'
 import type { Row } from '../../shared/testing/golden.js'
-import { openStage, type Performed, type Stage } from '../../shared/testing/live.js'
+import { openStage, type Stage } from '../../shared/testing/live.js'
 import { createMemory, type Memory, secondNetns } from '../../shared/testing/memory.js'
 
 // Several who were given one address, and who has no record, on a machine that remembers.
@@ -44,11 +44,7 @@ beforeEach(() => {
 })
 afterEach(() => stage.close())
 
-async function succeed(asked: Row): Promise<Performed> {
-  const performed = await stage.perform(asked)
-  expect(performed.status, `${asked.verb} ${JSON.stringify(performed.json)}`).toBe(0)
-  return performed
-}
+const succeed = (asked: Row) => stage.succeed(asked)
 
 const forgetRecords = () => rmSync(stateRoot, { recursive: true })
 const records = () => stage.state().filter((file) => file.startsWith('firewall/'))

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { stateRoot } from '../../shared/exec/state.js'
 import type { Row } from '../../shared/testing/golden.js'
-import { openStage, type Performed, type Stage } from '../../shared/testing/live.js'
+import { openStage, type Stage } from '../../shared/testing/live.js'
 import { createMemory, type Link, type Memory } from '../../shared/testing/memory.js'
 
 // The way back of a device, whatever became of it in the container, on a machine that remembers.
@@ -31,11 +31,7 @@ const row = (verb: Row['verb'], config: object = {}): Row => ({
   ...{ plugin: 'host-device', verb, config: { device: 'hd0', ...config }, env: { CNI_PATH } },
 })
 
-async function succeed(asked: Row): Promise<Performed> {
-  const performed = await stage.perform(asked)
-  expect(performed.status, `${asked.verb} ${JSON.stringify(performed.json)}`).toBe(0)
-  return performed
-}
+const succeed = (asked: Row) => stage.succeed(asked)
 
 const inside = (...lines: string[]) =>
   expect(

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { stateRoot } from '../../shared/exec/state.js'
 import type { Row } from '../../shared/testing/golden.js'
-import { openStage, type Performed, type Stage } from '../../shared/testing/live.js'
+import { openStage, type Stage } from '../../shared/testing/live.js'
 import { createMemory, secondNetns } from '../../shared/testing/memory.js'
 
 // All children of a master have one mode: who is refused another one, on a machine that remembers.
@@ -25,11 +25,7 @@ const row = (verb: Row['verb'], config: object, container = 'c1'): Row => ({
   config: { master: 'lan0', ipam: { type: 'static', addresses: [{ address: '10.1.2.3/24' }] }, ...config },
   env: { CNI_PATH, CNI_CONTAINERID: container, ...(container === 'c1' ? {} : { CNI_NETNS: secondNetns }) },
 })
-async function succeed(asked: Row): Promise<Performed> {
-  const performed = await stage.perform(asked)
-  expect(performed.status, `${asked.verb} ${JSON.stringify(performed.json)}`).toBe(0)
-  return performed
-}
+const succeed = (asked: Row) => stage.succeed(asked)
 const records = () => stage.state().filter((file) => file.startsWith('ipvlan/') && !file.endsWith('lock'))
 
 /** Changes what is on record. */

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { stateRoot } from '../../shared/exec/state.js'
 import type { Row } from '../../shared/testing/golden.js'
-import { openStage, type Performed, type Stage } from '../../shared/testing/live.js'
+import { openStage, type Stage } from '../../shared/testing/live.js'
 import { createMemory, type Memory, secondNetns } from '../../shared/testing/memory.js'
 
 // The shim that containers of a master share, on a machine that remembers.
@@ -35,11 +35,7 @@ const row = (verb: Row['verb'], address: string, more: { container?: string; con
 const [first, second] = ['10.1.2.3/24', '10.1.2.4/24'] as const
 const other = { container: 'c2' }
 
-async function succeed(asked: Row): Promise<Performed> {
-  const performed = await stage.perform(asked)
-  expect(performed.status, `${asked.verb} ${JSON.stringify(performed.json)}`).toBe(0)
-  return performed
-}
+const succeed = (asked: Row) => stage.succeed(asked)
 const onHost = (text: string) => memory.things().filter((thing) => thing.startsWith('host ') && thing.includes(text))
 const records = () => stage.state().filter((file) => file.startsWith('host-access/'))
 const inside = (line: string) =>

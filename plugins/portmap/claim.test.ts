@@ -4,7 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { stateRoot } from '../../shared/exec/state.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Row } from '../../shared/testing/golden.js'
-import { openStage, type Performed, type Stage } from '../../shared/testing/live.js'
+import { openStage, type Stage } from '../../shared/testing/live.js'
 import { createMemory, type Memory, secondNetns } from '../../shared/testing/memory.js'
 import { clearAddresses } from './claim.js'
 
@@ -56,11 +56,7 @@ beforeEach(() => {
 })
 afterEach(() => stage.close())
 
-async function succeed(asked: Row): Promise<Performed> {
-  const performed = await stage.perform(asked)
-  expect(performed.status, `${asked.verb} ${JSON.stringify(performed.json)}`).toBe(0)
-  return performed
-}
+const succeed = (asked: Row) => stage.succeed(asked)
 
 /** What leads packets to a container's address. */
 const leadingTo = (address: string) =>

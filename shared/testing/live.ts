@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
+import { expect } from 'vitest'
 import type { Command, Outcome } from '../exec/command.js'
 import type { Files } from '../exec/files.js'
 import { keepStateIn, stateRoot } from '../exec/state.js'
@@ -26,6 +27,8 @@ export interface Stage {
    * Makes one call. `failing` is the number of the change, from 1 on, that is refused with whatever stands beside it.
    */
   readonly perform: (row: Row, failing?: number) => Promise<Performed>
+  /** Makes one call that is to succeed. */
+  readonly succeed: (row: Row) => Promise<Performed>
   /** The files of state that are there, without folders. */
   readonly state: () => readonly string[]
   /** Ends it, with all its state. */
@@ -39,6 +42,11 @@ export function openStage(memory?: Memory): Stage {
   keepStateIn(join(root, 'state'))
   return {
     perform: (row, failing) => perform(row, failing, memory),
+    succeed: async (row) => {
+      const performed = await perform(row, undefined, memory)
+      expect(performed.status, `${row.verb} ${JSON.stringify(performed.json)}`).toBe(0)
+      return performed
+    },
     state: () =>
       existsSync(stateRoot)
         ? readdirSync(stateRoot, { recursive: true, withFileTypes: true })
