@@ -2,13 +2,14 @@ import { bothFamilies, type NftObject, ownTable } from '../plan/element.js'
 import type { ListedChain } from '../plan/observer.js'
 import type { Ask } from './look.js'
 import { type Answer, attribute as attributeOf, attributesOf, flag, type Request } from './message.js'
+import { netfilterHeader, netfilterHeaderBytes, nftablesType } from './netfilter.js'
 
 /**
  * Every chain of nftables in the namespace at hand, as linux/netfilter/nf_tables.h has it. Undefined where the kernel
  * cannot say.
  */
 export function listedChains(ask: Ask): readonly ListedChain[] | undefined {
-  const header = Buffer.alloc(headerBytes)
+  const header = Buffer.alloc(netfilterHeaderBytes)
   const answer = ask({ type: NFT_MSG_GETCHAIN, flags: flag.dump, header, attributes: [] })
   return answer?.error === 0 ? answer.parts.map(chainOf) : undefined
 }
@@ -32,7 +33,10 @@ export function unusedChains(
   if (found.includes(undefined)) return undefined
   const asked = new Map<string, { family: string; name: string; rules: number }>()
   for (const part of found.flatMap((rules) => rules ?? [])) {
-    const [family, name] = [families[part[0] ?? 0] ?? '', text(attributesOf(part, headerBytes), ruleAttribute.chain)]
+    const [family, name] = [
+      families[part[0] ?? 0] ?? '',
+      text(attributesOf(part, netfilterHeaderBytes), ruleAttribute.chain),
+    ]
     if (!isAsked(name)) continue
     const key = `${family} ${name}`
     asked.set(key, { family, name, rules: (asked.get(key)?.rules ?? 0) + 1 })
@@ -44,7 +48,7 @@ export function unusedChains(
     const answers = askEach(some.map((one) => chainRequest(numberOf(one.family), one.name)))
     for (const [index, { family, name, rules }] of some.entries()) {
       const [part] = answers[index]?.parts ?? []
-      const told = part && attributesOf(part, headerBytes)
+      const told = part && attributesOf(part, netfilterHeaderBytes)
       const uses = told?.has(attribute.hook) ? undefined : told?.get(attribute.use)?.readUInt32BE()
       if (uses !== undefined && uses <= rules) unused.push({ family, table: ownTable, name })
     }
@@ -56,7 +60,7 @@ export function unusedChains(
 
 /** The answers to so many fit into a socket's buffer. */
 const mostQuestions = 32
-const NFT_MSG_GETRULE = (10 << 8) | 7
+const NFT_MSG_GETRULE = nftablesType(7)
 const ruleAttribute = { table: 1, chain: 2 } as const
 
 function rulesOf(ask: Ask, family: number, table: string, chain?: string): readonly Buffer[] | undefined {
@@ -64,18 +68,14 @@ function rulesOf(ask: Ask, family: number, table: string, chain?: string): reado
     attributeOf(ruleAttribute.table, table),
     ...(chain === undefined ? [] : [attributeOf(ruleAttribute.chain, chain)]),
   ]
-  const answer = ask({ type: NFT_MSG_GETRULE, flags: flag.dump, header: headerOf(family), attributes })
+  const answer = ask({ type: NFT_MSG_GETRULE, flags: flag.dump, header: netfilterHeader(family), attributes })
   if (answer?.error === -ENOENT) return []
   return answer?.error === 0 ? answer.parts : undefined
 }
 
 function chainRequest(family: number, name: string): Request {
   const attributes = [attributeOf(attribute.table, ownTable), attributeOf(attribute.name, name)]
-  return { type: NFT_MSG_GETCHAIN, flags: 0, header: headerOf(family), attributes }
-}
-
-function headerOf(family: number): Buffer {
-  return Buffer.from([family, 0, 0, 0])
+  return { type: NFT_MSG_GETCHAIN, flags: 0, header: netfilterHeader(family), attributes }
 }
 
 function numberOf(family: string): number {
@@ -88,10 +88,7 @@ function text(attributes: ReadonlyMap<number, Buffer>, type: number): string {
 
 const ENOENT = 2
 
-/** NFNL_SUBSYS_NFTABLES in the upper byte. */
-const NFT_MSG_GETCHAIN = (10 << 8) | 4
-/** struct nfgenmsg. */
-const headerBytes = 4
+const NFT_MSG_GETCHAIN = nftablesType(4)
 const attribute = { table: 1, name: 3, hook: 4, policy: 5, use: 6 } as const
 const NFTA_HOOK_HOOKNUM = 1
 const families: Readonly<Record<number, string>> = { 1: 'inet', 2: 'ip', 3: 'arp', 5: 'netdev', 7: 'bridge', 10: 'ip6' }
@@ -104,7 +101,7 @@ const otherHooks: Readonly<Record<string, readonly string[]>> = {
 const policies = ['drop', 'accept']
 
 function chainOf(part: Buffer): ListedChain {
-  const attributes = attributesOf(part, headerBytes)
+  const attributes = attributesOf(part, netfilterHeaderBytes)
   const [table, name] = [text(attributes, attribute.table), text(attributes, attribute.name)]
   const chain = { family: families[part[0] ?? 0] ?? '', table, name }
   const hook = attributes.get(attribute.hook)

@@ -14,13 +14,13 @@ import {
   attributesOf,
   bytesOf,
   flag,
-  frame,
   openSocket,
   protocol,
   type Request,
   send,
   sizeOf,
 } from './message.js'
+import { netfilterHeader, netfilterHeaderBytes, nftablesType, transaction } from './netfilter.js'
 
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes.
 // Tables, chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
@@ -39,18 +39,9 @@ export function changeElements(
   const libc = find()
   const fd = libc && openSocket(libc, protocol.netfilter)
   if (!libc || fd === undefined) return { isDone: false }
-  const batch = [
-    frame(NFNL_MSG_BATCH_BEGIN, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
-    ...messages.map(({ type, flags, header, attributes }, index) => {
-      // Errors come unasked for; the acknowledgements of thousands of messages would not fit into the socket's buffer.
-      const isLast = index === messages.length - 1
-      return frame(type, isLast ? flags | flag.acknowledge : flags, index + 1, [header, ...attributes])
-    }),
-    frame(NFNL_MSG_BATCH_END, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
-  ]
-  const errors = send(libc, fd, Buffer.concat(batch)) ? acknowledgements(libc, fd) : undefined
+  const errors = send(libc, fd, transaction(messages)) ? acknowledgements(libc, fd) : undefined
   if (errors?.length === 1 && errors[0] === 0) {
-    if (messages.some(({ type }) => type === messageType(NFT_MSG_DELSETELEM))) outlive(libc, fd)
+    if (messages.some(({ type }) => type === nftablesType(NFT_MSG_DELSETELEM))) outlive(libc, fd)
     return { isDone: true }
   }
   libc.close(fd)
@@ -103,9 +94,6 @@ export function heldElements(
 const ENOENT = 2
 /** The answers to so many fit into a socket's buffer, where the kernel drops what does not. */
 const mostQuestions = 32
-const NFNL_SUBSYS_NFTABLES = 10
-const NFNL_MSG_BATCH_BEGIN = 0x10
-const NFNL_MSG_BATCH_END = 0x11
 const NFT_MSG_GETTABLE = 1
 const NFT_MSG_GETCHAIN = 4
 const NFT_MSG_GETSET = 10
@@ -134,7 +122,7 @@ function messageOf(words: readonly string[]): Request | undefined {
   const all = entries.map((one) => attribute(LIST_ELEMENT, one ?? []))
   if (sizeOf(all) > largestAttribute) return undefined
   const attributes = [attribute(list.table, table), attribute(list.set, set), attribute(list.elements, all)]
-  return { type: messageType(how.message), flags: how.flags, header: header(family, 0), attributes }
+  return { type: nftablesType(how.message), flags: how.flags, header: netfilterHeader(family), attributes }
 }
 
 const LIST_ELEMENT = 1
@@ -182,8 +170,8 @@ function question({ family, collection, key, value, comment }: Element): Questio
     attribute(list.set, collection),
     attribute(list.elements, [attribute(LIST_ELEMENT, entry)]),
   ]
-  const type = messageType(NFT_MSG_GETSETELEM)
-  return { request: { type, flags: 0, header: header(families[family] ?? 0, 0), attributes }, entry }
+  const type = nftablesType(NFT_MSG_GETSETELEM)
+  return { request: { type, flags: 0, header: netfilterHeader(families[family] ?? 0), attributes }, entry }
 }
 
 function objectQuestion({ family, table, chain, set }: NftObject): Question {
@@ -193,7 +181,7 @@ function objectQuestion({ family, table, chain, set }: NftObject): Question {
     ...(chain !== undefined ? [attribute(NAME_OF_CHAIN, chain)] : set !== undefined ? [attribute(list.set, set)] : []),
   ]
   return {
-    request: { type: messageType(message), flags: 0, header: header(askedFamilies[family] ?? 0, 0), attributes },
+    request: { type: nftablesType(message), flags: 0, header: netfilterHeader(askedFamilies[family] ?? 0), attributes },
   }
 }
 
@@ -215,7 +203,7 @@ function isInterval(word: string): boolean {
 function isHeld(entry: Buffer, answer: Buffer | undefined): boolean {
   if (!answer) return false
   if (entry.equals(answer.subarray(-entry.length))) return true
-  const entries = attributesOf(answer, nfgenmsg).get(list.elements)
+  const entries = attributesOf(answer, netfilterHeaderBytes).get(list.elements)
   const found = entries && attributesOf(entries, 0).get(LIST_ELEMENT)
   if (!found) return false
   const [wanted, shown] = [partsOf(entry), partsOf(found)]
@@ -295,17 +283,6 @@ const padding = Buffer.alloc(3)
 
 function padded(field: Buffer): Buffer {
   return field.length % 4 === 0 ? field : Buffer.concat([field, padding], (field.length + 3) & ~3)
-}
-
-const nfgenmsg = 4
-
-function messageType(message: number): number {
-  return (NFNL_SUBSYS_NFTABLES << 8) | message
-}
-
-/** struct nfgenmsg. */
-function header(family: number, resource: number): Buffer {
-  return Buffer.from([family, 0, resource >> 8, resource & 255])
 }
 
 function split(words: readonly string[], separator: string): string[][] {

@@ -4,6 +4,7 @@ import { formatAddress } from '../values/address.js'
 import { addressFrom } from './address.js'
 import type { Ask } from './look.js'
 import { type Attribute, attribute, attributesOf, flag, membersOf, type Request, textOf } from './message.js'
+import { netfilterHeader, netfilterHeaderBytes, nftablesType } from './netfilter.js'
 
 /**
  * The elements of our maps and sets in a family, or of the one of that name, as linux/netfilter/nf_tables.h has them;
@@ -14,7 +15,7 @@ export function listedElements(ask: Ask, family: NftFamily, name?: string): read
   const sets = partsOf(ask, NFT_MSG_GETSET, family, name === undefined ? undefined : [attribute(SET.name, name)])
   const found: ListedElement[] = []
   for (const set of sets ?? []) {
-    const attributes = attributesOf(set, headerBytes)
+    const attributes = attributesOf(set, netfilterHeaderBytes)
     const [collection, flags] = [textOf(attributes.get(SET.name)), attributes.get(SET.flags)?.readUInt32BE() ?? 0]
     if ((flags & NFT_SET_ANONYMOUS) !== 0) continue
     const types = typesOf(attributes.get(SET.keyType)?.readUInt32BE() ?? 0)
@@ -29,13 +30,10 @@ export function listedElements(ask: Ask, family: NftFamily, name?: string): read
 
 // --- internal
 
-/** NFNL_SUBSYS_NFTABLES in the upper byte. */
-const NFT_MSG_GETSET = (10 << 8) | 10
-const NFT_MSG_GETSETELEM = (10 << 8) | 13
+const NFT_MSG_GETSET = nftablesType(10)
+const NFT_MSG_GETSETELEM = nftablesType(13)
 const NFT_SET_ANONYMOUS = 1
 const NFT_SET_INTERVAL = 4
-/** struct nfgenmsg. */
-const headerBytes = 4
 const families: Readonly<Record<NftFamily, number>> = { ip: 2, ip6: 10, bridge: 7 }
 const SET = { table: 1, name: 2, flags: 3, keyType: 4 } as const
 const LIST = { elements: 3 } as const
@@ -51,7 +49,7 @@ function partsOf(
   of: readonly Attribute[] | undefined,
   flags = of ? 0 : flag.dump,
 ): readonly Buffer[] | undefined {
-  const header = Buffer.from([families[family], 0, 0, 0])
+  const header = netfilterHeader(families[family])
   const request: Request = { type, flags, header, attributes: [attribute(SET.table, ownTable), ...(of ?? [])] }
   const answer = ask(request)
   if (answer?.error === -ENOENT) return []
@@ -59,7 +57,7 @@ function partsOf(
 }
 
 function elementsIn(part: Buffer, types: readonly Type[]): readonly Omit<ListedElement, 'collection'>[] {
-  const list = attributesOf(part, headerBytes).get(LIST.elements)
+  const list = attributesOf(part, netfilterHeaderBytes).get(LIST.elements)
   return (list ? membersOf(list) : []).map((bytes) => {
     const attributes = attributesOf(bytes, 0)
     const [first, last] = [ELEMENT.key, ELEMENT.keyEnd].map((of) => fieldsOf(attributes.get(of), types))

@@ -7,13 +7,13 @@ import {
   attribute,
   attributesOf,
   flag,
-  frame,
   openSocket,
   protocol,
   type Request,
   send,
   u32,
 } from '../../shared/netlink/message.js'
+import { netfilterHeader, netfilterHeaderBytes, nftablesType, transaction } from '../../shared/netlink/netfilter.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Libc } from '../../shared/system/libc.js'
 import { type Address, offset, parseAddress } from '../../shared/values/address.js'
@@ -31,15 +31,7 @@ export function changeRuleset(libc: Libc, operations: readonly Operation[]): num
   const fd = openSocket(libc, protocol.netfilter)
   if (fd === undefined) return -ENOBUFS
   try {
-    const bytes = Buffer.concat([
-      frame(NFNL_MSG_BATCH_BEGIN, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
-      ...requests.map(({ type, flags, header, attributes }, index) => {
-        // Errors come unasked for; acknowledgements of all would not fit into the socket's buffer.
-        const isLast = index === requests.length - 1
-        return frame(type, isLast ? flags | flag.acknowledge : flags, index + 1, [header, ...attributes])
-      }),
-      frame(NFNL_MSG_BATCH_END, 0, 0, [header(0, NFNL_SUBSYS_NFTABLES)]),
-    ])
+    const bytes = transaction(requests)
     const room = u32(bytes.length * 2)
     libc.setsockopt(fd, SOL_SOCKET, SO_SNDBUFFORCE, libc.address(room), room.length)
     if (!send(libc, fd, bytes)) return -ENOBUFS
@@ -70,7 +62,7 @@ export function rulesetNow(libc: Libc, familyName: 'ip' | 'ip6', table: string, 
   const family = families[familyName] as number
   return withSocket(libc, (fd) => {
     const dump = (message: number, attributes: readonly Attribute[]) =>
-      ask(libc, fd, { type: typeOf(message), flags: flag.dump, header: header(family, 0), attributes })
+      ask(libc, fd, { type: nftablesType(message), flags: flag.dump, header: netfilterHeader(family), attributes })
     const rules = dump(NFT_MSG_GETRULE, [attribute(1, table)])
     const chains = dump(NFT_MSG_GETCHAIN, [])
     const elements = sets.map((set) => dump(NFT_MSG_GETSETELEM, [attribute(1, table), attribute(2, set)]))
@@ -86,9 +78,14 @@ export function rulesetNow(libc: Libc, familyName: 'ip' | 'ip6', table: string, 
 /** The number of the rule set as a whole: every change by whomever makes it another. Undefined where it is not told. */
 export function generationOf(libc: Libc): number | undefined {
   return withSocket(libc, (fd) => {
-    const answer = ask(libc, fd, { type: typeOf(NFT_MSG_GETGEN), flags: 0, header: header(0, 0), attributes: [] })
+    const answer = ask(libc, fd, {
+      type: nftablesType(NFT_MSG_GETGEN),
+      flags: 0,
+      header: netfilterHeader(0),
+      attributes: [],
+    })
     const [part] = partsOf(answer)
-    return part && attributesOf(part, headerBytes).get(1)?.readUInt32BE()
+    return part && attributesOf(part, netfilterHeaderBytes).get(1)?.readUInt32BE()
   })
 }
 
@@ -97,9 +94,6 @@ export function generationOf(libc: Libc): number | undefined {
 const ENOBUFS = 105
 const SOL_SOCKET = 1
 const SO_SNDBUFFORCE = 32
-const NFNL_SUBSYS_NFTABLES = 10
-const NFNL_MSG_BATCH_BEGIN = 0x10
-const NFNL_MSG_BATCH_END = 0x11
 const NFT_MSG_NEWTABLE = 0
 const NFT_MSG_DELTABLE = 2
 const NFT_MSG_NEWCHAIN = 3
@@ -111,7 +105,6 @@ const NFT_MSG_NEWSETELEM = 12
 const NFT_MSG_GETSETELEM = 13
 const NFT_MSG_GETGEN = 16
 const NLM_F_APPEND = 0x800
-const headerBytes = 4
 const families: Readonly<Record<string, 2 | 10>> = { ip: 2, ip6: 10 }
 
 interface Words {
@@ -125,7 +118,12 @@ interface Words {
 const encoders: Readonly<Record<string, (words: Words) => readonly Request[]>> = {
   'add table': ({ family, table }) => [make(NFT_MSG_NEWTABLE, family, [attribute(1, table)])],
   'delete table': ({ family, table }) => [
-    { type: typeOf(NFT_MSG_DELTABLE), flags: 0, header: header(family, 0), attributes: [attribute(1, table)] },
+    {
+      type: nftablesType(NFT_MSG_DELTABLE),
+      flags: 0,
+      header: netfilterHeader(family),
+      attributes: [attribute(1, table)],
+    },
   ],
   'add chain': addChain,
   'add set': addSet,
@@ -213,7 +211,7 @@ function addRule({ family, table, words, identities }: Words): readonly Request[
   const expressions = rule[0] === 'masquerade' ? masquerade(rule) : returning(family, rule, identities)
   const attributes = [attribute(1, table), attribute(2, chain), attribute(4, expressions)]
   const flags = flag.create | NLM_F_APPEND
-  return [{ type: typeOf(NFT_MSG_NEWRULE), flags, header: header(family, 0), attributes }]
+  return [{ type: nftablesType(NFT_MSG_NEWRULE), flags, header: netfilterHeader(family), attributes }]
 }
 
 function masquerade(rule: readonly string[]): readonly Attribute[] {
@@ -255,16 +253,7 @@ function expression(name: string, data: readonly Attribute[]): Attribute {
 }
 
 function make(message: number, family: number, attributes: readonly Attribute[]): Request {
-  return { type: typeOf(message), flags: flag.create, header: header(family, 0), attributes }
-}
-
-function typeOf(message: number): number {
-  return (NFNL_SUBSYS_NFTABLES << 8) | message
-}
-
-/** struct nfgenmsg. */
-function header(family: number, resource: number): Buffer {
-  return Buffer.from([family, 0, resource >> 8, resource & 255])
+  return { type: nftablesType(message), flags: flag.create, header: netfilterHeader(family), attributes }
 }
 
 /** 32 bits in network byte order. */
@@ -279,7 +268,7 @@ function partsOf(answer: Answer | undefined): readonly Buffer[] {
 }
 
 function textIn(part: Buffer, type: number): string {
-  return attributesOf(part, headerBytes).get(type)?.toString('latin1').replace('\0', '') ?? ''
+  return attributesOf(part, netfilterHeaderBytes).get(type)?.toString('latin1').replace('\0', '') ?? ''
 }
 
 function withSocket<T>(libc: Libc, body: (fd: number) => T): T | undefined {
