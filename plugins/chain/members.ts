@@ -3,6 +3,7 @@ import { isSameBuild } from '../../shared/exec/same-build.js'
 import { memberOf } from '../../shared/program/invoke.js'
 import type { AnyPlugin, Call } from '../../shared/program/plugin.js'
 import { asCniError, CniError, codes } from '../../shared/values/errors.js'
+import { isObject } from '../../shared/values/object.js'
 import type { ChainConfiguration } from './chain.schema.js'
 
 export type ChainCall = Call<ChainConfiguration>
@@ -88,8 +89,4 @@ const overwritten = new Set(['cniversion', 'name', 'type', 'prevresult', 'runtim
 
 function withoutKeys(value: Readonly<Record<string, unknown>>, keys: ReadonlySet<string>): Record<string, unknown> {
   return Object.fromEntries(Object.entries(value).filter(([key]) => !keys.has(key.toLowerCase())))
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

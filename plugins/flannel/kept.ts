@@ -12,6 +12,7 @@ import type { Attachment } from '../../shared/values/attachment.js'
 import { isAbsent, messageOf } from '../../shared/values/errno.js'
 import { asCniError, CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
+import { isObject } from '../../shared/values/object.js'
 import type { Delegate, FlannelCall } from './delegate.js'
 
 // What the delegate of each container was given, for DEL: flanneld's file may say other things by then, or be gone. The
@@ -131,10 +132,6 @@ function ownerOf(value: unknown): Attachment | undefined {
   return isWhole
     ? { network: network as string, containerID: containerID as string, ifName: ifName as string }
     : undefined
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** Drafts have a folder of their own, so that a search for them does not grow with the containers. */

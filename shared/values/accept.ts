@@ -1,5 +1,6 @@
 import { checks } from './checks.js'
 import type { Problem } from './errors.js'
+import { isObject } from './object.js'
 import type { Shape } from './shape.js'
 
 /** A key that no schema knows: never an error (real conflists carry extra keys), but worth a warning. */
@@ -169,10 +170,6 @@ function isText(value: unknown, shape: Shape & { is: 'string' }): boolean {
   if (typeof value !== 'string') return false
   if (shape.oneOf && !shape.oneOf.includes(value)) return false
   return !shape.check || checks[shape.check].test(value)
-}
-
-function isObject(value: unknown): value is object {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 function joined(path: string, key: string): string {

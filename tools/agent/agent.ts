@@ -1,4 +1,5 @@
-import { isObject, textIn } from '../node/reader.js'
+import { isObject } from '../../shared/values/object.js'
+import { textIn } from '../node/reader.js'
 import type { Api } from './api.js'
 import { type ClusterNode, isSameNode, prunedNode } from './cluster.js'
 import { Events } from './events.js'

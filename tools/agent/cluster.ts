@@ -1,5 +1,6 @@
 import { formatAddress, formatCidr, networkOf, parseAddress, parseCidr } from '../../shared/values/address.js'
-import { isObject, objectsIn, textIn } from '../node/reader.js'
+import { isObject } from '../../shared/values/object.js'
+import { objectsIn, textIn } from '../node/reader.js'
 
 /** All that the agent keeps of a node of the cluster: its object has long lists of images, conditions and labels. */
 export interface ClusterNode {

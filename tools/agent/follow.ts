@@ -1,6 +1,7 @@
 import type { KubeConfig } from '@kubernetes/client-node/dist/config.js'
 import { Watch } from '@kubernetes/client-node/dist/watch.js'
-import { isObject, textIn } from '../node/reader.js'
+import { isObject } from '../../shared/values/object.js'
+import { textIn } from '../node/reader.js'
 
 // One kind of objects of the API server, followed: a list in pages, then what changes. What is not needed of an object
 // is let go of at once.

@@ -134,7 +134,7 @@ function routeOf(part: Buffer, nameOf: (index: number) => string | undefined): S
   const destination = attributes.get(RTA.destination) ?? Buffer.alloc(family === 4 ? 4 : 16)
   const [gateway, via] = [attributes.get(RTA.gateway), attributes.get(RTA.via)]
   // One with several next hops names none of them here: it is no direct way to anybody.
-  const isMultiple = attributes.has(RTA_MULTIPATH) || attributes.has(RTA_NH_ID)
+  const isMultiple = attributes.has(RTA.multipath) || attributes.has(RTA_NH_ID)
   const by = gateway ? formatAddress(addressFrom(gateway)) : via || isMultiple ? 'others' : undefined
   return {
     family,
@@ -147,5 +147,4 @@ function routeOf(part: Buffer, nameOf: (index: number) => string | undefined): S
   }
 }
 
-const RTA_MULTIPATH = 9
 const RTA_NH_ID = 30

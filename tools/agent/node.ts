@@ -67,16 +67,6 @@ export class AgentNode {
     if (configuration !== this.#state.configuration) this.#save({ ...this.#state, configuration })
   }
 
-  get formerRanges(): readonly string[] {
-    return this.#state.formerRanges
-  }
-
-  /** Ranges of before in which no pod is left. */
-  forget(ranges: readonly string[]): void {
-    const formerRanges = this.#state.formerRanges.filter((one) => !ranges.includes(one))
-    if (formerRanges.length < this.#state.formerRanges.length) this.#save({ ...this.#state, formerRanges })
-  }
-
   /** Makes the node what it should be, the configuration last. */
   keep(own: ClusterNode, nodes: readonly ClusterNode[], settings: Settings): Outcome {
     const news: Problem[] = []
@@ -92,7 +82,7 @@ export class AgentNode {
       news,
       routes: { wanted: plan.wanted, present: plan.present },
       isReady: conflist.isThere,
-      errors: [...refused.map(({ errno }) => errno)],
+      errors: refused.map(({ errno }) => errno),
     }
   }
 

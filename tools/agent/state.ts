@@ -12,7 +12,8 @@ import {
 import path from 'node:path'
 import { parseCidr } from '../../shared/values/address.js'
 import { isAbsent } from '../../shared/values/errno.js'
-import { isObject } from '../node/reader.js'
+import { isObject } from '../../shared/values/object.js'
+import { sync } from '../frame/disk.js'
 
 /** What the agent knows of before: it is written where it outlives the agent and a reboot. */
 export interface State {
@@ -70,16 +71,5 @@ export function writeWhole(file: string, text: string, mode = 0o644): void {
     closeSync(fd)
   }
   renameSync(draft, file)
-  syncFolder(path.dirname(file))
-}
-
-// --- internal
-
-function syncFolder(folder: string): void {
-  const fd = openSync(folder, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
-  }
+  sync(path.dirname(file))
 }

@@ -1,15 +1,12 @@
 import {
   chmodSync,
-  closeSync,
   constants,
   copyFileSync,
   existsSync,
-  fsyncSync,
   linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
-  openSync,
   readdirSync,
   readFileSync,
   renameSync,
@@ -21,8 +18,9 @@ import {
 } from 'node:fs'
 import path from 'node:path'
 import { errnoOf, messageOf } from '../../shared/values/errno.js'
+import { isObject } from '../../shared/values/object.js'
 import { Ended, wrong } from '../frame/command.js'
-import { isObject } from '../node/reader.js'
+import { sync } from '../frame/disk.js'
 import { identifier, startFault } from './suite.js'
 
 // Putting files into a folder of plugins and giving back what was there. All of it is made ready beside, on the same
@@ -247,15 +245,6 @@ function copyLinked(from: string, to: string, files: readonly string[]): void {
     chmodSync(target, file.includes('/') ? 0o644 : 0o755)
     sync(target)
     copies.set(`${dev} ${ino}`, target)
-  }
-}
-
-function sync(file: string): void {
-  const fd = openSync(file, 'r')
-  try {
-    fsyncSync(fd)
-  } finally {
-    closeSync(fd)
   }
 }
 

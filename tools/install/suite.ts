@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { closeSync, lstatSync, openSync, readSync } from 'node:fs'
 import { names } from 'podwire:plugins'
-import { isObject } from '../node/reader.js'
+import { isObject } from '../../shared/values/object.js'
 
 // Whose a program in a folder of plugins is, and of which version.
 

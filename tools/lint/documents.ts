@@ -1,4 +1,5 @@
 import { isAlias, isScalar, isSeq, LineCounter, parseAllDocuments, type Scalar } from 'yaml'
+import { isObject } from '../../shared/values/object.js'
 import type { Finding, Rule, Severity } from './finding.js'
 import { JsonFault, type Positions, positionsOf } from './positions.js'
 
@@ -354,8 +355,4 @@ function originOf(
   const first = lines.find((line) => line.trim() !== '') ?? ''
   const source = node.value.split('\n').find((line) => line.trim() !== '') ?? ''
   return { file, text, offset: content, indent: first.length - source.length, ...named }
-}
-
-function isObject(value: unknown): value is Json {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }

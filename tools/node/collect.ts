@@ -4,8 +4,9 @@ import { type Delegates, invoke, readRequest } from '../../shared/program/invoke
 import type { AnyPlugin } from '../../shared/program/plugin.js'
 import { isIdentifier } from '../../shared/values/environment.js'
 import { asCniError, type CniError } from '../../shared/values/errors.js'
+import { isObject } from '../../shared/values/object.js'
 import { flat, type KnownAttachment } from './node.js'
-import { isObject, objectsIn, textIn } from './reader.js'
+import { objectsIn, textIn } from './reader.js'
 import { release, removeUnchanged } from './release.js'
 import type { CachedResult } from './results.js'
 

@@ -11,7 +11,8 @@ import {
 } from '../../ipam/host-local/ranges.js'
 import { stampOf } from '../../ipam/host-local/view.js'
 import { type Address, formatAddress, parseAddress } from '../../shared/values/address.js'
-import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
+import { isObject } from '../../shared/values/object.js'
+import { type FileReader, objectsIn, textIn } from './reader.js'
 
 /** A lease of host-local: of the official plugin, or of ours, which have one layout. */
 export interface StoredLease {

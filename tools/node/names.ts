@@ -1,4 +1,5 @@
-import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
+import { isObject } from '../../shared/values/object.js'
+import { type FileReader, objectsIn, textIn } from './reader.js'
 
 // What people call a container whose ID a runtime gave to CNI. Runtimes keep it in the annotations of OCI bundles, in
 // lists of their own, or tell it to plugins.

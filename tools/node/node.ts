@@ -2,6 +2,7 @@ import type { Netns } from '../../shared/exec/records.js'
 import { parseAddress } from '../../shared/values/address.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { hostVethName } from '../../shared/values/names.js'
+import { isObject } from '../../shared/values/object.js'
 import type { Kernel } from './kernel.js'
 import { ownKernel } from './kernel.js'
 import {
@@ -15,7 +16,7 @@ import {
 } from './leases.js'
 import { type Life, lifeOf, type Signs } from './life.js'
 import { containerNames, nameInArgs } from './names.js'
-import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
+import { type FileReader, objectsIn, textIn } from './reader.js'
 import { readRecords, type StoredRecord } from './records.js'
 import { type CachedResult, type MappedPort, readResults } from './results.js'
 

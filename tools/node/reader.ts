@@ -1,3 +1,4 @@
+import { isObject } from '../../shared/values/object.js'
 import { inRoot, listNames, type Place, readText, statOf, Unseen } from '../frame/place.js'
 
 /** A file that is not used, and why: words that follow its name. */
@@ -73,10 +74,6 @@ export class FileReader {
       return undefined
     }
   }
-}
-
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
 }
 
 /** The member of that name if it is a text, else "". */

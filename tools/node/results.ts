@@ -1,4 +1,5 @@
-import { type FileReader, isObject, objectsIn, textIn } from './reader.js'
+import { isObject } from '../../shared/values/object.js'
+import { type FileReader, objectsIn, textIn } from './reader.js'
 
 // What libcni keeps of every ADD: containerd, CRI-O, Podman, nerdctl and cnitool all have it do that, in one place
 // unless they were told another.
