@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config'
 import { Coverage } from './conformance/runner/coverage.js'
+import { patience } from './conformance/runner/patience.js'
 import { MachineFirst } from './conformance/runner/sequencer.js'
 import { Summary } from './conformance/runner/summary.js'
 import { unit, unitPlain } from './conformance/runner/unit.js'
@@ -24,8 +25,8 @@ export default defineConfig({
           exclude: ['conformance/**/*.vm.test.ts', ...(isInMachines ? [] : ['conformance/arm64/machine.test.ts'])],
           globalSetup: 'conformance/setup/global.ts',
           execArgv: nodeFlags,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          testTimeout: patience,
+          hookTimeout: patience,
           maxWorkers: 2,
           // After the unit tests, not beside them: these wait for real processes.
           sequence: { groupOrder: 1 },

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { agentTable } from './agent.js'
 import { type Growth, growth } from './growth.js'
 import { plot } from './plot.js'
 import { proseWrapped, type Section } from './report.js'
@@ -62,19 +63,23 @@ function said(text: string): string {
 }
 
 const asked = process.argv.slice(2)
-const wanted = asked.length > 0 ? asked : [...Object.keys(sections), 'growth']
+const texts: Readonly<Record<string, () => Promise<string>>> = {
+  ...Object.fromEntries(
+    Object.entries(sections).map(([name, section]) => [name, async () => table(await section())] as const),
+  ),
+  growth: async () => {
+    const points = growth()
+    writeFileSync('docs/attachments.svg', plot(points))
+    return growthTable(points)
+  },
+  agent: agentTable,
+}
+const wanted = asked.length > 0 ? asked : Object.keys(texts)
 execFileSync('ip', ['netns', 'add', 'bench'])
 const parts = [said(machine())]
 for (const name of wanted) {
-  if (name === 'growth') {
-    const points = growth()
-    parts.push(said(growthTable(points)))
-    writeFileSync('docs/attachments.svg', plot(points))
-    continue
-  }
-  const section = sections[name]
-  if (!section)
-    throw new Error(`no section is named ${name}; there are ${[...Object.keys(sections), 'growth'].join(', ')}`)
-  parts.push(said(table(await section())))
+  const text = texts[name]
+  if (!text) throw new Error(`no section is named ${name}; there are ${Object.keys(texts).join(', ')}`)
+  parts.push(said(await text()))
 }
 if (asked.length === 0) writeFileSync('bench/RESULTS.md', proseWrapped(parts.join('\n')))

@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { chainRows } from './chain.js'
+import { criRows } from './cri.js'
 import { both, type Configs, firstPort, podmanChain, runChain } from './lists.js'
 import { type Call, descendantsCpu, median, ratio, type Suite, timed, timedTogether } from './measure.js'
 import { memory } from './memory.js'
@@ -111,6 +112,8 @@ export const sections: Readonly<Record<string, () => Promise<Section> | Section>
   one: chainRows,
 
   nothing: beyondVersion,
+
+  cri: criRows,
 
   traffic,
 

@@ -3,7 +3,7 @@ import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } fr
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { repository } from './harness/locations.js'
+import { nodeCommand, repository } from './harness/locations.js'
 
 // The floors of shared/README.md are held by `make lint`; here is shown that it sees each wrong import, of types, too.
 
@@ -21,7 +21,8 @@ function complaints(files: Readonly<Record<string, string>>): readonly string[] 
   }
   const biome = path.join(repository, 'node_modules/@biomejs/biome/bin/biome')
   try {
-    execFileSync(process.execPath, [biome, 'lint', '--error-on-warnings', '--reporter=json'], { cwd: root })
+    const [node, ...flags] = nodeCommand
+    execFileSync(node, [...flags, biome, 'lint', '--error-on-warnings', '--reporter=json'], { cwd: root })
     return []
   } catch (thrown) {
     const { diagnostics } = JSON.parse(String((thrown as { stdout: Buffer }).stdout)) as {

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect } from 'vitest'
 import { listPlugins } from '../shared/bundling/plugins.js'
 import { resultOf, succeedSilently } from './harness/answer.js'
@@ -34,6 +35,17 @@ test('they have the names of the others', () => {
   const files = [...names, 'podwire'].sort()
   for (const suite of ['plain', 'podwire'] as const) {
     expect(readdirSync(suites[suite]).filter((name) => name !== 'podwire-lib')).toEqual(files)
+  }
+})
+
+test('they and the program start V8 without threads of its own, for which Node can wait for ever at its end', () => {
+  const option = '--single-threaded'
+  const length = Buffer.alloc(8)
+  length.writeUInt8(option.length)
+  // As it stands among the options that a binary carries: behind its length.
+  const carried = Buffer.concat([length, Buffer.from(option)])
+  for (const file of [join(suites.plain, 'bridge'), join(suites.plain, 'podwire'), join(suites.podwire, 'podwire')]) {
+    expect(readFileSync(file).includes(carried), file).toBe(true)
   }
 })
 

@@ -1,10 +1,11 @@
+import { countError } from './exec/error-count.js'
 import { createFiles } from './exec/files.js'
 import { appendTrace, createRunner, type Trace } from './exec/run.js'
 import { createNetlink } from './netlink/driver.js'
 import type { Operation } from './plan/operation.js'
 import { main } from './program/main.js'
 import type { Invocation } from './start.js'
-import { answer, exit, readAll, say } from './system/standard.js'
+import { answer, exit, say } from './system/standard.js'
 import { within } from './tools/batch.js'
 
 declare const told: Invocation
@@ -24,11 +25,12 @@ const traceOperation =
 main({
   plugin: told.plugin,
   env,
-  stdin: () => told.stdin ?? readAll(),
+  stdin: told.stdin,
   stdout: answer,
   stderr: say,
   run: createRunner({ ...(env['PATH'] ? { callerPath: env['PATH'] } : {}), trace }),
   files: createFiles(),
-  netlink: env['PODWIRE_NO_NETLINK'] ? undefined : createNetlink(traceOperation),
+  netlink: env['PODWIRE_NO_NETLINK'] ? undefined : createNetlink(traceOperation, told.libc),
   trace: trace && ((line) => appendTrace(trace, { time: new Date().toISOString(), ...line })),
+  failed: (code) => countError(told.plugin, code),
 }).then(exit, (thrown) => exit(1, `${thrown instanceof Error ? thrown.stack : thrown}\n`))

@@ -5,7 +5,7 @@ import { delegations } from './exec/delegate.js'
 import { ipamType, memberOf, type Request, readInput, readRequest } from './program/invoke.js'
 import { fileName, linkTargets, pluginsCalled } from './program/name.js'
 import type { Invocation } from './start.js'
-import { answer, exit, readAll, say } from './system/standard.js'
+import { answer, exit, say } from './system/standard.js'
 import { type Environment, readEnvironment } from './values/environment.js'
 import { asCniError, attributed, CniError, codes, printError } from './values/errors.js'
 import { printVersions, versions } from './values/version.js'
@@ -32,8 +32,7 @@ function main(): void {
 
 function becomeOther(environment: Environment): void {
   if (environment.command === 'VERSION') return void end(1, printVersions(versions))
-  const stdin = readInput(readAll)
-  told.become(pluginOfType(readRequest(environment, stdin)), stdin)
+  told.become(pluginOfType(readRequest(environment, readInput(told.stdin))))
 }
 
 /**

@@ -1,11 +1,12 @@
 import type { CommandCall } from './frame/command.js'
 import { type Definition, fine, found, type Status, wrong } from './frame/command.js'
 import { visible } from './frame/visible.js'
-import { type Belongings, belongingsOf, collect, loadPlugins } from './node/collect.js'
-import { type KnownAttachment, kernelOf, type Node } from './node/node.js'
+import type { Belongings } from './node/collect.js'
+import { type Garbage, garbageOn, takeGarbage } from './node/garbage.js'
+import { kernelOf } from './node/node.js'
 import { attachmentJson, shortID, warnOfUnused } from './node/print.js'
 import { FileReader } from './node/reader.js'
-import { isYoung, removeEmpty, reprieve, takeFrom } from './node/release.js'
+import { removeEmpty } from './node/release.js'
 import { lookAtNode, socketOption } from './node/sockets.js'
 import { installTimer, removeTimer, units } from './node/timer.js'
 
@@ -52,15 +53,6 @@ export default {
 
 // --- internal
 
-/** Attachments whose locks are held together: each batch looks at all namespaces once more. */
-const batch = 50
-
-interface Outcome {
-  readonly belongings: Belongings
-  readonly taken: readonly string[]
-  readonly kept: string
-}
-
 async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
   const { console, place, asJson } = call
   const reader = new FileReader(place)
@@ -75,16 +67,10 @@ async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
     return wrong
   }
   const node = await lookAtNode(call, reader, kernel)
-  const dead = node.attachments.filter(({ life }) => life.state === 'dead')
-  const waiting = dead.flatMap((attachment) => {
-    const why = reprieve(attachment, kernel)
-    return why === undefined ? [] : [{ attachment, why }]
-  })
-  const spared = new Set(waiting.map(({ attachment }) => attachment))
-  const all = dead.flatMap((attachment) => (spared.has(attachment) ? [] : (belongingsOf(attachment) ?? [])))
-  const empty = node.emptyLeases.filter(({ modified }) => !isYoung(modified))
+  const { all, empty, waiting } = garbageOn(node, kernel)
   if (!asJson) list(call, { all, empty, waiting })
-  const outcomes = isDryRun ? [] : await take(call, all)
+  const outcomes = isDryRun ? [] : await takeGarbage(all, meansOf(call, all.length))
+  console.endProgress()
   const freed = isDryRun ? [] : removeEmpty(empty, (text) => console.warn(text))
   const kept = outcomes.filter((one) => one.kept !== '')
   if (asJson) {
@@ -106,13 +92,7 @@ async function garbage(call: CommandCall, isDryRun: boolean): Promise<Status> {
   return kept.length > 0 ? found : fine
 }
 
-interface Listed {
-  readonly all: readonly Belongings[]
-  readonly empty: Node['emptyLeases']
-  readonly waiting: readonly { readonly attachment: KnownAttachment; readonly why: string }[]
-}
-
-function list({ console }: CommandCall, { all, empty, waiting }: Listed): void {
+function list({ console }: CommandCall, { all, empty, waiting }: Garbage): void {
   const rows = all.map(({ attachment, leases, records, results, plugins, foreign }) => {
     const { network, containerID, ifName, name, addresses, life } = attachment
     const counts = [
@@ -137,27 +117,12 @@ function list({ console }: CommandCall, { all, empty, waiting }: Listed): void {
 
 const headings = ['NETWORK', 'CONTAINER', 'NAME', 'INTERFACE', 'ADDRESSES', 'GOES', 'HOW IT IS KNOWN']
 
-async function take({ console, place }: CommandCall, all: readonly Belongings[]): Promise<readonly Outcome[]> {
-  if (all.length === 0) return []
-  const means = { loaded: await loadPlugins(), bin: place.bin }
-  const outcomes: Outcome[] = []
-  for (let at = 0; at < all.length; at += batch) {
-    console.progress(`removing, ${at} of ${all.length}`)
-    const some = all.slice(at, at + batch)
-    const byAttachment = new Map(some.map((one) => [one.attachment, one]))
-    const done = takeFrom(
-      some.map(({ attachment }) => attachment),
-      (text) => console.warn(text),
-      (host, attachment) => collect(host, byAttachment.get(attachment) as Belongings, means),
-    )
-    for (const [index, belongings] of some.entries()) {
-      const outcome = done[index]
-      const isTaken = outcome !== undefined && 'taken' in outcome
-      outcomes.push({ belongings, taken: isTaken ? outcome.taken : [], kept: isTaken ? '' : (outcome?.kept ?? '') })
-    }
+function meansOf({ console, place }: CommandCall, count: number): Parameters<typeof takeGarbage>[1] {
+  return {
+    bin: place.bin,
+    warn: (text) => console.warn(text),
+    began: (at) => console.progress(`removing, ${at} of ${count}`),
   }
-  console.endProgress()
-  return outcomes
 }
 
 function nameOf({ attachment: { network, containerID, ifName } }: Pick<Belongings, 'attachment'>): string {

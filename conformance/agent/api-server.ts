@@ -26,6 +26,8 @@ const objects: Record<Kind, Map<string, Json>> = { nodes: new Map(), configmaps:
 const events = new Map<string, Json>()
 const patches: Json[] = []
 const asked: Record<string, number> = {}
+/** Bytes of the answers, without headers, by the words that `asked` has. */
+const sent: Record<string, number> = {}
 const sockets = new Set<Socket>()
 const watchers = new Set<{ kind: Kind; response: ServerResponse }>()
 let history: Change[] = []
@@ -54,8 +56,14 @@ function remove(kind: Kind, name: string): void {
 
 function spread(change: Change): void {
   history.push(change)
-  for (const { kind, response } of watchers)
-    if (kind === change.kind) response.write(lineOf(change.type, change.object))
+  for (const { kind, response } of watchers) if (kind === change.kind) tell(kind, response, change)
+}
+
+function tell(kind: Kind, response: ServerResponse, { type, object }: Change): void {
+  const line = lineOf(type, object)
+  const words = kind === 'nodes' ? 'GET /api/v1/nodes watch' : 'GET configmaps watch'
+  sent[words] = (sent[words] ?? 0) + line.length
+  response.write(line)
 }
 
 function lineOf(type: string, object: Json): string {
@@ -146,15 +154,18 @@ const orders: Record<string, (order: Json) => unknown> = {
   refuse: ({ paths }) => {
     refusals = paths as Record<string, number>
   },
-  show: () => ({ events: [...events.values()], patches, asked, watchers: watchers.size }),
+  show: () => ({ events: [...events.values()], patches, asked, sent, watchers: watchers.size }),
 }
 
 function handle(request: IncomingMessage, response: ServerResponse): unknown {
   const url = new URL(request.url ?? '/', 'http://api')
   const words = `${request.method} ${url.pathname}${url.searchParams.has('watch') ? ' watch' : ''}`
   asked[words] = (asked[words] ?? 0) + 1
-  const answer = (status: number, body: Json) =>
-    response.writeHead(status, { 'Content-Type': 'application/json' }).end(JSON.stringify(body))
+  const answer = (status: number, body: Json) => {
+    const text = JSON.stringify(body)
+    sent[words] = (sent[words] ?? 0) + text.length
+    response.writeHead(status, { 'Content-Type': 'application/json' }).end(text)
+  }
   const refuse = (code: number, message: string) => answer(code, { kind: 'Status', status: 'Failure', code, message })
   if (isDeaf) return
   if (request.headers.authorization !== `Bearer ${token}`) return void refuse(401, 'Unauthorized')
@@ -227,7 +238,7 @@ function watch(kind: Kind, url: URL, response: ServerResponse): void {
     return
   }
   response.flushHeaders()
-  for (const one of history) if (one.kind === kind && one.version > since) response.write(lineOf(one.type, one.object))
+  for (const one of history) if (one.kind === kind && one.version > since) tell(kind, response, one)
   const watcher = { kind, response }
   watchers.add(watcher)
   const end = setTimeout(() => response.end(), Number(url.searchParams.get('timeoutSeconds') ?? 300) * 1000)

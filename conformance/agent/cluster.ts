@@ -3,10 +3,8 @@ import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { Container } from '../harness/container.js'
 import type { Host } from '../harness/host.js'
-import { cnitool, commandPath, repository, suites } from '../harness/locations.js'
+import { cnitool, commandPath, nodeCommand, repository, suites } from '../harness/locations.js'
 import { type Finished, type ProcessOptions, type Started, succeed } from '../harness/process.js'
-
-const source = readFileSync(join(repository, 'conformance/agent/api-server.ts'), 'utf8')
 
 const token = 'token-of-a-test'
 
@@ -22,11 +20,13 @@ export interface Shown {
   readonly patches: readonly { readonly path: string; readonly type: string; readonly body: unknown }[]
   /** How many requests of each kind there were. */
   readonly asked: Readonly<Record<string, number>>
+  /** Bytes that the answers had, without headers. */
+  readonly sent: Readonly<Record<string, number>>
   readonly watchers: number
 }
 
-/** The simulated API server, at 172.20.255.1:6443 of a cluster's link (api-server.ts). */
-export class ApiServer {
+/** A process of a test that stands for another program: each line of JSON it gets, it answers by one. */
+class Stand {
   readonly #answers: string[] = []
   readonly #waiting: ((line: string) => void)[] = []
   readonly started: Started
@@ -34,7 +34,7 @@ export class ApiServer {
   private constructor(started: Started) {
     this.started = started
     const { stdout } = started.child
-    if (!stdout) throw new Error('the API server has no output')
+    if (!stdout) throw new Error('it has no output')
     createInterface(stdout).on('line', (line) => {
       const waiting = this.#waiting.shift()
       if (waiting) waiting(line)
@@ -42,26 +42,23 @@ export class ApiServer {
     })
   }
 
-  static async start(host: Host, tls: readonly string[] = []): Promise<ApiServer> {
-    const words = ['172.20.255.1', '6443', token, ...tls]
-    const argv = [process.execPath, '--input-type=module-typescript', '--eval', source, '--', ...words]
-    const server = new ApiServer(host.start(argv, { keepOpen: true, deadline: 600_000 }))
+  /** @param file its source, which is not there where it runs */
+  static async start(place: Host | Container, file: string, words: readonly string[]): Promise<Stand> {
+    const source = readFileSync(join(repository, 'conformance/agent', file), 'utf8')
+    const argv = [...nodeCommand, '--input-type=module-typescript', '--eval', source, '--', ...words]
+    const stand = new Stand(place.start(argv, { keepOpen: true, deadline: 600_000 }))
     await Promise.race([
-      server.#answer(),
-      server.started.finished.then(({ stderr }) => {
-        throw new Error(`the API server does not start: ${stderr}`)
+      stand.#answer(),
+      stand.started.finished.then(({ stderr }) => {
+        throw new Error(`${file} does not start: ${stderr}`)
       }),
     ])
-    return server
+    return stand
   }
 
-  async order(what: string, details: object = {}): Promise<unknown> {
-    this.started.child.stdin?.write(`${JSON.stringify({ do: what, ...details })}\n`)
+  async tell(value: unknown): Promise<unknown> {
+    this.started.child.stdin?.write(`${JSON.stringify(value)}\n`)
     return JSON.parse(await this.#answer())
-  }
-
-  async show(): Promise<Shown> {
-    return (await this.order('show')) as Shown
   }
 
   /** Ends it, as a crash does. */
@@ -73,6 +70,54 @@ export class ApiServer {
   #answer(): Promise<string> {
     const line = this.#answers.shift()
     return line === undefined ? new Promise((resolve) => this.#waiting.push(resolve)) : Promise.resolve(line)
+  }
+}
+
+/** A runtime that says which sandboxes it has (cri-server.ts), at a path of the test's host. */
+export class Runtime {
+  readonly #stand: Stand
+
+  private constructor(stand: Stand) {
+    this.#stand = stand
+  }
+
+  static async start(place: Host | Container, socket: string): Promise<Runtime> {
+    return new Runtime(await Stand.start(place, 'cri-server.ts', [socket]))
+  }
+
+  /** What its sandboxes are from now on, by their IDs. */
+  async has(ids: readonly string[]): Promise<void> {
+    await this.#stand.tell(ids)
+  }
+
+  async kill(): Promise<void> {
+    await this.#stand.kill()
+  }
+}
+
+/** The simulated API server, at 172.20.255.1:6443 of a cluster's link (api-server.ts). */
+export class ApiServer {
+  readonly #stand: Stand
+
+  private constructor(stand: Stand) {
+    this.#stand = stand
+  }
+
+  static async start(host: Host, tls: readonly string[] = []): Promise<ApiServer> {
+    return new ApiServer(await Stand.start(host, 'api-server.ts', ['172.20.255.1', '6443', token, ...tls]))
+  }
+
+  async order(what: string, details: object = {}): Promise<unknown> {
+    return await this.#stand.tell({ do: what, ...details })
+  }
+
+  async show(): Promise<Shown> {
+    return (await this.order('show')) as Shown
+  }
+
+  /** Ends it, as a crash does. */
+  async kill(): Promise<void> {
+    await this.#stand.kill()
   }
 }
 
@@ -151,6 +196,11 @@ export class Cluster {
   }
 }
 
+/** An address without its prefix length. */
+export function hostOf(address: string): string {
+  return address.split('/')[0] ?? ''
+}
+
 export function usualRanges(number: number): readonly string[] {
   return [`10.244.${number}.0/24`, `fd44:0:0:${number}::/64`]
 }
@@ -173,16 +223,26 @@ export class ClusterMember {
     this.root = `/run/roots/${place.name}`
   }
 
-  /** Starts the agent as the manifest does, but for the folders. */
-  agent(options: readonly string[] = [], binary = `${suites.podwire}/podwire`): Started {
+  /** Starts the agent as the manifest does, but for the folders; `around` is the start of a command line. */
+  agent(options: readonly string[] = [], around: readonly string[] = []): Started {
+    const binary = `${suites.podwire}/podwire`
     const words = ['agent', '--node', this.name, '--root', this.root, '--server', '172.20.255.1:6443']
     const more = ['--service-account', '/run/account', '--listen', '127.0.0.1:9117', '--every', '2', ...options]
-    return this.place.start([binary, ...words, ...more], { deadline: 600_000 })
+    return this.place.start([...around, binary, ...words, ...more], { deadline: 600_000 })
   }
 
   /** Runs the agent to its end, with other words. */
   async agentOnce(options: readonly string[]): Promise<Finished> {
     return await this.agent(options).finished
+  }
+
+  /** Shows the agent a folder of the test's host, which plugins write to. @returns what takes it away again */
+  async show(folder: string): Promise<() => Promise<unknown>> {
+    const { host } = this.cluster
+    const shown = `${this.root}${folder}`
+    await host.output(['mkdir', '-p', folder, shown])
+    await host.output(['mount', '--bind', folder, shown])
+    return () => host.output(['umount', shown])
   }
 
   get conflist(): string | undefined {
@@ -207,16 +267,17 @@ export class ClusterMember {
     return (await this.place.exec(['nft', 'list', 'table', family, 'podwire-agent'])).stdout
   }
 
-  async get(path: string): Promise<Finished> {
-    return await this.place.exec([process.execPath, '--input-type=module', '--eval', getter, '--', path])
+  async get(path: string, address = '127.0.0.1'): Promise<Finished> {
+    const url = `http://${address}:9117${path}`
+    return await this.place.exec([...nodeCommand, '--input-type=module', '--eval', getter, '--', url])
   }
 
-  /** Attaches or detaches a pod with the node's own configuration, by the official client. */
-  async pod(verb: 'add' | 'del', pod: Container, network = 'podwire'): Promise<string> {
+  /** Attaches or detaches a pod with the node's own configuration, by the official client and a suite's plugins. */
+  async pod(verb: 'add' | 'check' | 'del', pod: Container, { network = 'podwire', bin = suites.podwire } = {}) {
     const env = {
       PATH: commandPath,
       NETCONFPATH: `${this.root}/etc/cni/net.d`,
-      CNI_PATH: suites.podwire,
+      CNI_PATH: bin,
       CNI_IFNAME: 'eth0',
     }
     const argv = [cnitool, verb, network, pod.netns]
@@ -227,7 +288,7 @@ export class ClusterMember {
 // --- internal
 
 const getter = `
-const answer = await fetch('http://127.0.0.1:9117' + process.argv[1])
+const answer = await fetch(process.argv[1])
 process.stdout.write(await answer.text())
 process.exitCode = answer.ok ? 0 : 1
 `

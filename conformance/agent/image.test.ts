@@ -1,9 +1,9 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { repository, suites, systemCommand } from '../harness/locations.js'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { nodeCommand, repository, suites, systemCommand } from '../harness/locations.js'
 
 // The image of deploy/podwire.yaml, of this machine's processor.
 
@@ -33,7 +33,7 @@ beforeAll(() => {
   execFileSync('tar', ['xf', file, '-C', folder])
   const [layer] = manifest().layers
   execFileSync('tar', ['xzf', blobPath(layer as Descriptor), '-C', root])
-}, 120_000)
+}, 240_000)
 
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
@@ -67,15 +67,55 @@ describe('the image', () => {
     ).toBe(true)
   })
 
+  const script = `root=$1; shift
+    mount --bind "$root" "$root"; mkdir -p "$root/proc"; mount -t proc proc "$root/proc"
+    mount -o remount,bind,ro "$root"; exec chroot "$root" /opt/podwire/bin/podwire "$@"`
+  const around = ['--mount', '--pid', '--fork', '--kill-child', 'sh', '-ec', script, 'sh']
+
+  test("reaches an API server by a name of the node's /etc/hosts", async () => {
+    const files = { 'etc/hosts': '127.0.0.5 api\n', 'tmp/token': 'token' }
+    for (const [name, text] of Object.entries(files)) writeFileSync(join(root, name), text)
+    onTestFinished(() => {
+      for (const name of Object.keys(files)) rmSync(join(root, name))
+    })
+    // A name server that knows no name: without a file that says where it is, it is this one.
+    const knowsNone = `require('node:dgram').createSocket('udp4').on('message', function (asked, { port }) {
+      asked.writeUInt16BE(0x8183, 2)
+      this.send(asked, port)
+    }).bind(53, '127.0.0.1')`
+    const words = ['agent', '--node', 'x', '--server', 'api:6443', '--service-account', '/tmp', '--listen', ':0']
+    const beside = [
+      'sh',
+      '-ec',
+      'ip link set lo up; "$1" "$2" --eval "$3" & shift 3; exec "$@"',
+      'sh',
+      ...nodeCommand,
+      knowsNone,
+    ]
+    const argv = [
+      '--net',
+      '--pid',
+      '--fork',
+      '--kill-child',
+      ...beside,
+      systemCommand('unshare'),
+      ...around,
+      root,
+      ...words,
+    ]
+    const agent = spawn(systemCommand('unshare'), argv, { stdio: ['ignore', 'ignore', 'pipe'] })
+    onTestFinished(() => void agent.kill('SIGKILL'))
+    let said = ''
+    for await (const part of agent.stderr) {
+      said += part
+      if (/ nodes: .*\n/.test(said)) break
+    }
+    expect(said).toMatch(/ nodes: .*ECONNREFUSED 127\.0\.0\.5:6443/)
+  })
+
   test('runs with a root that is read-only', () => {
-    const script = `mount --bind "$1" "$1"; mkdir -p "$1/proc"; mount -t proc proc "$1/proc"
-      mount -o remount,bind,ro "$1"; exec chroot "$1" /opt/podwire/bin/podwire "$2" "$3"`
     const run = (...words: readonly string[]) =>
-      execFileSync(
-        systemCommand('unshare'),
-        ['--mount', '--pid', '--fork', 'sh', '-ec', script, 'sh', root, ...words],
-        { encoding: 'utf8' },
-      )
+      execFileSync(systemCommand('unshare'), [...around, root, ...words], { encoding: 'utf8' })
     expect(JSON.parse(run('version', '--json'))).toMatchObject({ command: 'version' })
     expect(run('agent', '--help')).toContain('--install-to')
   })

@@ -43,7 +43,9 @@ test('the rights are those that the agent uses', () => {
   expect(rules('uninstall.yaml')).toEqual([])
 })
 
-describe.each(readdirSync(deploy).filter((name) => name !== 'network-unavailable.yaml'))('%s', (file) => {
+const daemonSets = readdirSync(deploy).filter((name) => name !== 'network-unavailable.yaml' && name !== 'gc.yaml')
+
+describe.each(daemonSets)('%s', (file) => {
   const set = documents(file).find(({ kind }) => kind === 'DaemonSet') as Json
   const pod = ((set['spec'] as Json)['template'] as Json)['spec'] as Json
   const containers = [...(pod['initContainers'] as Json[]), ...(pod['containers'] as Json[])]
@@ -71,7 +73,52 @@ describe.each(readdirSync(deploy).filter((name) => name !== 'network-unavailable
   })
 })
 
+test('the leases that the docs tell of are seen, by the metrics and by gc', () => {
+  const set = documents('podwire.yaml').find(({ kind }) => kind === 'DaemonSet') as Json
+  const pod = ((set['spec'] as Json)['template'] as Json)['spec'] as Json
+  const volumes = (pod['volumes'] as Json[]).map(({ name, hostPath }) => [name, (hostPath as Json)['path']] as const)
+  const agent = (pod['containers'] as Json[])[0] as Json
+  const mounts = new Map((agent['volumeMounts'] as Json[]).map(({ name, mountPath }) => [name, mountPath]))
+  const docs = readFileSync(join(repository, 'docs/cluster.md'), 'utf8')
+  const told = [...docs.matchAll(/dataDir: (\/[^\s},]+)/g)].map(([, folder]) => folder)
+  expect(told.length).toBeGreaterThan(0)
+  for (const folder of ['/var/lib/cni', ...told]) {
+    const [name] = volumes.find(([, path]) => path === folder) ?? []
+    expect(mounts.get(name), folder).toBe(`/host${folder}`)
+  }
+})
+
 test('the ConfigMap is good', () => {
   const map = documents('podwire.yaml').find(({ kind }) => kind === 'ConfigMap') as { data: Record<string, string> }
   expect(readSettings(map.data['config.yaml'] ?? '-')).toHaveProperty('settings')
+})
+
+test('gc has rights of its own, which the manifest has not, and nothing else', () => {
+  const [patch] = documents('gc.yaml')
+  const added = ['NET_ADMIN', 'SYS_PTRACE', 'SYS_ADMIN']
+  expect(patch).toEqual({
+    spec: {
+      template: {
+        spec: {
+          hostPID: true,
+          containers: [
+            {
+              name: 'agent',
+              securityContext: {
+                appArmorProfile: { type: 'Unconfined' },
+                capabilities: { drop: ['ALL'], add: added },
+              },
+              volumeMounts: [
+                { name: 'leases', mountPath: '/var/lib/cni' },
+                { name: 'records', mountPath: '/run/podwire' },
+                { name: 'data', mountPath: '/run/cni-ipam-state' },
+              ],
+            },
+          ],
+        },
+      },
+    },
+  })
+  const text = readFileSync(join(deploy, 'gc.yaml'), 'utf8')
+  for (const capability of added) expect(text).toMatch(new RegExp(`# .*${capability}`))
 })

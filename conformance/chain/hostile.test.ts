@@ -21,7 +21,7 @@ import {
 } from './setting.js'
 
 describe('every member broken at every operation: nothing is left', () => {
-  test('of links, addresses, routes and settings', { timeout: 120_000 }, async ({ host }) => {
+  test('of links, addresses, routes and settings', { timeout: 240_000 }, async ({ host }) => {
     const { netns } = await host.container()
     const list = asChain(fourMembers({ type: 'tuning', mtu: 1300, promisc: true }))
     // What the network shares is there.
@@ -30,7 +30,7 @@ describe('every member broken at every operation: nothing is left', () => {
     expect(await refuseInTurn(host, call(list, 'ADD', netns, { given }), look)).toBeGreaterThan(8)
   })
 
-  test('by another program, at ADD, wherever it stands', { timeout: 120_000 }, async ({ host }) => {
+  test('by another program, at ADD, wherever it stands', { timeout: 240_000 }, async ({ host }) => {
     const { netns } = await host.container()
     const path = await withOthers(host, { bad: failingAt('ADD') })
     const { plugins, ...list } = fourMembers()

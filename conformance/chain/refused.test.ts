@@ -1,6 +1,18 @@
-import { closeSync, constants, copyFileSync, mkdirSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  copyFileSync,
+  fstatSync,
+  mkdirSync,
+  openSync,
+  readSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
+import { sealBytes, sealMark } from '../../shared/exec/same-build.js'
 import { errorOf, resultOf, succeedSilently } from '../harness/answer.js'
 import { Chain, type Conflist, type PluginConfig } from '../harness/chain.js'
 import { test } from '../harness/fixture.js'
@@ -264,7 +276,7 @@ describe('a service mesh appends its plugin to the list', () => {
 })
 
 describe('copies', () => {
-  const folder = join(suites.podwire, `../copies-${process.pid}`)
+  const folder = join(suites.podwire, `../copies-${randomUUID()}`)
   const place = (...parts: string[]) => join(folder, ...parts)
 
   beforeAll(() => {
@@ -272,10 +284,12 @@ describe('copies', () => {
       mkdirSync(place(kind), { recursive: true })
       copyFileSync(join(suites.podwire, 'firewall'), place(kind, 'firewall'), constants.COPYFILE_FICLONE)
     }
-    // The last bytes of a binary say which build it is.
+    // The last bytes of a binary say which build it is: another digit than the one that stands there.
     const fd = openSync(place('other', 'firewall'), 'r+')
-    writeSync(fd, '0', statSync(place('other', 'firewall')).size - 64 + 'podwire build '.length)
-    writeSync(fd, 'f', statSync(place('other', 'firewall')).size - 64 + 'podwire build '.length + 1)
+    const at = fstatSync(fd).size - sealBytes + sealMark.length
+    const digit = Buffer.alloc(1)
+    readSync(fd, digit, 0, 1, at)
+    writeSync(fd, digit.toString() === '0' ? '1' : '0', at)
     closeSync(fd)
   })
   afterAll(() => rmSync(folder, { recursive: true, force: true }))

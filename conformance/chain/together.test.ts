@@ -6,7 +6,18 @@ import type { Host } from '../harness/host.js'
 import { runPlugin, runTraced, type Verb } from '../harness/plugin.js'
 import { difference } from '../harness/snapshot.js'
 import { programsOf, readTrace, type Step } from '../harness/trace.js'
-import { asChain, call, fourMembers, look, noting, ofAttachment, portMappings, withOthers } from './setting.js'
+import {
+  asChain,
+  call,
+  calls,
+  fourMembers,
+  given,
+  look,
+  noting,
+  ofAttachment,
+  portMappings,
+  withOthers,
+} from './setting.js'
 
 /** What a call sends to the kernel by netlink, and how many transactions of nftables are among it. */
 interface Sent {
@@ -52,11 +63,10 @@ async function sentByAll(host: Host, list: Conflist, command: Verb, netns: strin
 }
 
 describe('what a chain asks and changes', () => {
-  test('rules of all members by one transaction, and no process', { timeout: 120_000 }, async ({ host }) => {
+  test('rules of all members by one transaction, and no process', { timeout: 240_000 }, async ({ host }) => {
     const { netns } = await host.container()
     const list = fourMembers()
     const chain = asChain(list)
-    const given = { runtimeConfig: { portMappings } }
     for (const verb of ['ADD', 'DEL'] as const) await runPlugin(host, call(chain, verb, netns, { given }))
     const found: { added: Sent; removed: Sent }[] = []
     for (const form of [list, chain]) {
@@ -70,6 +80,7 @@ describe('what a chain asks and changes', () => {
       (typeof found)[0],
     ]
     expect([ofList.transactions, ofChain.transactions]).toEqual([3, 1])
+    expect([listDown.transactions, chainDown.transactions]).toEqual([3, 1])
     expect(ofChain.requests).toBeLessThanOrEqual(ofList.requests - 2)
     expect(chainDown.requests).toBeLessThanOrEqual(listDown.requests)
   })
@@ -119,8 +130,6 @@ const obstacles: Record<string, { nft: string; says: string; code: number }> = {
 }
 
 describe('what is refused of what members make together is its owner’s', () => {
-  const given = { runtimeConfig: { portMappings } }
-
   for (const [member, { nft, says, code }] of Object.entries(obstacles)) {
     test(member, async ({ host }) => {
       const { netns } = await host.container()
@@ -133,6 +142,17 @@ describe('what is refused of what members make together is its owner’s', () =>
       for (const address of ['10.1.2.2', 'fd00:1:2::2']) expect(list).not.toContain(`${address} `)
     })
   }
+
+  test('and another program behind it, which was not started, is not asked to take anything back', async ({ host }) => {
+    const { netns } = await host.container()
+    const path = await withOthers(host, { other: noting() })
+    const { nft, says } = obstacles['portmap'] as { nft: string; says: string }
+    await host.output(['nft', nft])
+    const list = asChain(fourMembers({ type: 'other' }))
+    expect(errorOf(await runPlugin(host, call(list, 'ADD', netns, { path, given }))).msg).toContain(says)
+    expect((await calls(host)).map(([verb]) => verb)).toEqual(['VERSION'])
+    expect(await ofAttachment(host)).toEqual([])
+  })
 
   test('a port that another container has: in its code, and that one keeps it', async ({ host }) => {
     const [one, other] = [await host.container(), await host.container()]
@@ -166,11 +186,107 @@ describe('what is refused of what members make together is its owner’s', () =>
 
 const ruleset = (host: Host) => host.output(['nft', 'list', 'ruleset'])
 
+/** Where bridge, portmap and firewall have the container's address. */
+const sets = ['masqueraded', 'portmap_hairpin', 'firewall_addresses']
+
+/** The elements of one of our sets or maps of IPv4, as a ruleset shows them; undefined where it has none. */
+function elementsOf(rules: string, name: string): string | undefined {
+  const start = rules.search(new RegExp(`\\b(set|map) ${name} \\{`))
+  return /elements = \{([^}]*)\}/.exec(rules.slice(start, rules.indexOf('\n\t}', start)))?.[1]
+}
+
+// Each makes of one member's set or map one with other keys, so that what it removes is refused.
+const spoilt: Record<string, { chain: string; set: string; type: string; says: string }> = {
+  bridge: {
+    chain: 'masquerade_postrouting',
+    set: 'map ip podwire masqueraded',
+    type: 'ipv4_addr . inet_service : verdict',
+    says: 'plugins[0] bridge: network "network": cannot stop to masquerade 10.1.2.2: ',
+  },
+  portmap: {
+    chain: '',
+    set: 'set ip podwire portmap_owners',
+    type: 'ipv4_addr . inet_service',
+    says: 'plugins[1] portmap: network "network": cannot stop to publish 8080/tcp as 10.1.2.2, ',
+  },
+  firewall: {
+    chain: 'firewall_first',
+    set: 'set ip podwire firewall_addresses',
+    type: 'ipv4_addr . inet_service',
+    says: 'plugins[2] firewall: network "network": cannot stop to admit 10.1.2.2: ',
+  },
+}
+
+describe('what is refused of what members remove together is its owner’s', () => {
+  for (const [member, { chain, set, type, says }] of Object.entries(spoilt)) {
+    test(member, async ({ host }) => {
+      const { netns } = await host.container()
+      const list = asChain(fourMembers())
+      const prevResult = resultOf(await runPlugin(host, call(list, 'ADD', netns, { given })))
+      const lines = [
+        ...(chain === '' ? [] : [`flush chain ip podwire ${chain}`]),
+        `delete ${set}`,
+        `add ${set} { type ${type}; }`,
+      ]
+      await host.output(['nft', '-f', '-'], { stdin: lines.join('\n') })
+      const del = () => runPlugin(host, call(list, 'DEL', netns, { given: { ...given, prevResult } }))
+      expect(errorOf(await del())).toMatchObject({ code: 100, msg: expect.stringContaining(says) })
+      // The others are done, and the address is nobody else's yet. portmap removes all of its own or nothing.
+      const rules = await ruleset(host)
+      const found = sets.filter((name) => elementsOf(rules, name) !== undefined)
+      expect(found).toEqual(member === 'portmap' ? ['portmap_hairpin'] : [])
+      const left = await ofAttachment(host)
+      expect(left.filter((line) => line.includes('networks/network/10.1.2.2'))).not.toEqual([])
+      expect(left.filter((line) => line.includes('veth'))).toEqual([])
+      await host.output(['nft', `delete ${set}`])
+      succeedSilently(await del())
+      expect(await ofAttachment(host)).toEqual([])
+    })
+  }
+
+  test('and rules that somebody flushed are no failure', async ({ host }) => {
+    const { netns } = await host.container()
+    const list = asChain(fourMembers())
+    const prevResult = resultOf(await runPlugin(host, call(list, 'ADD', netns, { given })))
+    await host.output(['nft', 'flush set ip podwire firewall_addresses'])
+    succeedSilently(await runPlugin(host, call(list, 'DEL', netns, { given: { ...given, prevResult } })))
+    expect(await ofAttachment(host)).toEqual([])
+    for (const address of ['10.1.2.2', 'fd00:1:2::2']) expect(await ruleset(host)).not.toContain(`${address} `)
+  })
+
+  test('rules of members before another program are there until that one was asked', async ({ host }) => {
+    const { netns } = await host.container()
+    const seeing = noting('[ "$CNI_COMMAND" != DEL ] || nft list ruleset >/run/ruleset')
+    const path = await withOthers(host, { seeing })
+    const { plugins, ...rest } = fourMembers()
+    const list = asChain({ ...rest, plugins: [...plugins.slice(0, 2), { type: 'seeing' }, ...plugins.slice(2)] })
+    const prevResult = resultOf(await runPlugin(host, call(list, 'ADD', netns, { path, given })))
+    succeedSilently(await runPlugin(host, call(list, 'DEL', netns, { path, given: { ...given, prevResult } })))
+    const seen = await host.output(['cat', '/run/ruleset'])
+    const found = sets.map((name) => elementsOf(seen, name))
+    expect(found).toEqual([expect.stringContaining('10.1.2.2 '), expect.stringContaining('10.1.2.2 '), undefined])
+    expect(await ofAttachment(host)).toEqual([])
+  })
+})
+
+test('an ADD that fails takes rules back behind the programs that were started after them', async ({ host }) => {
+  const { netns } = await host.container()
+  const seeing = noting('[ "$CNI_COMMAND" != DEL ] || nft list ruleset >/run/ruleset')
+  const path = await withOthers(host, { seeing })
+  const bad = { type: 'tuning', sysctl: { 'net.ipv4.conf.eth0.none': '1' } }
+  const list = asChain(fourMembers({ type: 'seeing' }, bad))
+  expect(errorOf(await runPlugin(host, call(list, 'ADD', netns, { path, given }))).msg).toMatch(
+    /^plugins\[5\] tuning: /,
+  )
+  const seen = await host.output(['cat', '/run/ruleset'])
+  expect(sets.map((name) => elementsOf(seen, name))).toEqual(sets.map(() => expect.stringContaining('10.1.2.2 ')))
+  expect(await ofAttachment(host)).toEqual([])
+})
+
 describe('who looks on', () => {
   test('sees in a dry run the commands of all, under the name of each, and its time', async ({ host }) => {
     const { netns } = await host.container()
     const before = await look(host)
-    const given = { runtimeConfig: { portMappings } }
     const env = { PODWIRE_DRY_RUN: '1' }
     const tried = await runPlugin(host, call(asChain(fourMembers()), 'ADD', netns, { given, env }))
     const result = resultOf(tried)
@@ -189,10 +305,30 @@ describe('who looks on', () => {
     expect(resultOf(await runPlugin(host, call(asChain(fourMembers()), 'ADD', netns, { given })))).toEqual(result)
   })
 
+  test('sees a lease that is given back last under the name of whose it is, and starts nobody at GC', async ({
+    host,
+  }) => {
+    const { netns } = await host.container()
+    const path = await withOthers(host, { first: noting() })
+    const { plugins, ...list } = fourMembers()
+    const whole = asChain({ ...list, plugins: [{ type: 'first' }, ...plugins] })
+    resultOf(await runPlugin(host, call(whole, 'ADD', netns, { path, given })))
+    const before = [await look(host), await calls(host)]
+    const env = { PODWIRE_DRY_RUN: '1' }
+    const { stderr } = await runPlugin(host, call(whole, 'DEL', netns, { path, given, env }))
+    const last = stderr.slice(stderr.indexOf('# CNI_COMMAND=DEL /run/others/first'))
+    expect(last).toMatch(/^# CNI_COMMAND=DEL \S+\n# plugins\[1\] bridge\n# release the addresses of c1 eth0 /)
+    const ofNetwork = { path, env, containerID: '', ifName: '', given: { 'cni.dev/valid-attachments': [] } }
+    const collected = await runPlugin(host, call(whole, 'GC', '', ofNetwork))
+    expect([collected.status, collected.stdout]).toEqual([0, ''])
+    expect(collected.stderr).toContain('# CNI_COMMAND=GC /run/others/first\n')
+    expect([await look(host), await calls(host)]).toEqual(before)
+    succeedSilently(await runPlugin(host, call(whole, 'DEL', netns, { path })))
+  })
+
   test('finds in a trace what was done, and each member’s time', async ({ host }) => {
     const { netns } = await host.container()
     const env = { PODWIRE_TRACE: '/run/trace' }
-    const given = { runtimeConfig: { portMappings } }
     const path = await withOthers(host, { other: noting() })
     const list = asChain(fourMembers({ type: 'other' }))
     resultOf(await runPlugin(host, call(list, 'ADD', netns, { given, env, path })))

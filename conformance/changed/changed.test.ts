@@ -142,7 +142,7 @@ const state = async (host: Host) =>
   (await takeSnapshot(host, { directories })).filter((line) => !/\.lock|last_reserved|^dir /.test(line))
 
 /** The kernel frees a namespace, and what is in it, a moment after it was removed. */
-const cleaning = { timeout: 10_000 }
+const cleaning = { timeout: 30_000 }
 
 function listOf(plugins: readonly PluginConfig[]): Conflist {
   return { cniVersion: '1.1.0', name: 'network', plugins: [...plugins] }

@@ -19,11 +19,11 @@ function replay(suite: 'podwire' | OfficialSuite, name: string, whatElse?: (outc
 }
 
 /** The samples whose lists are given to a chain, too. */
-const asChains = ['crio', 'ctr', 'cri21', 'podman-plugins', 'apptainer']
+const asChains = ['crio', 'ctr', 'cri21', 'podman-plugins', 'apptainer', 'calico', 'multus']
 
 describe('recorded calls of real clients', () => {
   test('the samples hold every recorded call', () => {
-    expect(names.flatMap((name) => readSample(join(samples, `${name}${ending}`)))).toHaveLength(1679)
+    expect(names.flatMap((name) => readSample(join(samples, `${name}${ending}`)))).toHaveLength(1810)
   })
 
   const explained = new Set<string>()

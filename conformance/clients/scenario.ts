@@ -3,10 +3,12 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { expect, type TestContext, test } from 'vitest'
-import { commandPath, repository, suites, systemCommand } from '../harness/locations.js'
+import { commandPath, otherPrograms, repository, suites, systemCommand } from '../harness/locations.js'
 import { run } from '../harness/process.js'
 
 const deadline = 240_000
+/** A test waits a little longer than what it runs, which says what it hangs at. */
+const patience = deadline + 20_000
 
 /** What a scenario printed, by the first word of each line. */
 export type Outcome = {
@@ -24,9 +26,10 @@ const linesOf = (output: string, word: string) =>
 
 /**
  * Where a scenario runs: with the plugins of a directory or of a release archive, the network configurations of a
- * directory, and on this machine's root file system or another.
+ * directory, and on this machine's root file system or another; `others` are the programs of another project.
  */
 export interface Place {
+  others?: string
   plugins?: string
   archive?: string
   configuration?: string
@@ -43,7 +46,8 @@ export async function runScenario(name: string, parameters: readonly string[], p
     PODWIRE_CONFIGURATION: configuration,
     PODWIRE_ROOT: root,
   }
-  const env = { PATH: commandPath, HOME: '/root', OFFICIAL: process.env['OFFICIAL'] ?? '', ...where }
+  const given = { OFFICIAL: process.env['OFFICIAL'] ?? '', OTHERS: otherPrograms }
+  const env = { PATH: commandPath, HOME: '/root', ...given, ...where }
   const { stdout, stderr, status } = await run(argv, { env, deadline })
   const lines = (word: string) => linesOf(stdout, word)
   return {
@@ -84,6 +88,11 @@ function skipLoudly(context: TestContext, reason: string): never {
   return context.skip(reason)
 }
 
+/** A scenario got to its end, and so did the cell around it: what it made is gone. */
+export function expectEnd({ finished, status, stderr, passed }: Outcome): void {
+  expect({ finished, status }, `${stderr}\nthe last check: ${passed.at(-1)}`).toEqual({ finished: true, status: 0 })
+}
+
 /** Skips the test unless the machine has the commands. */
 export function needs(context: TestContext, commands: readonly string[]): void {
   const reason = obstacle(commands)
@@ -98,12 +107,16 @@ export function scenario(
   place: Place = {},
   whatElse: (outcome: Outcome) => void = () => {},
 ): void {
-  test([name, ...parameters].join(' '), { timeout: deadline }, async (context) => {
+  test([name, ...parameters].join(' '), { timeout: patience }, async (context) => {
     needs(context, commands)
+    const { others } = place
+    if (others && !existsSync(join(otherPrograms, others, 'go.mod'))) {
+      skipLoudly(context, `${join(otherPrograms, others)} is not there: \`make test-others\` builds it`)
+    }
     const outcome = await runScenario(name, parameters, place)
     for (const line of outcome.skipped) console.warn(`SKIPPED in ${name}: ${line}`)
     expect(outcome.failed, outcome.stderr).toEqual([])
-    expect(outcome, 'the scenario ends by itself').toMatchObject({ finished: true, status: 0 })
+    expectEnd(outcome)
     expect(outcome.passed.length).toBeGreaterThan(0)
     whatElse(outcome)
   })

@@ -58,7 +58,7 @@ describe.for(Object.entries(victims))('%s', ([, { shape, prepare, look }]) => {
   })
 })
 
-test('eight devices at once go into eight containers, and come back', { timeout: 120_000 }, async ({ host }) => {
+test('eight devices at once go into eight containers, and come back', { timeout: 240_000 }, async ({ host }) => {
   const containers: Container[] = []
   for (let index = 0; index < 8; index++) {
     await host.output(['ip', 'link', 'add', `hd${index}`, 'type', 'veth', 'peer', 'name', `far${index}`])

@@ -83,16 +83,21 @@ sys.stdin.read()`
   })
 
   test('with an IPv6 gateway is there at once: the official plugin waits five seconds', async ({ host }) => {
-    const container = await host.container('c1')
     const ipam = {
       type: 'static',
       addresses: [{ address: 'fd00:80::7/64', gateway: 'fd00:80::1' }],
       routes: [{ dst: '::/0' }],
     }
-    const began = performance.now()
-    resultOf(await runPlugin(host, call('ADD', container, { ipam })))
-    expect(performance.now() - began).toBeLessThan(4_000)
-    expect(await container.output(['ip', '-6', 'route', 'show', 'default'])).toContain('via fd00:80::1 dev eth0')
+    // What waits does so each time; a busy machine may be late now and then.
+    let quickest = Number.POSITIVE_INFINITY
+    for (let tries = 0; tries < 5 && quickest > 4_000; tries++) {
+      const container = await host.container()
+      const began = performance.now()
+      resultOf(await runPlugin(host, call('ADD', container, { ipam })))
+      quickest = Math.min(quickest, performance.now() - began)
+      expect(await container.output(['ip', '-6', 'route', 'show', 'default'])).toContain('via fd00:80::1 dev eth0')
+    }
+    expect(quickest).toBeLessThan(4_000)
   })
 })
 

@@ -16,9 +16,9 @@ async function four(host: Host, foo: object, bar: object = foo): Promise<Four> {
   return { foo: await two(2, foo), bar: await two(3, bar) }
 }
 
-/** Whether the one reaches the other, by both families, which must agree. */
-async function reaches({ container }: Member, { v4, v6 }: Member): Promise<boolean> {
-  const [by4, by6] = await Promise.all([ping(container, v4, 1), ping(container, v6, 1)])
+/** Whether the one reaches the other within the deadline (whole seconds), by both families, which must agree. */
+async function reaches({ container }: Member, { v4, v6 }: Member, deadline?: number): Promise<boolean> {
+  const [by4, by6] = await Promise.all([ping(container, v4, deadline), ping(container, v6, deadline)])
   expect(by4, 'IPv4 and IPv6').toBe(by6)
   return by4
 }
@@ -39,8 +39,8 @@ describe.for(['nftables', 'iptables'])('backend %s', (backend) => {
     const { foo, bar } = await four(host, { backend, ingressPolicy: 'same-bridge' })
     expect(await reaches(foo[0], foo[1])).toBe(true)
     expect(await reaches(bar[1], bar[0])).toBe(true)
-    expect(await reaches(foo[0], bar[0])).toBe(false)
-    expect(await reaches(bar[1], foo[1])).toBe(false)
+    expect(await reaches(foo[0], bar[0], 1)).toBe(false)
+    expect(await reaches(bar[1], foo[1], 1)).toBe(false)
     expect(await ping(foo[0].container, outside)).toBe(true)
     expect(await ping(foo[0].container, '10.1.2.1')).toBe(true)
     await foo[0].chain.check()
@@ -49,8 +49,8 @@ describe.for(['nftables', 'iptables'])('backend %s', (backend) => {
   test('isolated: neither', async ({ host }) => {
     await host.outside()
     const { foo, bar } = await four(host, { backend, ingressPolicy: 'isolated' })
-    expect(await reaches(foo[0], foo[1])).toBe(false)
-    expect(await reaches(foo[0], bar[0])).toBe(false)
+    expect(await reaches(foo[0], foo[1], 1)).toBe(false)
+    expect(await reaches(foo[0], bar[0], 1)).toBe(false)
     expect(await ping(foo[0].container, outside)).toBe(true)
     expect(await ping(foo[0].container, '10.1.2.1')).toBe(true)
     await bar[0].chain.check()
@@ -65,9 +65,9 @@ describe.for(['nftables', 'iptables'])('backend %s', (backend) => {
   test('a policy lives as long as an attachment that wants it', async ({ host }) => {
     const { foo, bar } = await four(host, { backend, ingressPolicy: 'same-bridge' })
     await foo[0].chain.del()
-    expect(await reaches(foo[1], bar[0]), 'one is left').toBe(false)
+    expect(await reaches(foo[1], bar[0], 1), 'one is left').toBe(false)
     await foo[0].chain.del()
-    expect(await reaches(foo[1], bar[0]), 'the first DEL was repeated').toBe(false)
+    expect(await reaches(foo[1], bar[0], 1), 'the first DEL was repeated').toBe(false)
     await foo[1].chain.del()
     const unpoliced = await join(host, firewalled({ backend }))
     expect(await reaches(unpoliced, bar[0]), 'none is left').toBe(true)
@@ -76,11 +76,11 @@ describe.for(['nftables', 'iptables'])('backend %s', (backend) => {
   test('the strictest policy of a bridge holds, and goes with who wanted it', async ({ host }) => {
     const strict = await join(host, firewalled({ backend, ingressPolicy: 'isolated' }))
     const { foo, bar } = await four(host, { backend, ingressPolicy: 'same-bridge' })
-    expect(await reaches(foo[0], strict)).toBe(false)
-    expect(await reaches(foo[0], bar[0])).toBe(false)
+    expect(await reaches(foo[0], strict, 1)).toBe(false)
+    expect(await reaches(foo[0], bar[0], 1)).toBe(false)
     await strict.chain.del()
     expect(await reaches(foo[0], foo[1])).toBe(true)
-    expect(await reaches(foo[0], bar[0])).toBe(false)
+    expect(await reaches(foo[0], bar[0], 1)).toBe(false)
   })
 })
 
@@ -119,9 +119,9 @@ describe('without br_netfilter', () => {
       await host.output(['sysctl', '-w', `net.bridge.bridge-nf-call-${setting}=0`])
     }
     const { foo } = await four(host, { ingressPolicy: 'isolated' }, {})
-    expect(await reaches(foo[0], foo[1])).toBe(false)
+    expect(await reaches(foo[0], foo[1], 1)).toBe(false)
     const open = await join(host, firewalled())
-    expect(await reaches(open, foo[0])).toBe(false)
+    expect(await reaches(open, foo[0], 1)).toBe(false)
     expect(await ping(foo[0].container, '10.1.2.1')).toBe(true)
   })
 })

@@ -7,7 +7,7 @@ import { flattenRuleset } from '../harness/nftables.js'
 import { readFiles } from '../harness/observe.js'
 import { runPlugin } from '../harness/plugin.js'
 import { difference, takeSnapshot } from '../harness/snapshot.js'
-import { dropping, fakeTools, firewalled, join, onlyFirewall } from './networks.js'
+import { dropping, fakeTools, firewalled, join, type Member, onlyFirewall } from './networks.js'
 
 const backends = ['', 'nftables', 'iptables']
 
@@ -52,6 +52,15 @@ describe('every version', () => {
   })
 })
 
+/** Two members of a bridge with a policy; `policy` is what the kernel has of it, whoever is there. */
+async function policed(host: Host, backend: string) {
+  const network = firewalled({ backend, ingressPolicy: 'same-bridge' })
+  const [first, last] = [await join(host, network), await join(host, network)]
+  const policy = async () => (await traces(host)).filter((line) => line.includes('br2') && !/[0-9a-f]{16}$/.test(line))
+  expect(await policy()).not.toEqual([])
+  return { network, first, last, policy }
+}
+
 describe('DEL', () => {
   test.for(backends)('backend "%s" needs no result, no namespace, and may come again', async (backend, { host }) => {
     const network = firewalled({ backend, ingressPolicy: 'isolated' })
@@ -83,6 +92,37 @@ describe('DEL', () => {
     expect(left).not.toContain(`"network2/eth0/${lost.container.name}"`)
     expect(left).toContain(`${kept.v4} comment "network2/eth0/${kept.container.name}"`)
   })
+
+  test.for(backends)(
+    'backend "%s": of a garbled record leaves a bridge its policy while others want it, and no longer',
+    async (backend, { host }) => {
+      const { network, first, last, policy } = await policed(host, backend)
+      const before = await policy()
+      const delGarbled = async (member: Member) => {
+        const [record = ''] = (await host.output(['grep', '-rl', member.v4, '/run/podwire/firewall'])).split('\n')
+        await host.output(['truncate', '-s', '0', record])
+        await onlyFirewall(host, member, network).del()
+      }
+      await delGarbled(first)
+      expect(await policy()).toEqual(before)
+      await delGarbled(last)
+      expect(await traces(host)).toEqual([])
+      expect(await host.output(['find', '/run/podwire/firewall-holders', '-mindepth', '2'])).toBe('')
+    },
+  )
+
+  test.for(backends)(
+    'backend "%s": leaves a bridge its policy while all records are garbled',
+    async (backend, { host }) => {
+      const { network, first, last, policy } = await policed(host, backend)
+      const before = await policy()
+      await host.output(['find', '/run/podwire/firewall', '-type', 'f', '-exec', 'truncate', '-s', '0', '{}', '+'])
+      await onlyFirewall(host, first, network).del()
+      expect(await policy()).toEqual(before)
+      await onlyFirewall(host, last, network).del()
+      expect(await traces(host)).toEqual([])
+    },
+  )
 
   test('removes what the official plugin left for the attachment, and no more', async ({ host }) => {
     const network = firewalled({ backend: 'iptables' })

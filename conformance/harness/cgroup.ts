@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { until } from './process.js'
@@ -12,7 +13,16 @@ const files = {
 
 export type Controller = keyof typeof files
 
-let made = 0
+/** Whether it was done, and not refused by that error. */
+function unless(code: string, act: () => void): boolean {
+  try {
+    act()
+    return true
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== code) throw error
+    return false
+  }
+}
 
 /** A cgroup of a test's own; remove() it. */
 export class Cgroup {
@@ -33,7 +43,8 @@ export class Cgroup {
     const inV2 = join(root, 'cgroup.subtree_control')
     if (!isV1 && !(existsSync(inV2) && readFileSync(inV2, 'utf8').trim().split(' ').includes(controller)))
       return undefined
-    const directory = join(top, `podwire-test-${process.pid}-${made++}`)
+    // A process number is none of its own: one that was killed in another process namespace may have left its group.
+    const directory = join(top, `podwire-test-${randomUUID()}`)
     mkdirSync(directory)
     return new Cgroup(directory, files[controller][isV1 ? 'v1' : 'v2'])
   }
@@ -49,13 +60,13 @@ export class Cgroup {
 
   /** Ends what is left in it, and removes it. */
   async remove(): Promise<void> {
-    await until('the cgroup is empty', () => {
+    await until('the cgroup is gone', () => {
       const left = readFileSync(this.processes, 'utf8')
         .split('\n')
         .filter((line) => line !== '')
-      for (const pid of left) process.kill(Number(pid), 'SIGKILL')
-      return left.length === 0
+      for (const pid of left) unless('ESRCH', () => process.kill(Number(pid), 'SIGKILL'))
+      // A process leaves its group a moment after it is shown there for the last time.
+      return left.length === 0 && unless('EBUSY', () => rmdirSync(this.#directory))
     })
-    rmdirSync(this.#directory)
   }
 }

@@ -22,15 +22,26 @@ const wire = {
 
 /**
  * What every verb of a plugin costs once the host has seen one attachment of its kind; a chained plugin comes behind a
- * bridge.
+ * bridge. With `isBeside` there is another one on that all the time.
  */
-export async function costOf(host: Host, config: Costed, { isChained = false } = {}): Promise<Cost> {
+export async function costOf(
+  host: Host,
+  config: Costed,
+  { isChained = false, isBeside = false }: { isChained?: boolean; isBeside?: boolean } = {},
+): Promise<Cost> {
   const { netns } = await host.container()
   const call = (command: Verb, containerID: string, more: object = {}, of: Costed = config): Call => {
     const network = { cniVersion: '1.1.0', name: of === wire ? 'wire' : 'cost', ...of, ...more }
     return { plugin: of.type, command, containerID, netns, config: network }
   }
-  const prevResult = isChained ? { prevResult: JSON.parse(await succeed(host, call('ADD', 'wired', {}, wire))) } : {}
+  const wired = async (containerID: string, more: { netns?: string } = {}) => ({
+    prevResult: JSON.parse(await succeed(host, { ...call('ADD', containerID, {}, wire), ...more })),
+  })
+  if (isBeside) {
+    const other = { netns: (await host.container()).netns }
+    await succeed(host, { ...call('ADD', 'other', await wired('other', other)), ...other })
+  }
+  const prevResult = isChained ? await wired('wired') : {}
   for (const command of ['ADD', 'DEL'] as const) await succeed(host, call(command, 'first', prevResult))
   const cost: Cost = {}
   const measure = async (command: Verb, more: object = {}): Promise<string> => {

@@ -1,15 +1,19 @@
+import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { describe, expect } from 'vitest'
 import { test } from './fixture.js'
 import { Host } from './host.js'
+import { until } from './process.js'
 
 describe('the test host', () => {
   test('has its own devices, /run and /var/lib', async ({ host }) => {
     expect((await host.output(['ls', '/sys/class/net'])).trim()).toBe('lo')
     expect(await host.output(['ls', '/var/lib'])).toBe('')
-    await host.output(['mkdir', '-p', '/run/cni', '/var/lib/cni'])
-    expect(existsSync('/run/cni')).toBe(false)
-    expect(existsSync(host.path('/run/cni'))).toBe(true)
+    // A name that this machine has not, whatever it is used for.
+    const own = `/run/${randomUUID()}`
+    await host.output(['mkdir', '-p', own, '/var/lib/cni'])
+    expect(existsSync(own)).toBe(false)
+    expect(existsSync(host.path(own))).toBe(true)
     expect((await host.exec(['touch', '/written'])).stderr).toContain('Read-only file system')
   })
 
@@ -24,8 +28,8 @@ describe('the test host', () => {
 
   test('reaches its outside over IPv4 and IPv6', async ({ host }) => {
     const { container } = await host.outside()
-    await host.output(['ping', '-n', '-c', '1', '-w', '3', '192.0.2.2'])
-    await container.output(['ping', '-n', '-c', '1', '-w', '3', '2001:db8:f::1'])
+    await host.output(['ping', '-n', '-c', '1', '-w', '15', '192.0.2.2'])
+    await container.output(['ping', '-n', '-c', '1', '-w', '15', '2001:db8:f::1'])
   })
 
   test('takes everything away at its end, and tells of what was left running', async () => {
@@ -33,6 +37,8 @@ describe('the test host', () => {
     const { pid } = host
     await host.container()
     await host.output(['sh', '-c', 'sleep 600 >/dev/null 2>&1 &'])
+    // The shell has ended, and what it made may still be one.
+    await until('it sleeps', () => host.processes().some((one) => one.endsWith(' sleep 600')))
     await expect(host.dispose()).rejects.toThrow(/left running in the test host:\n\d+ sleep 600/)
     expect(existsSync(`/proc/${pid}`)).toBe(false)
   })

@@ -21,18 +21,31 @@ export const suites = {
 export type OfficialSuite = 'official' | 'official-1.9.1'
 export type Suite = 'podwire' | OfficialSuite
 
-/** One more, which only containers that are taken over are made with. */
+/** More, which only containers that are taken over are made with. */
 export const everySuite = {
   ...suites,
   'official-1.6.2': join(tools, 'official-1.6.2'),
+  /** The version before this one, which `make test-upgrade` builds from the history. */
+  'podwire-0.1.0': join(repository, 'dist/tools/podwire-0.1.0'),
 } as const
 
 export type AnySuite = keyof typeof everySuite
+
+/** Programs of other projects, a folder each, as `conformance/cluster/build` makes them; most machines have none. */
+export const otherPrograms =
+  process.env['PODWIRE_CLUSTER_CACHE'] ||
+  join(process.env['XDG_CACHE_HOME'] || join(process.env['HOME'] ?? '/root', '.cache'), 'podwire-cluster')
 
 /** The official command line client of libcni. */
 export const cnitool = join(tools, 'cnitool')
 
 const systemPath = ['/usr/local/sbin', '/usr/sbin', '/sbin', '/usr/local/bin', '/usr/bin', '/bin']
+
+/**
+ * The start of a command line of Node for a script of a test's own: without V8's background threads, for which Node can
+ * wait for ever at its end (shared/packing/sea.ts).
+ */
+export const nodeCommand = [process.execPath, '--single-threaded'] as const
 
 /** The PATH that commands get: the system's own directories, whatever the caller's shell has in front of them. */
 export const commandPath = systemPath.join(delimiter)

@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
+import { patience } from '../runner/patience.js'
 import { commandPath } from './locations.js'
+import { treeOf } from './tree.js'
 
 export interface Finished {
   status: number | null
@@ -27,17 +29,21 @@ export interface Started {
   finished: Promise<Finished>
 }
 
-/** Starts a command, without a shell. `finished` rejects only when it could not be started or overran its deadline. */
+/** Milliseconds, a little less than a test has: what hangs is told of, and what a busy machine slows down is not. */
+const usualDeadline = patience - 30_000
+
+/**
+ * Starts a command, without a shell. `finished` rejects only when it could not be started or overran its deadline: it
+ * says then what had been printed, and what each process below it was waiting for.
+ */
 export function start(argv: readonly string[], options: ProcessOptions = {}): Started {
   const [command, ...rest] = argv
   if (command === undefined) throw new Error('no command')
-  const deadline = options.deadline ?? 60_000
+  const deadline = options.deadline ?? usualDeadline
   const opened = options.stdinPath === undefined ? undefined : openSync(options.stdinPath, 'r')
   const child = spawn(command, rest, {
     env: options.env ?? { PATH: commandPath },
     stdio: [opened ?? 'pipe', 'pipe', 'pipe'],
-    timeout: deadline,
-    killSignal: 'SIGKILL',
   })
   if (opened !== undefined) closeSync(opened)
   feed(child, options)
@@ -61,23 +67,47 @@ function collect(child: ChildProcess, argv: readonly string[], deadline: number)
   const text = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
   child.stdout?.on('data', (chunk: Buffer) => text.stdout.push(chunk))
   child.stderr?.on('data', (chunk: Buffer) => text.stderr.push(chunk))
-  const began = performance.now()
+  let overran: string | undefined
+  const timer = setTimeout(() => {
+    overran = killTree(child)
+  }, deadline)
   return new Promise((resolve, reject) => {
-    child.on('error', reject)
+    child.on('error', (error) => {
+      clearTimeout(timer)
+      reject(error)
+    })
     child.on('close', (status, signal) => {
+      clearTimeout(timer)
       const [stdout, stderr] = [text.stdout, text.stderr].map((chunks) => Buffer.concat(chunks).toString()) as [
         string,
         string,
       ]
-      if (signal === 'SIGKILL' && performance.now() - began >= deadline) {
-        reject(new Error(`${argv.join(' ')} did not end within ${deadline} ms; stderr: ${stderr}`))
+      if (overran !== undefined) {
+        const printed = `stdout: ${stdout.slice(-2000)}\nstderr: ${stderr.slice(-2000)}`
+        reject(new Error(`did not end within ${deadline} ms\n${printed}\n${overran}\ncommand: ${argv.join(' ')}`))
       } else resolve({ status, signal, stdout, stderr })
     })
   })
 }
 
-/** Waits until the condition holds, looking every few milliseconds; throws naming `what` when it never does. */
-export async function until(what: string, condition: () => boolean | Promise<boolean>, deadline = 5_000) {
+/** Kills a process and all below it: one that was left would hold its output open. @returns what each waited for */
+function killTree({ pid: root }: ChildProcess): string {
+  const tree = root === undefined ? [] : treeOf(root)
+  for (const { pid } of tree) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+    }
+  }
+  return tree.map(({ pid, state, command, waits }) => `${pid} ${state} ${command} @ ${waits}`).join('\n')
+}
+
+/**
+ * Waits until the condition holds, looking every few milliseconds; throws naming `what` when it never does. The
+ * deadline is for what never comes: what comes may take long on a busy machine.
+ */
+export async function until(what: string, condition: () => boolean | Promise<boolean>, deadline = 30_000) {
   const end = performance.now() + deadline
   while (!(await condition())) {
     if (performance.now() > end) throw new Error(`waited ${deadline} ms in vain until ${what}`)

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { transformSync } from 'esbuild'
+import { nodeCommand } from './locations.js'
 import type { ProcessOptions, Started } from './process.js'
 
 export type Protocol = 'tcp' | 'udp'
@@ -24,7 +25,7 @@ const peer = transformSync(readFileSync(fileURLToPath(new URL('peer.ts', import.
 }).code
 
 function startPeer(place: Place, argv: readonly string[], options: ProcessOptions): Started {
-  return place.start([process.execPath, '--input-type=module', '--eval', peer, '--', ...argv], options)
+  return place.start([...nodeCommand, '--input-type=module', '--eval', peer, '--', ...argv], options)
 }
 
 /**
@@ -50,12 +51,15 @@ export async function serve(
   return { stop }
 }
 
-/** Asks a server who it is and whom it sees; undefined when no answer came within the deadline (milliseconds). */
+/**
+ * Asks a server who it is and whom it sees; undefined when no answer came within the deadline (milliseconds), which is
+ * for what shall be answered: who expects no answer gives a shorter one.
+ */
 export async function ask(
   place: Place,
   target: { protocol: Protocol; address: string; port: number; from?: string; deadline?: number },
 ): Promise<Answered | undefined> {
-  const { protocol, address, port, from = '', deadline = 3_000 } = target
+  const { protocol, address, port, from = '', deadline = 15_000 } = target
   const argv = ['ask', protocol, address, String(port), String(deadline), from]
   const { status, stdout, stderr } = await startPeer(place, argv, {}).finished
   if (status === 0) return JSON.parse(stdout) as Answered
@@ -63,8 +67,8 @@ export async function ask(
   throw new Error(`asking ${address} ${protocol} ${port} failed: ${stderr}`)
 }
 
-/** True when the address answers a ping within the deadline (whole seconds). */
-export async function ping(place: Place, address: string, deadline = 3): Promise<boolean> {
+/** True when the address answers a ping within the deadline (whole seconds), which is meant as that of ask(). */
+export async function ping(place: Place, address: string, deadline = 15): Promise<boolean> {
   const { finished } = place.start(['ping', '-n', '-i', '0.2', '-c', '1', '-w', String(deadline), address])
   const { status, stderr } = await finished
   if (status === 2 && !/unreachable|not permitted/i.test(stderr)) throw new Error(`ping ${address}: ${stderr}`)

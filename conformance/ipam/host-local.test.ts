@@ -1,10 +1,11 @@
-import { readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { describe, expect } from 'vitest'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
 import { Killer } from '../harness/killer.js'
 import type { Suite } from '../harness/locations.js'
-import { runPlugin, type Verb } from '../harness/plugin.js'
+import { runPlugin, runTraced, startPlugin, type Verb } from '../harness/plugin.js'
+import { until } from '../harness/process.js'
 
 const suites = ['podwire', 'official'] as const
 const dual = [[{ subnet: '10.1.2.0/24' }], [{ subnet: 'fd00::/64' }]]
@@ -242,5 +243,99 @@ describe('kill -9', () => {
       process.kill(Number.parseInt(line, 10), 'SIGKILL')
     expect(await waiting).toEqual(['10.1.2.3/24', 'fd00::3/64'])
     await holder.finished
+  })
+})
+
+/** Runtimes repeat a DEL several times a pod, and a GC again and again. */
+describe.each(['DEL', 'GC'] as const)('a %s that finds no lease to free', (verb) => {
+  const lock = '/var/lib/leases/net/lock'
+  const calls = 'trace=flock,open,openat,unlink,rename,symlink,mkdir,utimensat,clone,clone3,vfork'
+
+  /** The call that frees what a container has; a GC finds c1 alive, unless it is about that. */
+  function freeing(id: string) {
+    const call = callOf(verb, { suite: 'podwire', id })
+    const alive = ['c1'].filter((one) => one !== id).map((containerID) => ({ containerID, ifname: 'eth0' }))
+    const collecting = { ...call.config, cniVersion: '1.1.0', 'cni.dev/valid-attachments': alive }
+    return verb === 'GC' ? { ...call, config: collecting } : call
+  }
+
+  async function free(host: Host, id: string) {
+    const { status, stdout, stderr } = await runPlugin(host, freeing(id))
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' })
+  }
+
+  /** What such a call does with the lock and below the directory of leases, and which processes it starts. */
+  async function traced(host: Host, id: string) {
+    const call = freeing(id)
+    const { status, stdout, stderr, calls: seen } = await runTraced(host, call, ['-y', '-e', calls])
+    expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' })
+    const lines = seen.split('\n')
+    return {
+      locks: lines.flatMap((line) => /^flock\(.*, (LOCK_\S+)\) += (\S+)/.exec(line)?.slice(1).join(' ') ?? []),
+      changes: lines.filter(
+        (line) =>
+          /\/var\/lib/.test(line) && /^(unlink|rename|symlink|mkdir|utimensat)|O_(RDWR|WRONLY|CREAT)/.test(line),
+      ),
+      processes: lines.filter((line) => /^(clone3?|vfork)\(/.test(line)),
+    }
+  }
+
+  /** Times of all that a change would touch, in nanoseconds. */
+  const times = (host: Host) =>
+    ['', '/lock', '/../.podwire/net', '/../.podwire/net/=seal'].map((name) => {
+      const { mtimeNs, ctimeNs } = lstatSync(host.path(`/var/lib/leases/net${name}`), { bigint: true })
+      return `${name} ${mtimeNs} ${ctimeNs}`
+    })
+
+  const asked = { locks: ['LOCK_SH|LOCK_NB 0'], changes: [], processes: [] }
+
+  /** Holds the lock as `flock` has it with an option, does as the shell says when it is told to, and ends. */
+  async function held(host: Host, option: '-s' | '-x', then: string) {
+    const holder = host.start(['flock', option, lock, 'sh', '-c', `echo held; read line; ${then}`], { keepOpen: true })
+    await new Promise((resolve) => holder.child.stdout?.once('data', resolve))
+    return async () => {
+      holder.child.stdin?.end('go on\n')
+      expect((await holder.finished).status).toBe(0)
+    }
+  }
+
+  test('keeps nobody out and writes nothing, also where others read', async ({ host }) => {
+    await succeed(host, 'ADD', { suite: 'podwire', id: 'c1' })
+    const before = times(host)
+    expect(await traced(host, 'nothing')).toEqual(asked)
+    const letGo = await held(host, '-s', ':')
+    expect(await traced(host, 'nothing')).toEqual(asked)
+    expect(times(host)).toEqual(before)
+    await letGo()
+  })
+
+  test('makes no lock where there is none', async ({ host }) => {
+    await succeed(host, 'ADD', { suite: 'podwire', id: 'c1' })
+    rmSync(host.path(lock))
+    // That changed the directory: once all leases are read, under a lock.
+    await free(host, 'nothing')
+    expect(await traced(host, 'nothing')).toEqual(asked)
+  })
+
+  test('waits for who holds the lock, and frees what that gave it', async ({ host }) => {
+    await succeed(host, 'ADD', { suite: 'podwire', id: 'c1' })
+    const letGo = await held(host, '-x', "printf 'late\\r\\neth0' >/var/lib/leases/net/10.1.2.9")
+    const waiting = startPlugin(host, freeing('late'))
+    await until('the call waits', () => host.processes().some((one) => / flock -x -w /.test(one)))
+    await letGo()
+    expect((await waiting.finished).status).toBe(0)
+    expect(leasesOf(host)).toEqual(['10.1.2.2', 'fd00::2'])
+  })
+
+  test('is none where the official plugin gave one behind the index, or the index is garbled', async ({ host }) => {
+    await succeed(host, 'ADD', { suite: 'podwire', id: 'c1' })
+    await succeed(host, 'ADD', { suite: 'official', id: 'c2' })
+    await free(host, 'c2')
+    expect(leasesOf(host)).toEqual(['10.1.2.2', 'fd00::2'])
+    const record = host.path('/var/lib/leases/.podwire/net/c1:eth0')
+    rmSync(record)
+    writeFileSync(record, '')
+    await free(host, 'c1')
+    expect(leasesOf(host)).toEqual([])
   })
 })

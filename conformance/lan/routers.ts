@@ -19,7 +19,7 @@ const advertisement = Buffer.concat([
 ])
 
 /** Sends one router advertisement to all nodes; receivers insist on the hop limit 255, which no router lets through. */
-export async function advertise(router: Container, link: string): Promise<void> {
+export async function advertise(router: Pick<Container, 'output'>, link: string): Promise<void> {
   const [ipv6, multicastHops] = [41, 18]
   const own = async () => router.output(['ip', '-6', '-o', 'addr', 'show', 'dev', link, 'scope', 'link', '-tentative'])
   await until(`the router has an address on ${link}`, async () => (await own()).includes('fe80::'))

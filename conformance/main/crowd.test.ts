@@ -16,7 +16,7 @@ async function containers(host: Host, count: number): Promise<Container[]> {
 }
 
 describe('many at once', () => {
-  test.for([8, 50])('%i ADDs and DELs on one bridge and one range', { timeout: 120_000 }, async (count, { host }) => {
+  test.for([8, 50])('%i ADDs and DELs on one bridge and one range', { timeout: 240_000 }, async (count, { host }) => {
     const { before: _, container } = await settled(host)
     await container.remove()
     const all = await containers(host, count)
@@ -38,7 +38,7 @@ describe('many at once', () => {
     expect(difference(before, await state(host))).toBe('')
   })
 
-  test('ADDs and DELs mixed, the first of all made by all of them', { timeout: 120_000 }, async ({ host }) => {
+  test('ADDs and DELs mixed, the first of all made by all of them', { timeout: 240_000 }, async ({ host }) => {
     const all = await containers(host, 16)
     const rounds = all.map(async (one) => {
       for (let round = 0; round < 3; round++) {

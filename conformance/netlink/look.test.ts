@@ -105,6 +105,7 @@ test('listening sockets are those of the namespace, and no connections', async (
     'TCP6-LISTEN:1007,ipv6only=0',
   ]
   for (const server of servers) host.start(['socat', server, 'STDOUT'], { keepOpen: true })
+  const starting = { timeout: 20_000 }
   const kernel = createNetlink()
   const netns = `/proc/${host.pid}/ns/net`
   const seen = () =>
@@ -115,20 +116,22 @@ test('listening sockets are those of the namespace, and no connections', async (
         ),
       ),
     )
-  await vi.waitFor(() =>
-    expect(seen().sort()).toEqual([
-      'tcp 0.0.0.0 1001',
-      'tcp 127.0.0.1 1003',
-      'tcp 127.0.0.1 1006',
-      'tcp :: 1002 only',
-      'tcp :: 1007',
-      'udp 0.0.0.0 1004',
-      'udp :: 1005',
-    ]),
+  await vi.waitFor(
+    () =>
+      expect(seen().sort()).toEqual([
+        'tcp 0.0.0.0 1001',
+        'tcp 127.0.0.1 1003',
+        'tcp 127.0.0.1 1006',
+        'tcp :: 1002 only',
+        'tcp :: 1007',
+        'udp 0.0.0.0 1004',
+        'udp :: 1005',
+      ]),
+    starting,
   )
   host.start(['socat', 'TCP4:127.0.0.1:1001', 'EXEC:cat'], { keepOpen: true })
   const connections = () => host.output(['sh', '-c', 'grep -c " 01 " /proc/net/tcp'])
-  await vi.waitFor(async () => expect(Number(await connections())).toBeGreaterThan(1))
+  await vi.waitFor(async () => expect(Number(await connections())).toBeGreaterThan(1), starting)
   expect(seen()).not.toContainEqual(expect.stringMatching(/^tcp 127.0.0.1 (?!1003|1006)/))
   const shown = await host.output(['cat', '/proc/net/tcp'])
   const [listener] = kernel.listening({ family: 4, protocol: 'tcp', netns })?.filter(({ port }) => port === 1003) ?? []

@@ -44,7 +44,7 @@ async function refusedFrom(host: Host, place: number, made: Call): Promise<Finis
 holdBothWays(networks)
 
 describe.each(Object.entries(networks))('%s', (_, network) => {
-  test('what the kernel refuses from any request on, the tools do', { timeout: 120_000 }, async ({ host }) => {
+  test('what the kernel refuses from any request on, the tools do', { timeout: 240_000 }, async ({ host }) => {
     await prepare(host)
     const expected = resultOf(await runPlugin(host, callOf('ADD', network)))
     const made = await state(host)
@@ -61,7 +61,7 @@ describe.each(Object.entries(networks))('%s', (_, network) => {
 describe.each(['bridge', 'ptp', 'macvlan'])('%s', (name) => {
   const network = networks[name] as Network
 
-  test('refused by kernel and tools at any place, an ADD leaves nothing', { timeout: 120_000 }, async ({ host }) => {
+  test('refused by kernel and tools at any place, an ADD leaves nothing', { timeout: 240_000 }, async ({ host }) => {
     await prepare(host)
     resultOf(await runPlugin(host, callOf('ADD', network)))
     succeedSilently(await runPlugin(host, callOf('DEL', network)))

@@ -46,7 +46,7 @@ export async function prepare(host: Host) {
 
 /** Waits for a state: the kernel reports carriers a moment later, and bridge ports forward only then. */
 export const becomes = (host: Host, wanted: string[]) =>
-  vi.waitFor(async () => expect(difference(wanted, await state(host))).toBe(''), { timeout: 10_000 })
+  vi.waitFor(async () => expect(difference(wanted, await state(host))).toBe(''), { timeout: 30_000 })
 
 /** Tests that a network comes out the same whether the kernel is asked or tools are. */
 export function holdBothWays(networks: Record<string, Network>): void {

@@ -46,7 +46,7 @@ const expectedOf = (details: string | undefined, of: RegExp) => (details?.match(
 describe('of ports in nftables', () => {
   test.for(counts)(
     '%d: nothing is started, 32 elements share a question',
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async (count, { host }) => {
       const one = await add(host, [...apart(count), ...others])
       const { finished, programs } = await check(host, one)
@@ -59,7 +59,7 @@ describe('of ports in nftables', () => {
     },
   )
 
-  test.for(counts)('%d, without netlink: nft, once', { timeout: 120_000 }, async (count, { host }) => {
+  test.for(counts)('%d, without netlink: nft, once', { timeout: 240_000 }, async (count, { host }) => {
     const { finished, programs } = await check(host, await add(host, [...apart(count), ...others]), byTools)
     succeedSilently(finished)
     expect(programs).toEqual(['nft'])
@@ -68,7 +68,7 @@ describe('of ports in nftables', () => {
   test.for([
     ['netlink', {}, 0],
     ['the tools', byTools, 10],
-  ] as const)('by %s: finds exactly what is gone or changed', { timeout: 120_000 }, async ([, env, most], { host }) => {
+  ] as const)('by %s: finds exactly what is gone or changed', { timeout: 240_000 }, async ([, env, most], { host }) => {
     const one = await add(host, [...apart(1_000), ...others])
     const nft = (text: string) => host.output(['nft', '-f', '-'], { stdin: `${text}\n` })
     const gone = ['tcp . 10000', 'udp . 11002', 'udp . 11998']
@@ -94,7 +94,7 @@ describe('of ports in nftables', () => {
     ['the tools', byTools],
   ] as const)(
     'by %s: finds all 1,000 gone when the rules were flushed',
-    { timeout: 120_000 },
+    { timeout: 240_000 },
     async ([, env], { host }) => {
       const one = await add(host, apart(1_000))
       for (const family of ['ip', 'ip6']) await host.output(['nft', 'delete', 'table', family, 'podwire'])

@@ -21,7 +21,7 @@ async function refused(chain: Chain) {
 }
 
 const answers = (host: Host, port = 8080) =>
-  ask(host, { protocol: 'tcp', address: addresses[4], port, deadline: 2_000 }).then((answer) => answer?.server)
+  ask(host, { protocol: 'tcp', address: addresses[4], port }).then((answer) => answer?.server)
 
 async function pair(host: Host): Promise<[Container, Container]> {
   await host.outside()

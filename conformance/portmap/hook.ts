@@ -1,10 +1,13 @@
 // A runtime's hook that holds a port and then calls a plugin, run by `node --eval` (see reservations.test.ts); what
 // nerdctl's does is "reserved". It ends with the plugin's status, and passes on what that read and wrote.
 //   WAY PROTOCOL ADDRESS PORT LOG PLUGIN...
-import { spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
 import { openSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import type { Readable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 
 const [way = '', protocol, address = '', port, log = '', ...plugin] = process.argv.slice(1)
 const input = readFileSync(0)
@@ -35,7 +38,7 @@ function descriptorOf(socket: object): number {
   return fd
 }
 
-const children: { kill: () => unknown }[] = []
+const children: ChildProcess[] = []
 
 function child(argv: readonly string[], fd: number): void {
   const [command = '', ...rest] = argv
@@ -56,10 +59,16 @@ function call(argv: readonly string[], more: readonly number[] = []): number {
 const direct = () => call(plugin)
 const through = () => call(['sh', '-c', '"$@"; exit $?', 'sh', ...plugin])
 
+/** Waits until a process is the program that it was forked for: until then it is a shell. */
+async function becomes(pid: string, [command]: readonly string[]): Promise<void> {
+  while (!readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith(`${command}\0`)) await delay(5)
+}
+
 async function orphaned(held: Held, argv = sleep): Promise<string> {
-  const pid = orphan(argv, held.fd)
+  const pid = orphan(argv, held.fd).trim()
+  await becomes(pid, argv)
   await held.close()
-  return pid.trim()
+  return pid
 }
 
 const ways: Record<string, (held: Held) => number | Promise<number>> = {
@@ -79,8 +88,11 @@ const ways: Record<string, (held: Held) => number | Promise<number>> = {
     await close()
     return direct()
   },
-  'with a grandchild': ({ fd }) => {
-    child(['sh', '-c', 'sleep infinity & wait'], fd)
+  'with a grandchild': async ({ fd }) => {
+    const shell = spawn('sh', ['-c', 'sleep infinity & echo $!; wait'], { stdio: ['ignore', 'pipe', 'ignore', fd] })
+    children.push(shell)
+    const [pid] = await once(shell.stdout as Readable, 'data')
+    await becomes(String(pid).trim(), sleep)
     return direct()
   },
   "by a stranger's child": async ({ fd, close }) => {
@@ -110,5 +122,9 @@ const ways: Record<string, (held: Held) => number | Promise<number>> = {
 
 if (log !== '') openSync(log, 'w')
 const status = (await ways[way]?.(await hold())) ?? 253
-for (const one of children) one.kill()
+for (const one of children) {
+  const gone = once(one, 'exit')
+  one.kill()
+  await gone
+}
 process.exit(status)

@@ -5,7 +5,7 @@ import { describe, expect } from 'vitest'
 import { errorOf, resultOf } from '../harness/answer.js'
 import { test } from '../harness/fixture.js'
 import type { Host } from '../harness/host.js'
-import { suites } from '../harness/locations.js'
+import { nodeCommand, suites } from '../harness/locations.js'
 import { environment } from '../harness/plugin.js'
 import type { Finished } from '../harness/process.js'
 import { call, elementCount } from './setting.js'
@@ -40,18 +40,7 @@ async function added(host: Host, held: Held): Promise<Finished> {
   const { way, protocol = 'tcp', address = '0.0.0.0', port = 8080, log = '', containerID = 'container0' } = held
   const container = await host.container()
   const one = { ...call('ADD', container, [{ hostPort: port, containerPort: 80, protocol }]), containerID }
-  const argv = [
-    process.execPath,
-    '--input-type=module',
-    '--eval',
-    hook,
-    '--',
-    way,
-    protocol,
-    address,
-    String(port),
-    log,
-  ]
+  const argv = [...nodeCommand, '--input-type=module', '--eval', hook, '--', way, protocol, address, String(port), log]
   const plugin = [...(held.wrapPlugin ?? []), `${suites.podwire}/portmap`]
   const stdin = JSON.stringify(one.config)
   return host.exec([...(held.wrap ?? inPidNamespace()), ...argv, ...plugin], { env: environment(one), stdin })

@@ -121,7 +121,7 @@ describe.each(['nftables', 'iptables'])('killed at a random moment, by %s', (bac
     ...Array.from({ length: 5 }, (_, at) => tcp(9000 + at, 9000 + at)),
   ]
 
-  test('an ADD followed by DEL leaves nothing', { timeout: 120_000 }, async ({ host }) => {
+  test('an ADD followed by DEL leaves nothing', { timeout: 240_000 }, async ({ host }) => {
     const container = await host.container()
     const portmap = { backend }
     const del = () => runPlugin(host, call('DEL', container, [], { portmap }))

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
@@ -20,7 +21,7 @@ const ipams = ['host-local', 'static']
 const verbs = ['ADD', 'DEL', 'CHECK', 'GC', 'STATUS'] as const
 /** Those whose kind of link every kernel has. */
 const callers = ['bridge', 'ptp', 'macvlan', 'tap', 'host-device']
-const directory = join(suites.podwire, `../delegation-${process.pid}`)
+const directory = join(suites.podwire, `../delegation-${randomUUID()}`)
 const place = (name: string) => join(directory, name)
 
 let host: Host

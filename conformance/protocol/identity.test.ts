@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { copyFileSync, linkSync, mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
@@ -45,7 +46,7 @@ describe.each(plugins)('%s says who it is', (plugin) => {
 
 describe('a binary knows its name however it is started', () => {
   const original = join(suites.podwire, 'loopback')
-  const directory = join(suites.podwire, `../identity-${process.pid}`)
+  const directory = join(suites.podwire, `../identity-${randomUUID()}`)
 
   beforeAll(() => {
     for (const way of ['symlink', 'hardlink', 'copy']) mkdirSync(join(directory, way), { recursive: true })

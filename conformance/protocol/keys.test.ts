@@ -227,7 +227,7 @@ describe('what is fuzzed works unfuzzed', () => {
 })
 
 describe('each key with each odd value', () => {
-  test.each(typed)('%s', { timeout: 120_000 }, async (plugin) => {
+  test.each(typed)('%s', { timeout: 240_000 }, async (plugin) => {
     let turn = 0
     for (const { path } of placesOf(shapes[plugin] as Shape)) {
       for (const value of values) {
@@ -243,7 +243,7 @@ describe('each key with each odd value', () => {
 
 describe('each place of prevResult with odd values', () => {
   const places = placesOf(shapes['result.C'] as Shape)
-  test.each(typed)('%s', { timeout: 120_000 }, async (plugin) => {
+  test.each(typed)('%s', { timeout: 240_000 }, async (plugin) => {
     let turn = typed.indexOf(plugin)
     for (const { path } of places) {
       for (const value of values) {
@@ -254,7 +254,7 @@ describe('each place of prevResult with odd values', () => {
   })
 })
 
-test('the environment', { timeout: 120_000 }, async () => {
+test('the environment', { timeout: 240_000 }, async () => {
   for (const plugin of typed) {
     for (const text of texts.filter((one) => !one.includes('\0') && one.isWellFormed())) {
       const env = [
@@ -268,7 +268,7 @@ test('the environment', { timeout: 120_000 }, async () => {
   }
 })
 
-test('several keys at once', { timeout: 120_000 }, async () => {
+test('several keys at once', { timeout: 240_000 }, async () => {
   const one = fc.constantFrom(...typed).chain((plugin) => {
     const place = fc.constantFrom(...placesOf(shapes[plugin] as Shape).map(({ path }) => path))
     const change = fc.tuple(place, fc.oneof(fc.constantFrom(...values), fc.string({ unit: 'binary' }), fc.jsonValue()))

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { copyFileSync, linkSync, mkdirSync, rmSync, symlinkSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect } from 'vitest'
@@ -14,7 +15,7 @@ import { versions } from './versions.js'
 // The suite under names that others give it: which plugin is it then?
 
 const plugins = listPlugins(repository).map(({ name }) => name)
-const directory = join(suites.podwire, `../names-${process.pid}`)
+const directory = join(suites.podwire, `../names-${randomUUID()}`)
 const file = join(directory, 'file')
 const place = (name: string) => join(directory, name)
 

@@ -22,7 +22,7 @@ async function settled(host: Host): Promise<{ container: Container; before: stri
 }
 
 describe('killed at any moment', () => {
-  test('ADDs of ptp, each followed by DEL, leave nothing', { timeout: 120_000 }, async ({ host }) => {
+  test('ADDs of ptp, each followed by DEL, leave nothing', { timeout: 240_000 }, async ({ host }) => {
     const { container, before } = await settled(host)
     const killer = await Killer.timing(() => add(host, container))
     succeedSilently(await runPlugin(host, call('DEL', container)))
@@ -34,7 +34,7 @@ describe('killed at any moment', () => {
     killer.expectHits()
   })
 
-  test('ADDs of bandwidth, each followed by another one, CHECK and DEL', { timeout: 120_000 }, async ({ host }) => {
+  test('ADDs of bandwidth, each followed by another one, CHECK and DEL', { timeout: 240_000 }, async ({ host }) => {
     const { container } = await settled(host)
     const prevResult = await add(host, container)
     const limit = async () => resultOf(await runPlugin(host, shape('ADD', container, prevResult)))
@@ -51,7 +51,7 @@ describe('killed at any moment', () => {
   })
 })
 
-test('20 containers at once come, are checked, and go', { timeout: 120_000 }, async ({ host }) => {
+test('20 containers at once come, are checked, and go', { timeout: 240_000 }, async ({ host }) => {
   await settled(host)
   const containers: Container[] = []
   for (let index = 0; index < 20; index++) containers.push(await host.container())

@@ -154,7 +154,7 @@ describe('DEL with little to go by:', () => {
         const left = await state(host)
         expect(left.filter((line) => /10\.1\.2\.2|fd00:1:2::2|CNI-/.test(line))).toEqual([])
       },
-      { timeout: 10_000 },
+      { timeout: 30_000 },
     )
   })
 
@@ -209,7 +209,7 @@ describe('GC', () => {
     expect(await machine.output(['ip', 'route'])).not.toContain('10.1.2.0')
   })
 
-  test('and ADDs that come at the same time lose no rule', { timeout: 120_000 }, async ({ host }) => {
+  test('and ADDs that come at the same time lose no rule', { timeout: 240_000 }, async ({ host }) => {
     const containers = await Promise.all(Array.from({ length: 6 }, () => host.container()))
     await host.outside()
     for (let round = 0; round < 3; round++) {

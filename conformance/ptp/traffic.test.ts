@@ -38,7 +38,7 @@ describe('packets', () => {
           protocol: 'tcp',
           address: out,
           port: 80,
-          deadline: change.ipMasq ? 3000 : 400,
+          deadline: change.ipMasq ? 15_000 : 400,
         })
         expect(answer?.source).toBe(change.ipMasq ? seen : undefined)
         expect(await ping(container, gateway)).toBe(true)

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { needs, runScenario, scenario } from '../clients/scenario.js'
+import { expectEnd, needs, runScenario, scenario } from '../clients/scenario.js'
 import { commandPath, repository, suites } from '../harness/locations.js'
 import { run } from '../harness/process.js'
 import { archive, demand, entering, rootFolder, runScript } from './place.js'
@@ -17,7 +17,7 @@ const plugins = readdirSync(suites.podwire, { withFileTypes: true })
 demand('node-13', 'node-12', 'node-13-containerd', 'debian-13')
 
 describe.each(['node-13', 'node-12'])('the release archive on %s', (root) => {
-  test('every plugin starts', { timeout: 120_000 }, async (context) => {
+  test('every plugin starts', { timeout: 240_000 }, async (context) => {
     needs(context, [])
     const script = `
       ! ls /usr/lib/*/libatomic* >&2 || exit 1
@@ -56,7 +56,7 @@ describe('containerd on node-13', () => {
   scenario('cri-bridge', [], [], { archive, root: rootFolder('node-13-containerd') })
 
   test('The recipe for kind in docs/runtimes.md, up to the cluster, whose node this is', {
-    timeout: 240_000,
+    timeout: 400_000,
   }, async (context) => {
     needs(context, [])
     const { folder, mounts } = await followRecipe()
@@ -66,7 +66,7 @@ describe('containerd on node-13', () => {
     const place = { plugins: bin, configuration, root: rootFolder('node-13-containerd') }
     const outcome = await runScenario('cri-kind', [], place)
     expect(outcome.failed, outcome.stderr).toEqual([])
-    expect(outcome).toMatchObject({ finished: true, status: 0 })
+    expectEnd(outcome)
     expect(outcome.passed.length).toBeGreaterThan(20)
   })
 })
@@ -93,7 +93,7 @@ async function followRecipe(): Promise<Recipe> {
   const bind = ['--bind', join(folder, 'cni'), join(repository, 'cni')]
   const script = `cd "$1"; ${commands.slice(0, -create.length)}`
   const argv = [...entering('debian-13'), ...bind, 'bash', '-euc', script, 'bash', repository]
-  const { status, stderr } = await run(argv, { env: { PATH: commandPath }, deadline: 120_000 })
+  const { status, stderr } = await run(argv, { env: { PATH: commandPath }, deadline: 230_000 })
   expect(status, stderr).toBe(0)
   return { folder, mounts: mounts.map(([, hostPath = '', containerPath = '']) => ({ hostPath, containerPath })) }
 }

@@ -18,7 +18,7 @@ export function entering(root: string): [string, string] {
 /** Runs a bash script on a root file system, to its end. */
 export function runScript(root: string, script: string, parameters: readonly string[] = []): Promise<Finished> {
   const argv = [...entering(root), 'bash', '-euc', script, 'bash', ...parameters]
-  return run(argv, { env: { PATH: commandPath }, deadline: 120_000 })
+  return run(argv, { env: { PATH: commandPath }, deadline: 230_000 })
 }
 
 /** The folder of a root file system. */

@@ -1,5 +1,6 @@
 import type { TestProjectInlineConfiguration } from 'vitest/config'
 import { nodeFlags } from '../../shared/heap/flags.js'
+import { patience } from './patience.js'
 import { plainNodePlugin, virtualModulesPlugin } from './vite.js'
 
 /** The unit tests: they need no root, no tools but a shell's, no built binaries. */
@@ -8,7 +9,8 @@ export const unit = {
   test: {
     name: 'unit',
     include: ['{plugins,ipam,shared,tools}/**/*.test.ts'],
-    testTimeout: 30_000,
+    testTimeout: patience,
+    hookTimeout: patience,
     execArgv: nodeFlags,
     // One process for many files, so that each module is loaded once: half of the time.
     isolate: false,
@@ -21,6 +23,7 @@ export const unitPlain = {
   test: {
     name: 'unit-plain',
     include: ['shared/exec/{spawn,together,lock}.test.ts', 'shared/system/namespaces.test.ts'],
-    testTimeout: 30_000,
+    testTimeout: patience,
+    hookTimeout: patience,
   },
 } satisfies TestProjectInlineConfiguration

@@ -161,7 +161,7 @@ async function attach(host: Host, { network, attachment = {} }: Setting, contain
 for (const [name, setting] of Object.entries(settings)) {
   describe(`state of ${name}`, () => {
     const all = waysOf[name] ?? few
-    test.for(Object.entries(all))('is %s', { timeout: 120_000 }, async ([what, way], { host }) => {
+    test.for(Object.entries(all))('is %s', { timeout: 240_000 }, async ([what, way], { host }) => {
       await setting.prepare?.(host)
       const neighbour =
         name === 'host-device'

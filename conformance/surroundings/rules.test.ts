@@ -84,7 +84,7 @@ describe.each(['nftables', 'iptables'])('our rules by %s beside', (backend) => {
       await serve(host, { protocol: 'tcp', port: 2222, address: '127.0.0.1', name: 'private' })
       await outside.batch(['route add 10.1.2.0/24 via 192.0.2.1'])
 
-      const port = (number: number, deadline = 3_000) =>
+      const port = (number: number, deadline = 15_000) =>
         ({ protocol: 'tcp', address: addresses[4], port: number, deadline }) as const
       expect(await ask(outside, port(8080)), 'our port').toMatchObject({ server: 'ours' })
       expect(await ask(host, port(8080)), 'our port, from the host').toMatchObject({ server: 'ours' })

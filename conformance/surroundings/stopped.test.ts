@@ -25,8 +25,14 @@ test('calls stopped for 5 s in the middle, then continued or killed: others wait
   const others = [container]
   while (others.length < 8) others.push(await host.container())
   const clean = await state(host)
-  const killer = await Killer.timing(async () => resultOf(await runPlugin(host, call('ADD', container))))
-  succeedSilently(await runPlugin(host, call('DEL', container)))
+  // All are begun at once and none of them tells the next how long one is: the shortest of three does, as a busy
+  // machine may have been slow at one.
+  const killers: Killer[] = []
+  while (killers.length < 3) {
+    killers.push(await Killer.timing(async () => resultOf(await runPlugin(host, call('ADD', container)))))
+    succeedSilently(await runPlugin(host, call('DEL', container)))
+  }
+  const [killer] = killers.toSorted((one, other) => one.momentOf(1) - other.momentOf(1)) as [Killer]
   let continued = 0
   const calls = others.map(async (one, index) => {
     const part = (index + 1) / others.length

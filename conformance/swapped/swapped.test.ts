@@ -11,7 +11,7 @@ describe('a namespace that is swapped at every moment:', () => {
 })
 
 describe.for(['bridge', 'macvlan', 'host-device', 'tuning'])('a namespace that never rests, %s', (type) => {
-  test.for(Object.entries(ways))('by %s', { timeout: 120_000 }, async ([, env], { host }) => {
+  test.for(Object.entries(ways))('by %s', { timeout: 240_000 }, async ([, env], { host }) => {
     const { call } = await prepare(host, type, plugins[type] as Swapped)
     resultOf(await runPlugin(host, call('ADD', env)))
     succeedSilently(await runPlugin(host, call('DEL', env)))

@@ -114,7 +114,7 @@ describe('a tool without end is ended', () => {
       ['ptp', 'ip'],
       ['ptp', 'nft'],
     ] as const) {
-      test(`${tool} ${name}, all of it done: nothing is left, no process either`, { timeout: 120_000 }, async ({
+      test(`${tool} ${name}, all of it done: nothing is left, no process either`, { timeout: 240_000 }, async ({
         host,
       }) => {
         const add = await settled(host, ptp('ADD', await host.container()))

@@ -7,7 +7,7 @@ import { wholeFile } from '../runner/coverage.js'
 import { type ReportedTest, readReport, reports } from './report.js'
 
 // A deadline behind each run's own limit, which leaves time to wait for another machine.
-const deadline = 20_000_000
+const deadline = 90_000_000
 
 /** Tests that ran in another place than this process's own. */
 export interface Elsewhere {

@@ -9,7 +9,7 @@ import { runConformance } from './guest.js'
 
 // One machine runs at a time, which is why all that needs it is in this file: a boot may wait for another one's whole
 // run.
-vi.setConfig({ testTimeout: 1_800_000 })
+vi.setConfig({ testTimeout: 7_300_000 })
 const machine = join(repository, 'conformance/vm/run')
 const skipped = 77
 
@@ -22,7 +22,7 @@ afterEach(() => {
 })
 
 function call(argv: readonly string[], env: Record<string, string> = {}): Promise<Finished> {
-  return run(argv, { env: { PATH: commandPath, ...env }, deadline: 1_790_000 })
+  return run(argv, { env: { PATH: commandPath, ...env }, deadline: 7_290_000 })
 }
 
 // Only the machine itself may say that it cannot run here.
@@ -57,9 +57,13 @@ describe('the virtual machine', () => {
   })
 
   test('ends what hangs in it, and says what still ran', async ({ skip }) => {
-    const { status, stderr } = await call([machine, '--limit', '60', 'bash', '-c', 'sleep 600 | cat'])
+    const within = (limit: number) => call([machine, '--limit', `${limit}`, 'bash', '-c', 'sleep 600 | cat'])
+    let ended = await within(60)
+    // The limit is of this machine's seconds, of which a busy one needs more to boot.
+    if (ended.stderr.includes('stopped after the limit')) ended = await within(600)
+    const { status, stderr } = ended
     if (status === skipped) skip(stderr)
-    expect(stderr).toMatch(/^(vm: waiting.*\n)?guest: the command still runs after 12 s, and is ended/)
+    expect(stderr).toMatch(/^(vm: waiting.*\n)?guest: the command still runs after (12|120) s, and is ended/)
     expect(stderr).toMatch(/^\d+ \d+ \S*nanosleep\S* sleep 600 $/m)
     expect(stderr).toMatch(/^vm: kernel .*exit status 124$/m)
     expect(status).toBe(124)

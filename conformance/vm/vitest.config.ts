@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { nodeFlags } from '../../shared/heap/flags.js'
+import { patience } from '../runner/patience.js'
 import { virtualModulesPlugin } from '../runner/vite.js'
 import { ReportFile } from './report.js'
 
@@ -15,8 +16,8 @@ export default defineConfig({
     globalSetup: 'conformance/setup/global.ts',
     execArgv: nodeFlags,
     reporters: ['verbose', new ReportFile()],
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: patience,
+    hookTimeout: patience,
     maxWorkers: 2,
     // A fresh process and all imports again cost seconds a file there; every test has a throw-away host anyway.
     isolate: false,

@@ -55,7 +55,7 @@ export function gatewaysOfAddresses(settings: readonly Setting[]): void {
       [4, 'fe80::1'],
       [4, '::'],
     ] as const
-    test.for(gateways)('IPv%d by %s', { timeout: 120_000 }, async ([family, gateway], { host }) => {
+    test.for(gateways)('IPv%d by %s', { timeout: 240_000 }, async ([family, gateway], { host }) => {
       const seen: Record<string, unknown>[] = []
       for (const suite of ['official', 'podwire'] as const) {
         const name = suite
@@ -98,7 +98,7 @@ const routes: readonly (readonly [address: string, dst: string, gw: string, show
 
 /** In a route, and in its address: what the official plugins make of most is an error. */
 export function gatewaysOfRoutes(settings: readonly Setting[]): void {
-  test.for(settings)('a route by a gateway that is none, $plugin', { timeout: 120_000 }, async (setting, { host }) => {
+  test.for(settings)('a route by a gateway that is none, $plugin', { timeout: 240_000 }, async (setting, { host }) => {
     const { plugin, keys = {}, links = [] } = setting
     const container = await host.container('podwire')
     for (const argv of links) await host.output(['ip', ...argv])

@@ -18,17 +18,28 @@ export interface Epoch {
 export function currentEpoch(files: Pick<LeaseFiles, 'readFileSync'>): Epoch {
   const read = (path: string) =>
     unless(['ENOENT', 'EACCES', 'ENOTDIR'], () => files.readFileSync(path, 'latin1').trim())
-  return epochOf(read('/etc/machine-id') ?? '', read('/proc/sys/kernel/random/boot_id') ?? '')
+  return epochOf(() => read('/etc/machine-id') ?? '', read('/proc/sys/kernel/random/boot_id') ?? '')
 }
 
 /** The epoch of a machine id (32 digits, else it is no proof of identity) and a boot id. */
-export function epochOf(machineID: string, bootID: string): Epoch {
+export function epochOf(machineID: () => string, bootID: string): Epoch {
   const boot = fnv1a(bootID)
-  const machine = `${fnv1a(machineID).toString(36)}.`
-  const text = machineID.length === 32 && bootID !== '' ? `${machine}${boot.toString(36)}` : ''
+  let known: { readonly machine: string; readonly text: string } | undefined
+  /** Only who gives addresses wants to know the machine. */
+  const epoch = () => {
+    const id = known ? '' : machineID()
+    const machine = `${fnv1a(id).toString(36)}.`
+    known ??= { machine, text: id.length === 32 && bootID !== '' ? `${machine}${boot.toString(36)}` : '' }
+    return known
+  }
   return {
-    text,
-    outlived: (earlier) => text !== '' && earlier.startsWith(machine) && earlier !== text,
+    get text() {
+      return epoch().text
+    },
+    outlived: (earlier) => {
+      const { machine, text } = epoch()
+      return text !== '' && earlier.startsWith(machine) && earlier !== text
+    },
     sealSeconds: bootID === '' ? undefined : 0x20000000 + (boot >>> 4),
   }
 }

@@ -1,4 +1,4 @@
-import { withLock } from '../../shared/exec/lock.js'
+import { isUnlocked, withLock } from '../../shared/exec/lock.js'
 import { leaseRoot } from '../../shared/exec/state.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { memberOf } from '../../shared/program/invoke.js'
@@ -91,7 +91,7 @@ export default definePlugin<HostLocalConfiguration>({
     const store = storeOf(call)
     const owner = ownerOf(call)
     call.host.change(`release the addresses of ${owner.containerID} ${owner.ifName} in ${store.directory}`, () => {
-      store.change((leases) => leases.release(leases.of(owner)))
+      store.release(owner)
     })
   },
 
@@ -118,7 +118,7 @@ export default definePlugin<HostLocalConfiguration>({
     if (validAttachments === undefined) return
     const store = storeOf(call)
     host.change(`release the addresses of all but ${validAttachments.length} attachments in ${store.directory}`, () => {
-      store.change((leases) => leases.release(staleLeases(call, leases)))
+      store.collect((view) => staleLeases(call, view))
     })
   },
 
@@ -148,6 +148,7 @@ function storeOf({ host, config, stdin }: Call): Store {
     files: systemLeaseFiles,
     epoch: currentEpoch(systemLeaseFiles),
     lock: (path, body) => withLock(path, body, { host }),
+    isUnlocked: (path) => isUnlocked(path, host),
     warn: host.warn,
   })
 }

@@ -22,10 +22,12 @@ export interface IndexRecord {
   readonly unlisted?: boolean
 }
 
-/** The index of one network; all but `read` and `isCurrent` need the lock. */
+/** The index of one network; all but `read`, `has` and `isCurrent` need the lock. */
 export interface Index {
   readonly isCurrent: () => boolean
   readonly read: (owner: Owner) => IndexRecord | undefined
+  /** Whether there is anything in the place of its record. */
+  readonly has: (owner: Owner) => boolean
   readonly write: (owner: Owner, record: IndexRecord) => void
   readonly remove: (owner: Owner) => void
   /** Makes the records those of `leases` and seals; what is known of unchanged ones is kept. */
@@ -62,6 +64,7 @@ export function openIndex(options: { files: LeaseFiles; leases: string; state: s
 
   return {
     read,
+    has: (owner) => statusOf(files, pathOf(owner)) !== undefined,
     write,
     seal,
     remove: (owner) => void unless(['ENOENT'], () => files.unlinkSync(pathOf(owner))),

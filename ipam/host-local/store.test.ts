@@ -24,18 +24,21 @@ import { collectRangeSets, readRangeSets } from './ranges.js'
 import { openStore, type Store } from './store.js'
 
 const machine = '0123456789abcdef0123456789abcdef'
-const boot1 = epochOf(machine, 'boot-1')
-const boot2 = epochOf(machine, 'boot-2')
+const boot1 = epochOf(() => machine, 'boot-1')
+const boot2 = epochOf(() => machine, 'boot-2')
 const dual = ['10.0.0.0/15', 'fd00::/64']
 
 let dataDir: string
 let directory: string
 let warnings: string[]
+/** Whether the lock is free. */
+let isFree = true
 
 beforeEach(() => {
   dataDir = mkdtempSync(join(tmpdir(), 'leases-'))
   directory = join(dataDir, 'net')
   warnings = []
+  isFree = true
 })
 afterEach(() => rmSync(dataDir, { recursive: true }))
 
@@ -44,7 +47,15 @@ function store({ files = systemLeaseFiles, epoch = boot1 }: { files?: LeaseFiles
     writeFileSync(path, '', { mode: 0o750, flag: 'a' })
     return body()
   }
-  return openStore({ dataDir, network: 'net', files, epoch, lock, warn: (text) => warnings.push(text) })
+  return openStore({
+    dataDir,
+    network: 'net',
+    files,
+    epoch,
+    lock,
+    isUnlocked: () => isFree,
+    warn: (text) => warnings.push(text),
+  })
 }
 
 function owner(name: string): Owner {
@@ -270,6 +281,21 @@ describe('others at work on the same directory', () => {
     expect(Object.keys(onDisk())).toEqual(['10.1.2.4'])
   })
 
+  test.each(['', 'garbage', 'e ..//=x', 'e 10.1.2.200=x', 'e 10.0.0.2=x 10.1.2.200=x'])(
+    'a record that says %j is none',
+    (target) => {
+      add('c1 eth0', dual)
+      add('c2 eth0', dual)
+      const record = join(dataDir, '.podwire/net/c1:eth0')
+      rmSync(record)
+      if (target === '') writeFileSync(record, target)
+      else symlinkSync(target, record)
+      expect(held('c1 eth0')).toEqual(['10.0.0.2', 'fd00::2'])
+      del('c1 eth0')
+      expect(Object.keys(onDisk()).sort()).toEqual(['10.0.0.3', 'fd00::3'])
+    },
+  )
+
   test.each([
     ['the index', () => rmSync(join(dataDir, '.podwire'), { recursive: true })],
     ['its records', () => rmSync(join(dataDir, '.podwire/net/=seal'))],
@@ -326,7 +352,7 @@ describe('a full range', () => {
   test('leases of this boot, of foreign plugins and of another machine are never taken', () => {
     add('c1 eth0', tiny)
     expect(() => add('c2 eth0', tiny)).toThrow('no IP addresses available in range set: 10.1.2.1-10.1.2.2')
-    const elsewhere = store({ epoch: epochOf('fedcba9876543210fedcba9876543210', 'boot-9') })
+    const elsewhere = store({ epoch: epochOf(() => 'fedcba9876543210fedcba9876543210', 'boot-9') })
     expect(() => add('c2 eth0', tiny, elsewhere)).toThrow('no IP addresses available')
     del('c1 eth0')
     foreign('10.1.2.2', 'theirs\r\neth0')

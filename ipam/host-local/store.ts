@@ -14,7 +14,8 @@ import { changesOf, type Leases, type Updates } from './change.js'
 import type { Epoch } from './epoch.js'
 import { type LeaseFiles, reaching } from './files.js'
 import { openIndex } from './index.js'
-import { type LeaseView, type Place, readAll, viewOf } from './view.js'
+import type { Lease, Owner } from './lease.js'
+import { isWithout, type LeaseView, type Place, readAll, viewOf } from './view.js'
 
 export interface Store {
   /** Where the lease files are. */
@@ -27,6 +28,13 @@ export interface Store {
   readonly look: <T>(body: (view: LeaseView) => T) => T
   /** Runs `body` under the lock, or not at all when the network has no directory. @throws code 5, 11, 100 or 101 */
   readonly change: <T>(body: (leases: Leases) => T) => T | undefined
+  /**
+   * Frees all leases of the owner: under the lock, unless nobody is at work and the owner has none. So a DEL that comes
+   * again neither waits nor keeps anybody waiting. @throws code 5, 11, 100 or 101
+   */
+  readonly release: (owner: Owner) => void
+  /** The same of all leases that are stale, as `staleIn` has it. */
+  readonly collect: (staleIn: (view: LeaseView) => readonly Lease[]) => void
 }
 
 export interface StoreOptions {
@@ -35,10 +43,12 @@ export interface StoreOptions {
   readonly files: LeaseFiles
   readonly epoch: Epoch
   readonly lock: <T>(path: string, body: () => T) => T
+  /** Whether nobody has the lock at this moment; false where that cannot be told. */
+  readonly isUnlocked: (path: string) => boolean
   readonly warn: (text: string) => void
 }
 
-export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreOptions): Store {
+export function openStore({ dataDir, network, files, epoch, lock, isUnlocked, warn }: StoreOptions): Store {
   const directory = `${dataDir}/${network}`
   const state = `${dataDir}/.podwire/${network}`
   const index = openIndex({ files, leases: directory, state, epoch })
@@ -76,6 +86,18 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
     return result
   }
 
+  const lockFile = `${directory}/lock`
+  const change = <T>(body: (leases: Leases) => T, isDone = () => false): T | undefined =>
+    reaching(`change the leases in ${directory}`, () => {
+      const status = statusOf(files, directory)
+      if (!status) return undefined
+      if (!status.isDirectory() && !status.isSymbolicLink()) {
+        warn(`host-local: ${directory} is no directory: no lease is in it`)
+        return undefined
+      }
+      return isDone() ? undefined : lock(lockFile, () => underLock(body))
+    })
+
   return {
     directory,
     // The lock and a draft, a name for each address and each set's last one; in the index a record and its seal.
@@ -88,15 +110,18 @@ export function openStore({ dataDir, network, files, epoch, lock, warn }: StoreO
         if (!files.lstatSync(directory, { throwIfNoEntry: false })) makeDirectories(directory, 0o755, files.mkdirSync)
       }),
     look: (body) => reaching(`read the leases in ${directory}`, () => body(viewOf(place, undefined))),
-    change: (body) =>
-      reaching(`change the leases in ${directory}`, () => {
-        const status = statusOf(files, directory)
-        if (!status) return undefined
-        if (!status.isDirectory() && !status.isSymbolicLink()) {
-          warn(`host-local: ${directory} is no directory: no lease is in it`)
-          return undefined
-        }
-        return lock(`${directory}/lock`, () => underLock(body))
-      }),
+    change: (body) => change(body),
+    release: (owner) =>
+      void change(
+        (leases) => leases.release(leases.of(owner)),
+        // The lock comes first: what its last holder wrote is seen behind it, and who takes it later comes after us.
+        () => isUnlocked(lockFile) && isWithout(place, owner),
+      ),
+    // Where the index is not current, there may be drafts and half leases to clear away, under the lock.
+    collect: (staleIn) =>
+      void change(
+        (leases) => leases.release(staleIn(leases)),
+        () => isUnlocked(lockFile) && index.isCurrent() && staleIn(viewOf(place, undefined)).length === 0,
+      ),
   }
 }

@@ -68,6 +68,11 @@ export function viewOf(
   }
 }
 
+/** Whether the index shows that the owner has no lease; what is garbled shows nothing. */
+export function isWithout({ index }: Place, owner: Owner): boolean {
+  return index.isCurrent() && [owner, withoutInterface(owner)].every((one) => !index.has(one))
+}
+
 /**
  * Reads every lease: files whose name is an address; sub-directories and other names are somebody else's.
  * @param options.heal removes files that name no owner, and drafts; only under the lock, or their writer may be at work
@@ -108,19 +113,20 @@ function withoutInterface({ containerID }: Owner): Owner {
 
 /**
  * The leases the index names for the owner; undefined where a file it names says something else, because somebody wrote
- * into it: that does not change the directory, and only the files tell then.
+ * into it, or a record names none that is there, because somebody wrote that: neither changes the directory, and only
+ * the files tell then.
  */
 function indexed(place: Place, owner: Owner): readonly Lease[] | undefined {
   const { directory, files, index, warn } = place
   for (const key of [owner, withoutInterface(owner)]) {
     const leases: Lease[] = []
     const record = index.read(key)
+    if (record && !record.unlisted && record.stamps.size === 0) return undefined
     if (record?.unlisted) leases.push(...readAll(place).filter((lease) => sameOwner(lease.owner, key)))
     for (const file of record?.stamps.keys() ?? []) {
       const address = parseAddress(file)
       const text = address && readBeside(files, `${directory}/${file}`, warn)
-      if (!address || text === undefined) continue
-      if (!sameOwner(ownerOf(text), key)) return undefined
+      if (!address || text === undefined || !sameOwner(ownerOf(text), key)) return undefined
       leases.push({ file, address, owner: key })
     }
     if (leases.length > 0) return leases

@@ -134,8 +134,12 @@ describe('what is refused before anything is touched', () => {
   })
 
   test('names in prevResult that no link can have are not looked for', async () => {
-    const interfaces = [{ name: 'a\0' }, { name: '' }, { name: '-all' }, { name: 'a b' }]
-    const { json } = await call('ADD', { ingressRate: 8000, ingressBurst: 80_000, prevResult: { interfaces } })
+    const interfaces = ['a\0', '', 'a b', 'dummy9381c30abed', '../lo'].map((name) => ({ name }))
+    const config = { ingressRate: 8000, ingressBurst: 80_000, prevResult: { interfaces } }
+    const { plan, json } = await call('ADD', config, {
+      answers: { [inside]: answers[inside], 'ip -j -d addr show': link('cni0') },
+    })
+    expect(plan).toBe('')
     expect(json).toMatchObject({ code: 7, details: expect.stringContaining('prevResult.interfaces') })
   })
 

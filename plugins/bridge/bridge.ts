@@ -17,8 +17,10 @@ import {
   masqueradeNeeds,
   masqueradeOf,
   noteMasquerade,
+  recordedMasquerade,
   sayMasquerade,
   seenForMasquerade,
+  unmasquerade,
 } from '../../shared/net/masquerade.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net/needs.js'
 import { requireNetns } from '../../shared/net/netns.js'
@@ -26,18 +28,18 @@ import { features, linkOf } from '../../shared/net/probe.js'
 import { containerEndMac, hostEndMac } from '../../shared/net/veth.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { checkLease, hasIpam, ipamNeeds, lease, requireIpam } from '../../shared/program/ipam.js'
-import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import { type Call, definePlugin, removing } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
-import { checks, macOf, unicastMac } from '../../shared/values/checks.js'
+import { checks, isLinkName, macOf, unicastMac } from '../../shared/values/checks.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
 import { hostVethName, macFrom } from '../../shared/values/names.js'
 import type { ObservedLink } from '../../shared/values/observe.schema.js'
 import { macFault, nameFault } from '../../shared/values/official.js'
 import { emptyResult, type Result, refuseInexpressible } from '../../shared/values/result.js'
-import { collectVeths, detachVeth } from '../veth/detach.js'
+import { collectVeths, detachVeth, type More } from '../veth/detach.js'
 import type { BridgeConfiguration } from './bridge.schema.js'
 import { gatewayOperations, isGateway, withGateways } from './gateway.js'
-import { guard, guardedMacs, isGuarded, unguard } from './spoof-guard.js'
+import { guard, guardedMacs, guardedPort, unguard } from './spoof-guard.js'
 import {
   addGatewayLink,
   defaultVlanOf,
@@ -158,8 +160,19 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   del(call) {
-    detachVeth(call, 'bridge', (one) => unguard(one, macsToRelease(call, one)))
+    detachVeth(call, 'bridge', guarding(call))
   },
+
+  removes: removing({
+    look: (host, attachment) => ({
+      macs: recordedMacs(host, attachment),
+      masked: recordedMasquerade(host, attachment),
+    }),
+    plan: (attachment, { macs, masked }) => [
+      ...unguard(attachment, macs),
+      ...(masked ? unmasquerade(attachment, masked) : []),
+    ],
+  }),
 
   status(call) {
     const { config, host } = call
@@ -178,7 +191,7 @@ export default definePlugin<BridgeConfiguration>({
   },
 
   gc(call) {
-    collectVeths(call, 'bridge', (one) => unguard(one, macsToRelease(call, one)))
+    collectVeths(call, 'bridge', guarding(call))
   },
 })
 
@@ -381,18 +394,26 @@ function ipSettings({ config, environment }: BridgeCall): Readonly<Record<string
   return Object.fromEntries(settings)
 }
 
-/** The MAC addresses that an attachment's port may be guarded with. */
-function macsToRelease({ config, host }: BridgeCall, attachment: Attachment): readonly string[] {
-  const record = readRecord<Made>(host, 'bridge', attachment)?.data
-  const mayBe = record ? config.macspoofchk || record.guarded !== false : mayBeGuarded(config, host, attachment)
-  if (!mayBe) return []
-  return record?.mac === undefined ? guardedMacs(host, attachment) : [record.mac]
+/** The guard, as what a DEL or GC takes away; without a record the kernel says whether there is one. */
+function guarding({ config: { macspoofchk }, host }: BridgeCall): More {
+  return (attachment) => {
+    const record = readRecord<Made>(host, 'bridge', attachment)?.data
+    const isSuspected = !record && (macspoofchk || mayHaveLostRecord('bridge', attachment))
+    return {
+      suspected: isSuspected ? [guardedPort(attachment)] : [],
+      undo: (held) => {
+        const mayBe = record ? macspoofchk || record.guarded !== false : held ? held[0] : macspoofchk
+        if (!mayBe) return []
+        return unguard(attachment, record?.mac === undefined ? guardedMacs(host, attachment) : [record.mac])
+      },
+    }
+  }
 }
 
-/** Without a record. */
-function mayBeGuarded({ macspoofchk }: BridgeConfiguration, host: BridgeCall['host'], attachment: Attachment): boolean {
-  if (!macspoofchk && !mayHaveLostRecord('bridge', attachment)) return false
-  return isGuarded(host, attachment) ?? macspoofchk
+/** Of these those that a record alone tells. */
+function recordedMacs(host: BridgeCall['host'], attachment: Attachment): readonly string[] {
+  const { guarded, mac } = readRecord<Made>(host, 'bridge', attachment)?.data ?? {}
+  return guarded && mac !== undefined ? [mac] : []
 }
 
 function differences(call: BridgeCall): readonly Problem[] {
@@ -418,7 +439,7 @@ function bridgeDifferences(
     return [{ path: 'bridge', value: bridge?.linkinfo?.info_kind ?? 'none', expected: `the bridge ${config.bridge}` }]
   }
   const names = interfaces.filter(({ name, sandbox }) => !sandbox && name !== config.bridge).map(({ name }) => name)
-  const ports = names.map((name) => host.observer.link(name)).filter((one) => one !== undefined)
+  const ports = names.flatMap((name) => (isLinkName(name) ? (host.observer.link(name) ?? []) : []))
   const port =
     ports.find(({ ifindex }) => link?.link_index === ifindex) ?? ports.find(({ master }) => master === config.bridge)
   if (!port)

@@ -10,7 +10,7 @@ import { hostVethName, ownerComment } from '../../shared/values/names.js'
  * pairs in our own bridge table, so that a frame's path does not grow with the number of containers.
  */
 export function guard(attachment: Attachment, mac: string): readonly Operation[] {
-  return elements(attachment, mac).map((element) => addElement(element, why(attachment), declarations))
+  return elements(attachment, mac).map((element) => addElement(element, why(attachment), declarations()))
 }
 
 /** The operations that undo `guard` with any of these MAC addresses. */
@@ -27,12 +27,10 @@ export function guardedMacs({ observer }: Host, attachment: Attachment): readonl
     .map(({ key: [, mac = ''] }) => mac)
 }
 
-/**
- * Asks the kernel alone: a DEL that comes again, or finds its record garbled, shall not start a process to know.
- * Undefined where the kernel does not tell.
- */
-export function isGuarded({ observer }: Host, attachment: Attachment): boolean | undefined {
-  return observer.holdsDirectly([guardedPort(attachment)])?.[0]
+/** What is there of a guarded attachment, whatever its MAC address is: the kernel tells, without a process. */
+export function guardedPort(attachment: Attachment): Element {
+  const key = [`"${hostVethName(attachment)}"`]
+  return { family: 'bridge', collection: 'guarded_ports', key, comment: ownerComment(attachment) }
 }
 
 // --- internal
@@ -41,7 +39,7 @@ function why(attachment: Attachment): string {
   return `guard ${hostVethName(attachment)} against MAC spoofing`
 }
 
-const declarations: readonly Operation[] = [
+const declarations = (): readonly Operation[] => [
   declare('bridge', 'table', []),
   declare('bridge', 'set', ['guarded_ports', '{', 'type', 'ifname', ';', '}']),
   declare('bridge', 'set', ['allowed_macs', '{', 'type', 'ifname', '.', 'ether_addr', ';', '}']),
@@ -56,9 +54,4 @@ const declarations: readonly Operation[] = [
 function elements(attachment: Attachment, mac: string): readonly Element[] {
   const port = guardedPort(attachment)
   return [{ ...port, collection: 'allowed_macs', key: [...port.key, '.', mac] }, port]
-}
-
-function guardedPort(attachment: Attachment): Element {
-  const key = [`"${hostVethName(attachment)}"`]
-  return { family: 'bridge', collection: 'guarded_ports', key, comment: ownerComment(attachment) }
 }

@@ -82,6 +82,17 @@ describe('ADD', () => {
     expect((await of({ mac: false })).plan).not.toContain(mac)
   })
 
+  test('leaves a member its own runtimeConfig where the runtime gives it nothing', async () => {
+    const [own, mac] = ['02:00:00:00:00:0a', '02:00:00:00:00:0b']
+    const of = (capabilities: object) =>
+      chain([{ type: 'loopback' }, { ...tuning(), capabilities, runtimeConfig: { mac: own } }], {
+        capabilities: { mac: true },
+        runtimeConfig: { mac },
+      })
+    expect((await of({ mac: true })).plan).toContain(`address ${mac}`)
+    expect((await of({})).plan).toContain(`address ${own}`)
+  })
+
   test('refuses a member that is nowhere before it plans anything', async () => {
     const { plan, json } = await chain([{ type: 'loopback' }, { type: 'none' }])
     expect(plan).toBe('')

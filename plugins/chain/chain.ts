@@ -48,7 +48,9 @@ export default definePlugin<ChainConfiguration>({
           failed.push({ member, error: asCniError(thrown) })
         }
       }
-      for (const member of [...formerly(call), ...removable(call)].toReversed()) {
+      const members = [...formerly(call), ...removable(call)].toReversed()
+      for (const [index, member] of members.entries()) {
+        shared.followedBy(members.slice(index + 1))
         const leaseLater = (release: () => void) => void leases.push({ member, release })
         attempt(member, () => run(shared, member, 'DEL', { prevResult, leaseLater }))
       }

@@ -18,6 +18,8 @@ export interface Member {
   readonly plugin: AnyPlugin | undefined
   /** What it finds on stdin, but for what the verb adds. */
   readonly config: Readonly<Record<string, unknown>>
+  /** What it sets itself, which stands where the runtime gives it nothing. */
+  readonly runtimeConfig?: unknown
 }
 
 /** The types that a configuration, as it came, names: of members, of their delegates, and of the IPAM plugins asked. */
@@ -52,6 +54,7 @@ export function membersOf(call: ChainCall): readonly Member[] {
       path: found?.path,
       plugin: found && plugin && (found.own || isSameBuild(found.path)) ? plugin : undefined,
       config: { ...inherited, ...withoutKeys(given, overwritten), name, cniVersion: call.version, type },
+      runtimeConfig: spelled.has('runtimeconfig') ? memberOf(given, 'runtimeConfig') : undefined,
     }
   })
 }

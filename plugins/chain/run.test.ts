@@ -138,6 +138,25 @@ describe('ADD', () => {
   })
 })
 
+test.each(['ADD', 'CHECK', 'DEL', 'STATUS', 'GC'])(
+  '%s: a member has the runtimeConfig that it sets itself where the runtime gives it nothing',
+  async (verb) => {
+    const itself = { mac: 'own', other: [1] }
+    const config = {
+      capabilities: { mac: true },
+      runtimeConfig: { mac: 'm' },
+      plugins: [
+        { type: 'one', capabilities: { mac: true }, runtimeConfig: itself },
+        { type: 'two', RuntimeConfig: itself },
+      ],
+    }
+    const { executed } = await chained(verb, { config })
+    const isOfAttachment = verb !== 'STATUS' && verb !== 'GC'
+    const given = Object.fromEntries(executed.map(({ name, input }) => [name, input.runtimeConfig]))
+    expect(given).toEqual(isOfAttachment ? { one: { mac: 'm' }, two: itself } : { one: undefined, two: undefined })
+  },
+)
+
 describe('a version', () => {
   const answered = (VERSION: string | Partial<Outcome>, cniVersion = '1.1.0') =>
     chained('ADD', {
@@ -186,6 +205,12 @@ describe('a version', () => {
 
 describe('the other verbs', () => {
   const prevResult = { cniVersion: '1.1.0', ips: [{ address: '10.0.0.9/24' }] }
+
+  test.each(['DEL', 'GC'])('a dry run of %s only says what would be executed', async (verb) => {
+    const { status, order, said } = await chained(verb, { dry: true })
+    expect([status, order]).toEqual([0, []])
+    for (const name of ['one', 'two']) expect(said).toContain(`# CNI_COMMAND=${verb} ${folder}/${name}\n`)
+  })
 
   test('DEL goes in reverse, with what the runtime gave, and on behind failures', async () => {
     const config = {

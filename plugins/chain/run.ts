@@ -124,6 +124,8 @@ function runOutside(
   const { call, host } = shared
   requireInstalled(call, member)
   const { version } = call
+  // Before the program is noted: what waits is taken back behind it, and where that is refused, it is not asked to.
+  if (verb === 'ADD') shared.settle()
   const program = programOf(shared, member)
   let made = given
   const takeBack = () => void named(member, () => execute(host, program, 'DEL', stdinOf(call, member, 'DEL', made)))
@@ -137,22 +139,22 @@ function programOf({ host }: SharedHost, { path, type }: Member): Program {
   return { path: path as string, env: delegateEnvironment(host.env, type) }
 }
 
-function stdinOf(call: ChainCall, { config }: Member, verb: Verb, { prevResult }: Given): string {
+function stdinOf(call: ChainCall, member: Member, verb: Verb, { prevResult }: Given): string {
   const isOfAttachment = verb === 'ADD' || verb === 'CHECK' || verb === 'DEL'
-  const runtimeConfig = isOfAttachment ? runtimeConfigOf(call, config) : undefined
+  const runtimeConfig = isOfAttachment ? runtimeConfigOf(call, member) : undefined
   return JSON.stringify({
-    ...config,
+    ...member.config,
     ...(runtimeConfig === undefined ? {} : { runtimeConfig }),
     ...(isOfAttachment && prevResult !== undefined ? { prevResult } : {}),
     ...(verb === 'GC' ? attachmentsOf(call) : {}),
   })
 }
 
-/** Of what the runtime gave, what the member has a capability for. */
-function runtimeConfigOf({ config: { runtimeConfig } }: ChainCall, config: Member['config']): object | undefined {
-  const capabilities = (memberOf(config, 'capabilities') ?? {}) as Record<string, unknown>
+/** Of what the runtime gave, what the member has a capability for; else its own, which libcni leaves in a list, too. */
+function runtimeConfigOf({ config: { runtimeConfig } }: ChainCall, member: Member): unknown {
+  const capabilities = (memberOf(member.config, 'capabilities') ?? {}) as Record<string, unknown>
   const given = Object.entries(runtimeConfig ?? {}).filter(([key]) => capabilities[key] === true)
-  return given.length === 0 ? undefined : Object.fromEntries(given)
+  return given.length === 0 ? member.runtimeConfig : Object.fromEntries(given)
 }
 
 function attachmentsOf({ config }: ChainCall): object {

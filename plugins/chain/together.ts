@@ -5,6 +5,7 @@ import type { Operation, Tool } from '../../shared/plan/operation.js'
 import { inSameJournal } from '../../shared/program/plugin.js'
 import { asCniError, attributed } from '../../shared/values/errors.js'
 import { type ChainCall, type Member, named } from './members.js'
+import { createRemoval, type Removal } from './removal.js'
 
 /** A chain at work: its members share what they see, and what can wait is made together. */
 export interface SharedHost {
@@ -16,6 +17,7 @@ export interface SharedHost {
   readonly later: (body: () => void) => void
   /** Makes what waits. @throws the error of the member whose it is, named */
   readonly settle: () => void
+  readonly followedBy: Removal['followedBy']
 }
 
 /** Runs a verb of a chain; a dry run and a trace tell how long each member took. */
@@ -44,6 +46,7 @@ function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; 
   const bodies: { readonly member: Member; readonly body: () => void }[] = []
   const told = new WeakSet<object>()
   const seen = new Map<string, unknown>()
+  const removal = createRemoval(call, own)
   let current: Member | undefined
   let failure: unknown
 
@@ -124,7 +127,8 @@ function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; 
     },
     sweep: (plan) => {
       if (plan.some(isOfRules)) settleAnew()
-      own.sweep(plan)
+      const left = removal.leftOf(plan)
+      if (left.length > 0 || own.dryRun) own.sweep(left)
     },
     run: (command) => {
       // Another plugin looks at what it likes, and changes it.
@@ -141,7 +145,7 @@ function createSharedHost(call: ChainCall, clock: Clock): { shared: SharedHost; 
     elements.length = 0
     bodies.length = 0
   }
-  return { shared: { call, host, as, later, settle }, drop }
+  return { shared: { call, host, as, later, settle, followedBy: removal.followedBy }, drop }
 }
 
 const ofRules: readonly Tool[] = ['nft', ...iptablesTools, 'conntrack']
@@ -185,10 +189,10 @@ function sharedObserver(
     holds: settled(observer.holds),
     holdsDirectly: settled(observer.holdsDirectly),
     unusedChains: settled(observer.unusedChains),
-    tryLock: (fd) => {
+    tryLock: (fd, kind) => {
       // Whoever waits for a lock wants to know what others did before it was free.
-      forget()
-      return observer.tryLock(fd)
+      if (kind !== 'shared') forget()
+      return observer.tryLock(fd, kind)
     },
   }
 }
@@ -205,14 +209,15 @@ function createClock({ host, environment }: ChainCall): Clock {
   if (!dryRun && !trace) return { start: () => undefined, tell: () => undefined }
   const taken = new Map<string, number>()
   let current: string | undefined
+  let headed: string | undefined
   let since = performance.now()
   const start = (member: Member | undefined) => {
     const now = performance.now()
     if (current !== undefined) taken.set(current, (taken.get(current) ?? 0) + now - since)
     current = member && `plugins[${member.index}] ${member.type}`
     since = now
-    if (dryRun && current !== undefined && !taken.has(current)) {
-      taken.set(current, 0)
+    if (dryRun && current !== undefined && current !== headed) {
+      headed = current
       warn(`# ${current}`)
     }
   }

@@ -177,6 +177,9 @@ export function backendOf({ backend }: FirewallConfiguration, host: Host): Backe
 /** What the official plugin makes rules by, whatever it is told. */
 export const officialBackend: Backend = 'iptables'
 
+/** The one whose policy of a bridge is elements, which nobody's name is on. */
+export const elementBackend: Backend = 'nftables'
+
 /** The chain whose rules come before ours. */
 export function adminChain({ iptablesAdminChainName }: FirewallConfiguration): string {
   return iptablesAdminChainName || 'CNI-ADMIN'

@@ -212,6 +212,11 @@ describe('refused', () => {
       config: { ingressPolicy: 'isolated', prevResult: { cniVersion: '1.1.0' } },
       says: 'chain firewall behind bridge',
     },
+    ...['dummy9381c30abed', 'br0 accept', 'br0\n'].map((name) => ({
+      what: `a policy whose bridge is called ${JSON.stringify(name)}`,
+      config: { ingressPolicy: 'same-bridge', prevResult: { cniVersion: '1.1.0', interfaces: [{ name }] } },
+      says: 'chain firewall behind bridge',
+    })),
     {
       what: 'no result before',
       config: { prevResult: undefined },

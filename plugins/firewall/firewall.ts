@@ -11,17 +11,26 @@ import { plainTools } from '../../shared/net/iptables.js'
 import { applyMissing } from '../../shared/net/missing.js'
 import { requireForAdd } from '../../shared/net/needs.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
-import { definePlugin } from '../../shared/program/plugin.js'
+import { definePlugin, removing } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
+import { isLinkName } from '../../shared/values/checks.js'
 import { asCniError, CniError, codes } from '../../shared/values/errors.js'
 import { emptyResult, type Result } from '../../shared/values/result.js'
 import { admittedAddresses, dismiss, heldByOthers, thingOf } from './admission.js'
-import { adminChain, backendOf, backends, type FirewallCall, type Made, officialBackend } from './backends.js'
+import {
+  adminChain,
+  backendOf,
+  backends,
+  elementBackend,
+  type FirewallCall,
+  type Made,
+  officialBackend,
+} from './backends.js'
 import type { FirewallConfiguration } from './firewall.schema.js'
 import { addSources, removeSources } from './firewalld.js'
 import { acceptance, type Family, type ForwardChain, lookAtUnused } from './forward.js'
 import { exclusively, hold, holderWriting, holds, release } from './holders.js'
-import { type Isolation, isolatedPorts, thingOf as policyThing, portRemovals } from './isolation.js'
+import { type Isolation, isolatedPorts, isPoliced, thingOf as policyThing, portRemovals } from './isolation.js'
 import { leftOf } from './left.js'
 
 /** Lets a container's traffic through the host's firewall, and keeps bridges or containers apart where asked to. */
@@ -40,14 +49,17 @@ export default definePlugin<FirewallConfiguration>({
   prevResult: { ADD: 'required', CHECK: 'required', DEL: 'optional' },
 
   refuse({ config, prevResult = emptyResult }) {
-    if (policyOf(config) === undefined || prevResult.interfaces[0]?.name) return []
+    const first = prevResult.interfaces[0]?.name ?? ''
+    if (policyOf(config) === undefined || isLinkName(first)) return []
     return [
       {
         path: 'prevResult.interfaces',
         value: prevResult.interfaces,
         expected: `the bridge first, for ingressPolicy "${config.ingressPolicy}"`,
         fix: 'chain firewall behind bridge',
-        official: `interface needs to be set for ingress policy "${config.ingressPolicy}", make sure to chain "firewall" plugin with "bridge"`,
+        official: first
+          ? undefined
+          : `interface needs to be set for ingress policy "${config.ingressPolicy}", make sure to chain "firewall" plugin with "bridge"`,
       },
     ]
   },
@@ -78,6 +90,15 @@ export default definePlugin<FirewallConfiguration>({
     if (record) remove(host, attachment, record)
     else removeUnrecorded(call)
   },
+
+  removes: removing({
+    look(host, attachment) {
+      const made = readRecord<Made>(host, 'firewall', attachment)?.data
+      if (!made || backends[made.backend].isShared(made)) return undefined
+      return { made, seen: backends[made.backend].lookToWithdraw(host, attachment, made) }
+    },
+    plan: (_, { made, seen }) => backends[made.backend].withdraw(made, seen),
+  }),
 
   status({ config, host }) {
     const backend = backendOf(config, host)
@@ -111,8 +132,9 @@ function wantedOf(call: FirewallCall, result: Result): Made {
 /** What is an attachment's, by the result of the plugins before. */
 function namedBy({ config }: FirewallCall, { ips, interfaces }: Result): Pick<Made, 'addresses' | 'isolation'> {
   const policy = policyOf(config)
-  const port = interfaces.find(({ sandbox, name }) => !sandbox && name !== interfaces[0]?.name)?.name
-  const bridge = interfaces[0]?.name ?? ''
+  const first = interfaces[0]?.name ?? ''
+  const port = interfaces.find(({ sandbox, name }) => !sandbox && name !== first && isLinkName(name))?.name
+  const bridge = isLinkName(first) ? first : ''
   return {
     addresses: addressesOf({ ips }),
     ...(policy ? { isolation: { bridge, policy, ...(port === undefined ? {} : { port }) } } : {}),
@@ -143,9 +165,7 @@ function holdPolicy({ host, attachment }: FirewallCall, isolation: Isolation, ma
   const isNew = !holds(host, policyThing(isolation), attachment)
   hold(host, policyThing(isolation), attachment)
   if (!isNew || host.dryRun) return
-  const { lookToWithdraw, withdraw } = backends[made.backend]
-  const plan = () => withdraw(made, lookToWithdraw(host, attachment, made))
-  host.journal.note(() => takeBack(() => exclusively(host, () => host.sweep(plan()))))
+  host.journal.note(() => takeBack(() => exclusively(host, () => withdraw(host, attachment, made))))
 }
 
 /** Without the tool nothing can have been made. */
@@ -186,13 +206,17 @@ function remove(host: Host, attachment: Attachment, made: Made): void {
 }
 
 function takeAway(host: Host, attachment: Attachment, made: Made): void {
-  const { isShared, lookToWithdraw, withdraw } = backends[made.backend]
   const body = () => {
-    host.sweep(withdraw(made, lookToWithdraw(host, attachment, made)))
+    withdraw(host, attachment, made)
     if (made.isolation) release(host, policyThing(made.isolation), attachment)
   }
-  if (isShared(made)) exclusively(host, body)
+  if (backends[made.backend].isShared(made)) exclusively(host, body)
   else body()
+}
+
+function withdraw(host: Host, attachment: Attachment, made: Made): void {
+  const { lookToWithdraw, withdraw } = backends[made.backend]
+  host.sweep(withdraw(made, lookToWithdraw(host, attachment, made)))
 }
 
 /**
@@ -224,6 +248,9 @@ function removeUnrecorded(call: FirewallCall): void {
   }
   const { isAdmitted, isIsolated, hasRules } = leftOf(host, attachment, official)
   const admitted = isAdmitted ? admittedAddresses(host, attachment) : []
+  // Who holds a policy is noted in a file of its own.
+  const isHeld = isolation !== undefined && holds(host, policyThing(isolation), attachment)
+  const hasPolicy = isHeld && isPoliced(host.observer, isolation)
   attemptAll(
     () =>
       host.sweep([
@@ -231,6 +258,7 @@ function removeUnrecorded(call: FirewallCall): void {
         ...(isIsolated ? isolatedPorts(host, attachment).flatMap(portRemovals) : []),
       ]),
     ...[...new Set([...admitted, ...named])].map((address) => () => release(host, thingOf(address), attachment)),
+    () => hasPolicy && takeAway(host, attachment, { ...official, backend: elementBackend, addresses: [] }),
     () => hasRules && takeAway(host, attachment, official),
     () => removeSources(host, config.firewalldZone || 'trusted', named),
     // What lies there and is none.

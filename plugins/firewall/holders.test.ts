@@ -1,9 +1,10 @@
 import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { keepStateIn, stateRoot } from '../../shared/exec/state.js'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { keepStateIn, stateRoot, systemStateFiles } from '../../shared/exec/state.js'
 import type { Host } from '../../shared/plan/host.js'
+import { thrownBy } from '../../shared/testing/thrown.js'
 import type { CniError } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
 import { exclusively, hold, holds, othersHolding, release } from './holders.js'
@@ -75,6 +76,21 @@ test('what cannot be taken back is said', () => {
   mkdirSync(`${directory()}/${attachmentHash(one)}`, { recursive: true })
   expect(undo.flatMap((take) => take())).toEqual([])
   expect(said).toEqual([`firewall: ${directory()}/${attachmentHash(one)} is a directory: it is skipped`])
+})
+
+test('what cannot be removed is an error of the file system, no defect', () => {
+  hold(host, thing, one)
+  const refuse = vi.spyOn(systemStateFiles, 'unlinkSync').mockImplementation(() => {
+    throw Object.assign(new Error('EROFS: read-only file system'), { code: 'EROFS' })
+  })
+  try {
+    const file = `${directory()}/${attachmentHash(one)}`
+    const expected = { code: 5, message: `cannot remove ${file}`, details: 'EROFS: read-only file system' }
+    expect(thrownBy(() => release(host, thing, one))).toMatchObject(expected)
+    expect(undo.flatMap((take) => take())).toMatchObject([expected])
+  } finally {
+    refuse.mockRestore()
+  }
 })
 
 test('what podwire 0.1.0 wrote is no holder', () => {

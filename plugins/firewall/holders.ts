@@ -83,7 +83,7 @@ function writeEmpty(directory: string, name: string): void {
       files.closeSync(files.openSync(`${directory}/${name}`, flags, 0o600))
       return
     } catch (thrown) {
-      if (errnoOf(thrown) !== 'ENOENT' || attempt === attempts) throw unwritable(`${directory}/${name}`, thrown)
+      if (errnoOf(thrown) !== 'ENOENT' || attempt === attempts) throw failed('write', `${directory}/${name}`, thrown)
       makeDirectory(directory)
     }
   }
@@ -101,7 +101,7 @@ function remove(host: Host, thing: string, name: string): void {
     try {
       way(path)
     } catch (thrown) {
-      if (!tolerated.includes(errnoOf(thrown) ?? '')) throw thrown
+      if (!tolerated.includes(errnoOf(thrown) ?? '')) throw failed('remove', path, thrown)
       if (errnoOf(thrown) === 'EISDIR') host.warn(`firewall: ${path} is a directory: it is skipped`)
     }
   }
@@ -111,10 +111,10 @@ function makeDirectory(directory: string): void {
   try {
     makeDirectories(directory, 0o700, files.mkdirSync)
   } catch (thrown) {
-    throw unwritable(directory, thrown)
+    throw failed('write', directory, thrown)
   }
 }
 
-function unwritable(path: string, thrown: unknown): CniError {
-  return new CniError(codes.ioFailure, `cannot write ${path}`, { details: messageOf(thrown), cause: thrown })
+function failed(to: 'write' | 'remove', path: string, thrown: unknown): CniError {
+  return new CniError(codes.ioFailure, `cannot ${to} ${path}`, { details: messageOf(thrown), cause: thrown })
 }

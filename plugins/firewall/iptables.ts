@@ -1,11 +1,10 @@
-import { someRecord } from '../../shared/exec/records.js'
+import { someOtherRecord } from '../../shared/exec/records.js'
 import { hasRule, iptablesTool, plainTools, savedRules } from '../../shared/net/iptables.js'
 import type { Host } from '../../shared/plan/host.js'
 import type { Observer, SavedRules } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes, type Problem } from '../../shared/values/errors.js'
-import { attachmentHash } from '../../shared/values/names.js'
 import { unquoted } from '../../shared/values/token.js'
 import { thingOf as addressThing, heldByOthers } from './admission.js'
 import { othersHolding } from './holders.js'
@@ -200,14 +199,12 @@ const policies: readonly IngressPolicy[] = ['same-bridge', 'isolated']
 
 /**
  * Whether another attachment of a backend wants a policy. Those of other backends, which hold a policy by the same
- * name, have rules of their own.
+ * name, have rules of their own; one whose record says nothing may be of this one.
  */
 function isWantedBy(backend: string, host: Host, attachment: Attachment, { bridge, policy }: Isolation): boolean {
   if (othersHolding(host, thingOf({ bridge, policy }), attachment) === 0) return false
-  const own = attachmentHash(attachment)
-  return someRecord<{ backend: string; isolation?: Isolation }>(host, 'firewall', ({ attachment: other, data }) => {
-    const { isolation } = data
-    const isWanted = isolation?.bridge === bridge && isolation.policy === policy && data.backend === backend
-    return isWanted && attachmentHash(other) !== own
+  return someOtherRecord<{ backend: string; isolation?: Isolation }>(host, 'firewall', attachment, (other) => {
+    const { isolation } = other
+    return isolation?.bridge === bridge && isolation.policy === policy && other.backend === backend
   })
 }

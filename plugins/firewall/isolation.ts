@@ -42,14 +42,26 @@ export function isolate(attachment: Attachment, isolation: Isolation, seen: Poli
   return [...policed(seen.families, isolation.bridge, policy), ...portElements(attachment, isolation)]
 }
 
-/** Takes an attachment's wish back: the bridge keeps what the others on it want. */
-export function unisolate({ bridge, port }: Isolation, { families, wanted }: PolicySeen): readonly Operation[] {
-  return [...(wanted ? policed(families, bridge, wanted) : unpoliced(families, bridge)), ...portRemovals(port)]
+/**
+ * Takes an attachment's wish back. The bridge keeps what the others on it want, which is something else only where this
+ * one was stricter.
+ */
+export function unisolate({ bridge, policy, port }: Isolation, { families, wanted }: PolicySeen): readonly Operation[] {
+  const isStricter = policy === 'isolated' && wanted !== 'isolated'
+  const ofBridge =
+    wanted === undefined ? unpoliced(families, bridge) : isStricter ? policed(families, bridge, wanted) : []
+  return [...ofBridge, ...(policy === 'isolated' ? portRemovals(port) : [])]
 }
 
 /** What an ADD under iptables holds, too, by the same names. */
 export function thingOf({ bridge, policy }: Isolation): string {
   return `${policy}-${bridge}`
+}
+
+/** Whether a bridge has a policy of ours; true where the kernel does not tell. */
+export function isPoliced(observer: Observer, { bridge }: Isolation): boolean {
+  const held = observer.holdsDirectly(families(observer).map((family) => bridgeElement(family, bridge)))
+  return held?.includes(true) ?? true
 }
 
 /** The isolated ports that carry the owner's name, for a DEL without a record. */
@@ -135,7 +147,7 @@ function unpoliced(present: readonly Family[], bridge: string): readonly Operati
 function portElements(attachment: Attachment, { policy, port }: Isolation): readonly Operation[] {
   const comment = ownerComment(attachment)
   return portElement(policy, port).map((element) =>
-    addElement({ ...element, comment }, `isolate the port ${port}`, portDeclarations),
+    addElement({ ...element, comment }, `isolate the port ${port}`, portDeclarations()),
   )
 }
 
@@ -161,7 +173,7 @@ function declarations(family: Family): readonly Operation[] {
   ]
 }
 
-const portDeclarations: readonly Operation[] = [
+const portDeclarations = (): readonly Operation[] => [
   declare('bridge', 'table', []),
   declare('bridge', 'set', [portSet, '{', 'type', 'ifname', ';', '}']),
   ...declareChain(

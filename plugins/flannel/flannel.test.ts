@@ -211,6 +211,7 @@ describe('ADD', () => {
       7,
       "'delegate' dictionary must not have 'ipam' field, it'll be set by flannel",
     ],
+    ['without a folder for what is kept', { dataDir: '' }, {}, 7, 'mkdir : no such file or directory'],
     [
       'of a delegate that is no object',
       { delegate: 'bridge' },

@@ -37,7 +37,7 @@ export default definePlugin<FlannelConfiguration>({
   }),
   loads: typesIn,
 
-  refuse: delegateProblems,
+  refuse: (call) => [...delegateProblems(call), ...folderProblems(call)],
 
   add(call) {
     const delegate = delegateOf(call, readSubnet(call))
@@ -114,6 +114,13 @@ function delegateProblems({ config: { delegate = {} }, members }: FlannelCall): 
       return [{ path: `delegate.${key}`, value, expected: 'nothing', fix, official }]
     }),
   ]
+}
+
+/** An empty path would be the root's own folder. */
+function folderProblems({ config: { dataDir } }: FlannelCall): readonly Problem[] {
+  if (dataDir !== '') return []
+  const official = 'mkdir : no such file or directory'
+  return [{ path: 'dataDir', value: dataDir, expected: 'the path of a folder', official }]
 }
 
 /** @throws code 11 where flanneld has not written its file yet, 5 where that cannot be read or says too little */

@@ -1,6 +1,7 @@
 import { attemptAll } from '../../shared/plan/host.js'
 import { collectLeases, hasIpam } from '../../shared/program/ipam.js'
 import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import { isLinkName } from '../../shared/values/checks.js'
 import type { Problem } from '../../shared/values/errors.js'
 import type { ChildLink } from '../lan/child.js'
 import { attachChild, checkChild, childProblems, childStatus, detachChild } from '../lan/child-link.js'
@@ -97,8 +98,8 @@ function withOwnLeases(call: IpvlanCall): Call {
 
 function chainProblems(call: IpvlanCall): readonly Problem[] {
   const names = (call.prevResult?.interfaces ?? []).map(({ name }) => name)
-  if (!isChained(call) || (names.length === 1 && names[0] !== '')) return []
-  const expected = 'one interface with a name, to be the master, as the configuration names none'
+  if (!isChained(call) || (names.length === 1 && isLinkName(names[0] ?? ''))) return []
+  const expected = 'one interface with the name of a link, to be the master, as the configuration names none'
   return [{ path: 'prevResult.interfaces', value: names, expected }]
 }
 

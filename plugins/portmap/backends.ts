@@ -1,5 +1,5 @@
 import { removeUnusedChains } from '../../shared/net/nft-chains.js'
-import type { ListedChain, Observer } from '../../shared/plan/observer.js'
+import type { ListedChain, Observer, UnusedChains } from '../../shared/plan/observer.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import type { Problem } from '../../shared/values/errors.js'
@@ -13,12 +13,11 @@ import {
   unpublishChains,
   withdrawChains,
 } from './iptables.js'
-import { type Left, staleTools } from './left.js'
+import { type Collected, type Left, staleTools } from './left.js'
 import { elementProblems, type OwnElement, ownElements, publish, removeElements, unpublish } from './nftables.js'
 import { type OfficialRule, officialRules, removeOfficialRules } from './official.js'
 import type { Backend } from './portmap.schema.js'
 import type { Publication, Published } from './publication.js'
-import { isShared } from './tables.js'
 
 /** One way of publishing ports. Nothing here changes anything: who calls, applies what is planned. */
 export interface PortmapBackend {
@@ -49,8 +48,8 @@ export interface PortmapBackend {
   /** What CHECK finds missing. */
   readonly differences: (observer: Observer, attachment: Attachment, expected: Published) => readonly Problem[]
   /** What nobody uses any more, for GC of a network. */
-  readonly lookToCollect: (observer: Observer, network: string, valid: ReadonlySet<string>) => CollectSeen
-  readonly collect: (network: string, valid: ReadonlySet<string>, seen: CollectSeen) => readonly Operation[]
+  readonly lookToCollect: (observer: Observer, of: Collected, found: UnusedChains) => CollectSeen
+  readonly collect: (of: Collected, seen: CollectSeen) => readonly Operation[]
 }
 
 /** What bears an owner's name; what a backend does not ask is empty. */
@@ -86,8 +85,8 @@ export const backends: Readonly<Record<Backend, PortmapBackend>> = {
       ...removeOfficialRules(attachment, official),
     ],
     differences: (observer, attachment, { publications }) => elementProblems(observer, attachment, publications),
-    lookToCollect: (observer) => ({ saved: nothingSaved, unused: observer.unusedChains(isShared) }),
-    collect: (_network, _valid, { unused }) => removeUnusedChains(unused),
+    lookToCollect: (_observer, _of, { unused }) => ({ saved: nothingSaved, unused }),
+    collect: (_of, { unused }) => removeUnusedChains(unused),
   },
   iptables: {
     arbiter: 'lock',
@@ -99,10 +98,10 @@ export const backends: Readonly<Record<Backend, PortmapBackend>> = {
     lookByOwner: (observer, _, { tools }) => ({ saved: seenOfChains(observer, tools), own: [], official: [] }),
     withdrawByOwner: (attachment, { saved }) => unpublishChains(attachment, saved),
     differences: chainProblems,
-    lookToCollect: (observer, network, valid) => ({
-      saved: seenOfChains(observer, staleTools(observer, network, valid)),
+    lookToCollect: (observer, of, { along }) => ({
+      saved: seenOfChains(observer, staleTools(observer, of, along)),
       unused: [],
     }),
-    collect: (network, valid, { saved }) => removeStaleChains(saved, network, valid),
+    collect: ({ network, valid }, { saved }) => removeStaleChains(saved, network, valid),
   },
 }

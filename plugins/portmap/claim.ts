@@ -41,6 +41,7 @@ import { applyMissing } from '../../shared/net/missing.js'
 import { compareNetns, lingering, netnsAt } from '../../shared/net/netns.js'
 import { nftFamily } from '../../shared/net/nft.js'
 import type { Host } from '../../shared/plan/host.js'
+import { removing } from '../../shared/program/plugin.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { CniError, codes } from '../../shared/values/errors.js'
 import { attachmentHash } from '../../shared/values/names.js'
@@ -84,6 +85,15 @@ export function release(
   for (const heir of published.heirs ?? []) inherit(host, heir)
 }
 
+/** The operations by which `release` begins, where it looks at nothing before. */
+export const recordedRemovals = removing({
+  look(host, attachment) {
+    const published = publishedBy(host, attachment)
+    return published && backends[published.backend].arbiter === 'kernel' ? lookToWithdraw(host, published) : undefined
+  },
+  plan: (attachment, { made, seen }) => backends[made.backend].withdraw(attachment, made, seen),
+})
+
 /**
  * Removes what containers that are gone left to addresses which are another one's by now, and lead to that: its own
  * ports it claims, these are the addresses by which it publishes nothing.
@@ -125,8 +135,8 @@ function withdraw(
 ): void {
   const backend = backends[published.backend]
   try {
-    const made = { ...published, publications: madeOf(published) }
-    host.sweep(backend.withdraw(attachment, made, backend.look(host.observer)))
+    const { made, seen } = lookToWithdraw(host, published)
+    host.sweep(backend.withdraw(attachment, made, seen))
   } catch (thrown) {
     if (!hasCode(thrown, codes.unknownContainer)) throw thrown
     withdrawOwn(host, attachment, backend)
@@ -134,6 +144,11 @@ function withdraw(
   ended(published.publications)
   for (const folder of specialFolders(published)) removeRecord(host, specialKind, attachment, folder)
   removeRecord(host, kind, attachment)
+}
+
+function lookToWithdraw(host: Host, published: Published) {
+  const made: Published = { ...published, publications: madeOf(published) }
+  return { made, seen: backends[published.backend].look(host.observer) }
 }
 
 /** What bears the attachment's name, whatever its record says. */

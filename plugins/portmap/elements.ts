@@ -51,6 +51,7 @@ export function collectionsOf(attachment: Attachment, publication: Publication):
       // left.
       entries: [{ key: [address], value: masquerade === 'none' ? ['accept'] : ['jump', hairpinChain(publication)] }],
     },
+    { name: pairs, entries: publication.alone ? [{ key: [address, '.', address] }] : [] },
   ]
   return collections.filter(({ entries }) => entries.length > 0)
 }
@@ -89,9 +90,18 @@ export function exclusions(publication: Publication): readonly (readonly string[
   return [commandWords('create', publication, collection), commandWords('delete', publication, collection)]
 }
 
+/**
+ * Removes, in the transaction that makes a collection, what may lie in its place. Versions before 0.2.0 do not know of
+ * pairs, so that their DEL leaves one; of an address that somebody publishes there is another element, too.
+ */
+export function clearing(publication: Publication, collection: Collection): readonly (readonly string[])[] {
+  if (collection.name !== pairs) return []
+  return [commandWords('add', publication, collection), commandWords('delete', publication, collection)]
+}
+
 /** The command for the elements of a collection. */
 export function commandWords(
-  verb: 'create' | 'delete',
+  verb: 'add' | 'create' | 'delete',
   { family }: Publication,
   { name, entries }: Collection,
   comment?: string,
@@ -104,6 +114,9 @@ export function commandWords(
 }
 
 // --- internal
+
+/** The set of addresses that are their own subnet, each with itself. */
+const pairs = 'portmap_alone'
 
 /** A run of ports that keep their numbers, from this many on, is one element. */
 const rangeLength = 4

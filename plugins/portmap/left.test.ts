@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type Element, type NftObject, ownTable } from '../../shared/plan/element.js'
 import type { Observer } from '../../shared/plan/observer.js'
 import { officialName } from '../../shared/values/names.js'
-import { anyOfOurs, isNothing, leftOf, staleTools } from './left.js'
+import { anyOfOurs, isNothing, leftOf, staleTools, unusedAndEntries } from './left.js'
 
 // What a DEL or GC looks for that no record tells of, by what the kernel holds.
 
@@ -17,11 +17,15 @@ const nameOf = (one: Element | NftObject) =>
 /** A kernel that holds these; `texts` are the rules in every chain, undefined where it tells of none. */
 function holding(
   things: readonly string[] | undefined,
-  { texts = [] as readonly string[] | null, legacy = [] as readonly string[] } = {},
+  { texts = [] as readonly string[] | null, legacy = [] as readonly string[], unused = [] as readonly string[] } = {},
 ) {
   return {
     holdsDirectly: (wanted: readonly (Element | NftObject)[]) =>
       things && wanted.map((one) => things.includes(nameOf(one))),
+    unusedChains: (isAsked: (name: string) => boolean, along: readonly NftObject[]) => ({
+      unused: unused.filter(isAsked).map((name) => ({ family: 'ip', table: ownTable, name })),
+      along: things && along.map((one) => things.includes(nameOf(one))),
+    }),
     ruleTexts: () => texts ?? undefined,
     hasLegacyTable: (family: string, table: string) => legacy.includes(`${family} ${table}`),
   } as unknown as Observer
@@ -92,7 +96,11 @@ describe('a GC reads the chains of a tool', () => {
     texts: readonly string[] | null,
     things: readonly string[] | null = entry,
     legacy: readonly string[] = [],
-  ) => staleTools(holding(things ?? undefined, { texts, legacy }), 'net', new Set(['c1', 'c2']))
+  ) => {
+    const observer = holding(things ?? undefined, { texts, legacy })
+    const of = { network: 'net', valid: new Set(['c1', 'c2']) }
+    return staleTools(observer, of, unusedAndEntries(observer).along)
+  }
 
   test('where a rule is of a container of its network that is not valid', () => {
     expect(stale([comment('net', 'c1'), comment('net', 'c9')])).toEqual(['iptables'])
@@ -107,5 +115,12 @@ describe('a GC reads the chains of a tool', () => {
     expect(stale(null, [])).toEqual([])
     expect(stale([comment('net', 'c9')], null)).toEqual(['iptables', 'ip6tables'])
     expect(stale([], [], ['ip6 nat', 'ip raw'])).toEqual(['ip6tables'])
+  })
+
+  test('in one look with the chains of ours that attachments share and nobody uses', () => {
+    const unused = ['portmap_hairpin_10.1.0.0/16', 'masquerade_10.1.0.0/16', 'portmap_dnat']
+    const found = unusedAndEntries(holding(['ip6 nat CNI-HOSTPORT-DNAT'], { unused }))
+    expect(found.unused.map(({ name }) => name)).toEqual(['portmap_hairpin_10.1.0.0/16'])
+    expect(found.along).toEqual([false, true])
   })
 })

@@ -1,7 +1,7 @@
 import { plainTools } from '../../shared/net/iptables.js'
 import { mayMention } from '../../shared/net/leftovers.js'
-import { bothFamilies, type NftObject, ownTable } from '../../shared/plan/element.js'
-import type { IptablesTool, Observer } from '../../shared/plan/observer.js'
+import { bothFamilies, type Chain, type NftObject, ownTable } from '../../shared/plan/element.js'
+import type { IptablesTool, Observer, UnusedChains } from '../../shared/plan/observer.js'
 import type { Attachment } from '../../shared/values/attachment.js'
 import { officialName } from '../../shared/values/names.js'
 import { names } from './chains.js'
@@ -9,6 +9,7 @@ import { ownerKey, owners } from './elements.js'
 import { chainPrefixes } from './iptables.js'
 import { table as officialTable } from './official.js'
 import type { Family } from './publication.js'
+import { isShared } from './tables.js'
 
 /** Where there may be something of an attachment that no record tells of. */
 export interface Left {
@@ -59,15 +60,31 @@ export function anyOfOurs(observer: Observer): Left {
   return { own, official: [], tools: Object.values(plainTools) }
 }
 
-/** What shows chains of a network whose container is not valid, as far as there may be some. */
-export function staleTools(observer: Observer, network: string, valid: ReadonlySet<string>): readonly IptablesTool[] {
-  const entries = bothFamilies.map((family) => ({ family, table: 'nat', chain: names.dnat }))
-  const held = observer.holdsDirectly(entries)
+/** The network of a GC, and its containers that are valid. */
+export interface Collected {
+  readonly network: string
+  readonly valid: ReadonlySet<string>
+}
+
+/** What may be nobody's, in one look for all: chains of ours that nothing leads to, and those with everyone's jumps. */
+export function unusedAndEntries(observer: Observer): UnusedChains {
+  return observer.unusedChains(isShared, entries())
+}
+
+/**
+ * What shows chains of a network whose container is not valid, as far as there may be some.
+ * @param held whether there are the chains with everyone's jumps; undefined where the kernel does not tell
+ */
+export function staleTools(
+  observer: Observer,
+  { network, valid }: Collected,
+  held: UnusedChains['along'],
+): readonly IptablesTool[] {
   const isStale = (entry: NftObject) => {
     const rules = observer.ruleTexts(entry)
     return rules?.some((rule) => idsIn(rule, network).some((id) => !valid.has(id))) ?? true
   }
-  return entries
+  return entries()
     .filter(
       (entry, index) => ((held?.[index] ?? true) && isStale(entry)) || observer.hasLegacyTable(entry.family, 'nat'),
     )
@@ -75,6 +92,11 @@ export function staleTools(observer: Observer, network: string, valid: ReadonlyS
 }
 
 // --- internal
+
+/** The chains that jump to each container's. */
+function entries(): readonly (Chain & { readonly family: Family })[] {
+  return bothFamilies.map((family) => ({ family, table: 'nat', chain: names.dnat }))
+}
 
 function ownObject(family: Family): NftObject {
   return { family, table: ownTable }

@@ -7,7 +7,7 @@ import type { Attachment } from '../../shared/values/attachment.js'
 import { codes, type Problem } from '../../shared/values/errors.js'
 import { ownerComment } from '../../shared/values/names.js'
 import { quoted } from '../../shared/values/token.js'
-import { collectionsOf, commandWords, exclusions } from './elements.js'
+import { clearing, collectionsOf, commandWords, exclusions } from './elements.js'
 import { type Family, type Publication, portText } from './publication.js'
 import { declarations } from './tables.js'
 
@@ -24,7 +24,10 @@ import { declarations } from './tables.js'
 export function publish(attachment: Attachment, publication: Publication): readonly Operation[] {
   const needs = declarations(publication)
   const comment = ownerComment(attachment)
-  const made = collectionsOf(attachment, publication).map((one) => commandWords('create', publication, one, comment))
+  const made = collectionsOf(attachment, publication).flatMap((one) => [
+    ...clearing(publication, one),
+    commandWords('create', publication, one, comment),
+  ])
   return [...made, ...exclusions(publication)].map((argv, index) => ({
     ...nft(argv, `publish ${summary(publication)}`),
     needs,

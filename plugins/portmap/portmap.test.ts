@@ -173,6 +173,32 @@ describe('ADD by nftables', () => {
     ])
   })
 
+  test('an address that is its own subnet has no chain of its own', async () => {
+    const { plan } = await show(row([port(8080, 80)], { prevResult: prevResult('10.9.0.2/32', 'fd09::2/128') }))
+    const lines = plan.split('\n')
+    expect(lines.filter((line) => /portmap_hairpin_(?!alone)/.test(line))).toEqual([])
+    for (const family of ['ip', 'ip6']) {
+      expect(lines).toContain(
+        `nft add rule ${family} podwire portmap_hairpin_alone ${family} saddr . ${family} daddr @portmap_alone masquerade`,
+      )
+    }
+  })
+
+  test('what another plugin lists and is no link comes back as it is', async () => {
+    const given = {
+      cniVersion: '1.1.0',
+      interfaces: [
+        { name: 'eni9381c30abed' },
+        { mac: '254', name: 'eth0', sandbox: netns },
+        { mac: '0', name: 'dummy9381c30abed', sandbox: '0' },
+      ],
+      ips: [{ address: '10.9.0.2/32', interface: 1 }],
+    }
+    const { plan, json } = await show(row([port(8080, 80)], { prevResult: given }))
+    expect(plan).toContain('portmap_ports { tcp . 8080')
+    expect(json).toEqual(given)
+  })
+
   test('nothing to publish: prevResult comes back', async () => {
     const { plan, json } = await show(row([]))
     expect([plan, json]).toEqual(['', prevResult('10.9.0.2/24')])

@@ -12,10 +12,10 @@ import { hostPart, parseAddress } from '../../shared/values/address.js'
 import type { Problem } from '../../shared/values/errors.js'
 import { emptyResult } from '../../shared/values/result.js'
 import { backends } from './backends.js'
-import { claim, clearAddresses, forgetUnknown, mayBeUnknown, publishedBy, release } from './claim.js'
+import { claim, clearAddresses, forgetUnknown, mayBeUnknown, publishedBy, recordedRemovals, release } from './claim.js'
 import { forgetOldFlows } from './flows.js'
 import { absentText, officialChainProblems } from './iptables.js'
-import { isNothing, leftOf } from './left.js'
+import { type Collected, isNothing, leftOf, unusedAndEntries } from './left.js'
 import { spareListeners } from './listeners.js'
 import { officialProblems } from './official.js'
 import type { PortmapConfiguration } from './portmap.schema.js'
@@ -83,6 +83,8 @@ export default definePlugin<PortmapConfiguration>({
     else releaseUnknown(call)
   },
 
+  removes: recordedRemovals,
+
   status({ config, host }) {
     const writes = recordWritings(config.name, 'portmap')
     requireForAdd(host, { ...backendNeeds[backendOf(config)], writes })
@@ -98,10 +100,7 @@ export default definePlugin<PortmapConfiguration>({
           () =>
             release(host, attachment, data, (ended) => forgetOldFlows(host, 'DEL', ended)),
       ),
-      ...Object.values(backends).map(({ lookToCollect, collect }) => () => {
-        const seen = lookToCollect(host.observer, config.name, valid)
-        host.sweep(collect(config.name, valid, seen))
-      }),
+      () => collectUnused(host, { network: config.name, valid }),
     )
   },
 })
@@ -168,6 +167,17 @@ function releaseUnknown(call: PortmapCall): void {
   )
 }
 
+/** In a GC: takes away what bears no attachment's name, and chains of containers that no record tells of. */
+function collectUnused(host: Host, of: Collected): void {
+  const found = unusedAndEntries(host.observer)
+  attemptAll(
+    ...Object.values(backends).map(({ lookToCollect, collect }) => () => {
+      const seen = lookToCollect(host.observer, of, found)
+      host.sweep(collect(of, seen))
+    }),
+  )
+}
+
 /** The container's addresses on this network, as far as DEL is told them. */
 function addressesOf({ prevResult }: PortmapCall): readonly string[] {
   return (prevResult?.ips ?? []).map(({ address }) => hostPart(address))
@@ -194,8 +204,13 @@ function differences(call: PortmapCall): readonly Problem[] {
   const { backend, publications } = published
   const waiting = publications.filter(({ waiting }) => waiting).map(({ family }) => family)
   const expected = wanted.flatMap((one) => {
-    const spared = publications.find(({ family }) => family === one.family)?.spared
-    return waiting.includes(one.family) ? [] : [spared ? { ...one, spared } : one]
+    const made = publications.find(({ family }) => family === one.family)
+    return waiting.includes(one.family) ? [] : [made ? asMade(one, made) : one]
   })
   return backends[backend].differences(host.observer, attachment, { ...published, publications: expected })
+}
+
+/** With what an ADD decided by more than its configuration: by who listened then, and by its version. */
+function asMade({ alone: _, ...wanted }: Publication, { spared, alone }: Publication): Publication {
+  return { ...wanted, ...(spared ? { spared } : {}), ...(alone ? { alone } : {}) }
 }

@@ -50,6 +50,8 @@ export interface Publication {
    * Who reaches the container from the host's address: those who could not be answered otherwise, nobody, everybody.
    */
   readonly masquerade: 'hairpin' | 'none' | 'all'
+  /** Its subnet is the address alone, as where pods are routed: who could not be answered is the container itself. */
+  readonly alone?: true
   readonly conditions: readonly string[]
   /** Ports of addresses that a process of the host listens on, which go on to lead to it (`container` is 0). */
   readonly spared?: readonly Port[]
@@ -79,7 +81,9 @@ export function publicationsOf(call: PortmapCall): readonly Publication[] {
     const address = hostPart(cidr)
     const masquerade = !config.snat ? 'none' : config.masqAll ? 'all' : 'hairpin'
     const conditions = (family === 'ip' ? config.conditionsV4 : config.conditionsV6) ?? []
-    return [{ family, address, cidr, ports, masquerade, conditions: conditionWords(conditions, backendOf(config)) }]
+    const alone = masquerade === 'hairpin' && isAlone(cidr) ? { alone: true as const } : {}
+    const words = conditionWords(conditions, backendOf(config))
+    return [{ family, address, cidr, ports, masquerade, ...alone, conditions: words }]
   })
 }
 
@@ -136,6 +140,10 @@ function addressedOf({ prevResult, environment }: PortmapCall) {
     const made = prevResult?.interfaces[index ?? -1]
     return made === undefined || (made.name === environment.ifName && made.sandbox)
   })
+}
+
+function isAlone(cidr: string): boolean {
+  return cidr.endsWith(familyOf(cidr) === 'ip' ? '/32' : '/128')
 }
 
 function familyOf(address: string): Family {

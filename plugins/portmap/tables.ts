@@ -10,9 +10,13 @@ export function isShared(chain: string): boolean {
   return ['portmap_masquerade_', 'portmap_hairpin_', 'portmap_if_'].some((prefix) => chain.startsWith(prefix))
 }
 
-/** The chain that masquerades for a publication. */
+/**
+ * The chain that masquerades for a publication: one for each subnet, and one for all addresses that are their own
+ * subnet, of which there may be as many as pods.
+ */
 export function hairpinChain(publication: Publication): string {
-  return publication.masquerade === 'all' ? 'portmap_masquerade_all' : `portmap_hairpin_${subnetName(publication)}`
+  if (publication.masquerade === 'all') return 'portmap_masquerade_all'
+  return `portmap_hairpin_${publication.alone ? 'alone' : subnetName(publication)}`
 }
 
 /** Named by what it says: networks that say the same share it, and one that changes its mind leaves the old one be. */
@@ -25,6 +29,7 @@ export function declarations(publication: Publication): readonly Operation[] {
   const { family, conditions } = publication
   return [
     ...maps(family),
+    ...(publication.alone ? [pairs(family)] : []),
     ...declareChain(family, hairpinChain(publication), hairpinRules(publication)),
     ...(conditions.length > 0
       ? declareChain(family, conditionChain(publication), [[...conditions, 'return'], ['accept']]).map((one) =>
@@ -64,6 +69,11 @@ function maps(family: Family): readonly Operation[] {
   ]
 }
 
+/** Source and target of what comes back to its sender, a pair for each address that is its own subnet. */
+function pairs(family: Family): Operation {
+  return declare(family, 'set', ['portmap_alone', '{', 'type', types[family], '.', types[family], ';', '}'])
+}
+
 /** What nft itself does not take of a condition (a value that it cannot resolve, say) is a mistake in its words. */
 function asCondition(rule: Operation, condition: string): Operation {
   const refused = {
@@ -75,10 +85,11 @@ function asCondition(rule: Operation, condition: string): Operation {
 }
 
 function hairpinRules(publication: Publication): readonly (readonly string[])[] {
-  const { family, masquerade } = publication
+  const { family, masquerade, alone } = publication
   if (masquerade === 'all') return [['masquerade']]
-  const sources = [...(family === 'ip' ? [loopback] : []), subnetOf(publication.cidr)]
-  return sources.map((source) => [family, 'saddr', source, 'masquerade'])
+  const own = alone ? ['.', family, 'daddr', '@portmap_alone'] : [subnetOf(publication.cidr)]
+  const sources = [...(family === 'ip' ? [[loopback]] : []), own]
+  return sources.map((source) => [family, 'saddr', ...source, 'masquerade'])
 }
 
 /**

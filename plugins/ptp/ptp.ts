@@ -9,15 +9,17 @@ import {
   masqueradeNeeds,
   masqueradeOf,
   noteMasquerade,
+  recordedMasquerade,
   sayMasquerade,
   seenForMasquerade,
+  unmasquerade,
 } from '../../shared/net/masquerade.js'
 import { forwardingSettings, insideTools, requireForAdd } from '../../shared/net/needs.js'
 import { requireNetns } from '../../shared/net/netns.js'
 import { features } from '../../shared/net/probe.js'
 import { containerEndMac, hostEndMac } from '../../shared/net/veth.js'
 import { checkLease, hasIpam, ipamNeeds, lease, requireIpam } from '../../shared/program/ipam.js'
-import { type Call, definePlugin } from '../../shared/program/plugin.js'
+import { type Call, definePlugin, removing } from '../../shared/program/plugin.js'
 import { invalidConfiguration, type Problem } from '../../shared/values/errors.js'
 import { hostVethName } from '../../shared/values/names.js'
 import { emptyResult } from '../../shared/values/result.js'
@@ -97,6 +99,8 @@ export default definePlugin<PtpConfiguration>({
   del(call) {
     detachVeth(call, 'ptp')
   },
+
+  removes: removing({ look: recordedMasquerade, plan: unmasquerade }),
 
   status(call) {
     const { config, host } = call

@@ -5,11 +5,13 @@ import {
   forgetMasquerade,
   isMasqueraded,
   isOfSubnet,
+  type MadeByMasquerade,
   madeByMasquerade,
   staleMasquerades,
   unmasquerade,
 } from '../../shared/net/masquerade.js'
 import { livingNetns } from '../../shared/net/netns.js'
+import type { Element } from '../../shared/plan/element.js'
 import { attemptAll, type Host } from '../../shared/plan/host.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { memberOf } from '../../shared/program/invoke.js'
@@ -24,7 +26,7 @@ import { attachmentHash, hostVethName } from '../../shared/values/names.js'
  * address that still answers, then the lease, then the records. `kind` is the plugin's name, `more` what it made
  * besides.
  */
-export function detachVeth(call: Call, kind: string, more: More = () => []): void {
+export function detachVeth(call: Call, kind: string, more: More = none): void {
   const { config, host, environment, attachment } = call
   const netns = livingNetns(environment.netns)
   const isMasked = config.ipMasq || isMasqueraded(host, attachment)
@@ -32,8 +34,7 @@ export function detachVeth(call: Call, kind: string, more: More = () => []): voi
     () =>
       host.sweep([
         ...remainingEnds(call, netns).map(deleteLink),
-        ...more(attachment),
-        ...(isMasked ? unmasquerade(attachment, madeByMasquerade(host, attachment, toldAddresses(call))) : []),
+        ...removals(attachment, leftOf(host, attachment, more, isMasked ? toldAddresses(call) : undefined)),
       ]),
     () => release(call),
   )
@@ -42,25 +43,53 @@ export function detachVeth(call: Call, kind: string, more: More = () => []): voi
 }
 
 /** GC of such a plugin: takes down the attachments of the network that are on record and not valid any more. */
-export function collectVeths(call: Call, kind: string, more: More = () => []): void {
+export function collectVeths(call: Call, kind: string, more: More = none): void {
   const { config, host, validAttachments } = call
   attemptAll(
     ...staleAttachments(host, kind, config.name, validAttachments).map((attachment) => () => {
       const link = hostVethName(attachment)
-      const made = madeByMasquerade(host, attachment)
-      host.sweep([deleteLink({ link }), ...more(attachment), ...unmasquerade(attachment, made)])
+      host.sweep([deleteLink({ link }), ...removals(attachment, leftOf(host, attachment, more, []))])
       forgetMasquerade(host, attachment)
       removeRecord(host, kind, attachment)
     }),
-    () => validAttachments && host.sweep(collectMasquerades(host.observer.unusedChains(isOfSubnet))),
+    () => validAttachments && host.sweep(collectMasquerades(host.observer.unusedChains(isOfSubnet).unused)),
     () => collectLeases(call),
   )
 }
 
+/** What a plugin made of an attachment besides, looked at in the moment before it is undone. */
+export type More = (attachment: Attachment) => {
+  /** What the kernel is asked for because no record tells. */
+  readonly suspected: readonly Element[]
+  /** @param held whether that is there; undefined where the kernel does not tell */
+  readonly undo: (held: readonly boolean[] | undefined) => readonly Operation[]
+}
+
 // --- internal
 
-/** What undoes the rest of an attachment, planned in the moment it is undone. */
-type More = (attachment: Attachment) => readonly Operation[]
+const none: More = () => ({ suspected: [], undo: () => [] })
+
+/** What is left of an attachment but its link. */
+interface Left {
+  readonly masquerade: MadeByMasquerade | undefined
+  /** What undoes the rest. */
+  readonly others: readonly Operation[]
+}
+
+/**
+ * Looks with one question to the kernel.
+ * @param told addresses that may be masqueraded; none may be where it is undefined
+ */
+function leftOf(host: Host, attachment: Attachment, more: More, told: readonly string[] | undefined): Left {
+  const { suspected, undo } = more(attachment)
+  const masquerade = told && madeByMasquerade(host, attachment, told, suspected)
+  if (masquerade && 'along' in masquerade) return { masquerade, others: undo(masquerade.along) }
+  return { masquerade, others: undo(suspected.length > 0 ? host.observer.holdsDirectly(suspected) : []) }
+}
+
+function removals(attachment: Attachment, { masquerade, others }: Left): readonly Operation[] {
+  return [...others, ...(masquerade ? unmasquerade(attachment, masquerade) : [])]
+}
 
 /** The addresses of the result that a DEL is given: by them is found what no record tells of. */
 function toldAddresses({ config: { prevResult } }: Call): readonly string[] {

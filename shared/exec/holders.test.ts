@@ -19,7 +19,10 @@ async function holdersWhile(file: string, locked: string, ...words: string[]): P
   await once(holder.stdout, 'data')
   const fd = openSync(file, 'r')
   try {
-    return holdersOf(fd).map((one) => one.replace(/\d+\)$/, 'N)'))
+    // They come in the order of process numbers, which begin anew once in a while.
+    return holdersOf(fd)
+      .map((one) => one.replace(/\d+\)$/, 'N)'))
+      .sort()
   } finally {
     closeSync(fd)
     holder.stdin.end('\n')

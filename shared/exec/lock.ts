@@ -24,6 +24,26 @@ export function withLock<T>(path: string, body: () => T, options: LockOptions): 
 }
 
 /**
+ * Whether nobody holds flock(2) LOCK_EX on a file at this moment. It is asked by a shared lock, which is let go at
+ * once: several may ask together, and who wants the file meanwhile waits no longer than that. False where it cannot be
+ * told.
+ */
+export function isUnlocked(path: string, { observer }: Pick<LockHost, 'observer'>): boolean {
+  let fd: number
+  try {
+    fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK | constants.O_NOFOLLOW)
+  } catch (thrown) {
+    if (errnoOf(thrown) === undefined) throw thrown
+    return errnoOf(thrown) === 'ENOENT'
+  }
+  try {
+    return observer.tryLock(fd, 'shared')
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/**
  * Runs `body` alone among the processes of podwire that want the lock of that name. It lies where nobody else can take
  * it. In a dry run nothing changes, so nothing is locked.
  * @throws as withLock
@@ -56,7 +76,7 @@ export function withNetnsLock<T>(
 /** What locks ask of the machine a plugin works on (plan/host.ts). */
 export interface LockHost {
   readonly run: Run
-  readonly observer: { readonly tryLock: (fd: number) => boolean }
+  readonly observer: { readonly tryLock: (fd: number, kind?: 'shared') => boolean }
 }
 
 export interface LockOptions {

@@ -35,6 +35,7 @@ const publication = z.object({
   cidr: checked('cidr'),
   ports: z.array(port),
   masquerade: z.enum(['hairpin', 'none', 'all']),
+  alone: z.boolean().optional(),
   conditions: z.array(checked('token')),
   spared: z.array(port).optional(),
   waiting: z.boolean().optional(),

@@ -3,7 +3,7 @@ import { accept } from '../values/accept.js'
 import type { Attachment } from '../values/attachment.js'
 import { errnoOf, isAbsent, messageOf, scarce } from '../values/errno.js'
 import { asCniError, CniError, codes } from '../values/errors.js'
-import { attachmentHash } from '../values/names.js'
+import { recordFile } from './record-file.js'
 import {
   clearDrafts,
   namesIn,
@@ -66,7 +66,7 @@ export function writeRecord<Data>(
   data: Data,
   { folder = attachment.network, netns }: { folder?: string; netns?: Netns | undefined } = {},
 ): void {
-  const file = fileOf(kind, attachment, folder)
+  const file = recordFile(kind, attachment, folder)
   host.change(`note ${kind} of ${attachment.network}/${attachment.containerID} in ${file}`, () => {
     const before = read<Data>(host, kind, file)
     host.journal.note(() => {
@@ -89,7 +89,7 @@ export function readRecord<Data>(
   attachment: Attachment,
   folder = attachment.network,
 ): Entry<Data> | undefined {
-  return read(host, kind, fileOf(kind, attachment, folder))
+  return read(host, kind, recordFile(kind, attachment, folder))
 }
 
 /**
@@ -97,7 +97,7 @@ export function readRecord<Data>(
  * are gone, as somebody has emptied the directory of state.
  */
 export function mayHaveLostRecord(kind: string, attachment: Attachment): boolean {
-  return isThere(fileOf(kind, attachment)) !== false || isThere(`${stateRoot}/${kind}`) !== true
+  return isThere(recordFile(kind, attachment)) !== false || isThere(`${stateRoot}/${kind}`) !== true
 }
 
 /** Removes a record, and what an ADD that was killed while it wrote may have left of it. */
@@ -107,7 +107,7 @@ export function removeRecord(
   attachment: Attachment,
   folder = attachment.network,
 ): void {
-  const file = fileOf(kind, attachment, folder)
+  const file = recordFile(kind, attachment, folder)
   host.change(`forget ${file}`, () => {
     remove(host, file)
     clear(host, draftsOf(kind, file).prefix)
@@ -116,7 +116,7 @@ export function removeRecord(
 
 /** Removes a record that cannot be read: what is there for an attachment that has none. */
 export function removeUnreadable(host: RecordHost, kind: string, attachment: Attachment): void {
-  const file = fileOf(kind, attachment)
+  const file = recordFile(kind, attachment)
   try {
     if (statusOf(files, file) === undefined) return
     removeRecord(host, kind, attachment)
@@ -163,13 +163,24 @@ export function recordsOfAllNetworks<Data>(host: RecordHost, kind: string): read
   return listed(host, `${stateRoot}/${kind}`).flatMap((network) => allRecords<Data>(host, kind, network))
 }
 
-/** Whether any record of a kind, whatever its network, is as asked; none is read behind the first that is. */
-export function someRecord<Data>(host: RecordHost, kind: string, isAsked: (entry: Entry<Data>) => boolean): boolean {
+/**
+ * Whether any record of a kind but an attachment's own, whatever its network, is as asked, or is there and says
+ * nothing: none is read behind the first that is.
+ */
+export function someOtherRecord<Data>(
+  host: RecordHost,
+  kind: string,
+  attachment: Attachment,
+  isAsked: (data: Data) => boolean,
+): boolean {
   const root = `${stateRoot}/${kind}`
+  const own = recordFile(kind, attachment)
   return listed(host, root).some((folder) =>
     listed(host, `${root}/${folder}`).some((name) => {
-      const entry = read<Data>(host, kind, `${root}/${folder}/${name}`)
-      return entry !== undefined && isAsked(entry)
+      const file = `${root}/${folder}/${name}`
+      if (file === own) return false
+      const entry = read<Data>(host, kind, file)
+      return entry ? isAsked(entry.data) : isThere(file) !== false
     }),
   )
 }
@@ -181,7 +192,7 @@ export function someRecord<Data>(host: RecordHost, kind: string, isAsked: (entry
 export function formerNetworks(host: RecordHost, kinds: readonly string[], attachment: Attachment): readonly string[] {
   const has = (network: string) =>
     kinds.some((kind) => {
-      const file = fileOf(kind, { ...attachment, network }, network)
+      const file = recordFile(kind, { ...attachment, network }, network)
       return statusOf(files, file) !== undefined
     })
   try {
@@ -218,10 +229,6 @@ const files = systemStateFiles
 
 function directoryOf(kind: string, folder: string): string {
   return `${stateRoot}/${kind}/${folder}`
-}
-
-function fileOf(kind: string, attachment: Attachment, folder = attachment.network): string {
-  return `${directoryOf(kind, folder)}/${attachmentHash(attachment)}`
 }
 
 /**
@@ -261,7 +268,8 @@ const inTheWay: Readonly<Record<string, string>> = {
 
 function remove(host: RecordHost, file: string): void {
   try {
-    files.unlinkSync(file)
+    // An error costs ten times a look, and a DEL mostly comes again.
+    if (files.lstatSync(file, { throwIfNoEntry: false })) files.unlinkSync(file)
   } catch (thrown) {
     if (isAbsent(thrown)) return
     const why = inTheWay[errnoOf(thrown) ?? '']
@@ -292,7 +300,7 @@ function listed(host: RecordHost, directory: string): readonly string[] {
 /** An unusable record counts as absent: the slower search by comment then finds the rules. */
 function read<Data>(host: RecordHost, kind: string, file: string): Entry<Data> | undefined {
   try {
-    const text = readState(files, file)
+    const text = files.lstatSync(file, { throwIfNoEntry: false }) && readState(files, file)
     return text === undefined ? undefined : (understood(kind, parseState(text)) as Entry<Data>)
   } catch (thrown) {
     skip(host, file, whyUnusable(thrown))

@@ -1,5 +1,6 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
 import type { Run } from './command.js'
 import { createRunner } from './run.js'
 import { type Part, runTogether } from './together.js'
@@ -22,8 +23,10 @@ test('the first failure ends the sequence, unless it is to go on', () => {
 })
 
 test('a command beside runs while the others do, and is waited for', () => {
-  const meeting = `${tmpdir()}/podwire-meeting-${process.pid}`
-  const waits: Part = { ...print(`mkfifo ${meeting}; cat ${meeting} >&2; rm ${meeting}; exit 5`), beside: true }
+  const folder = mkdtempSync(`${tmpdir()}/podwire-together-`)
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const meeting = `${folder}/meeting`
+  const waits: Part = { ...print(`mkfifo ${meeting}; cat ${meeting} >&2; exit 5`), beside: true }
   const writes = print(`until [ -p ${meeting} ]; do :; done; echo met > ${meeting}`)
   expect(runTogether(run, [writes, waits], false)).toMatchObject([{ status: 0 }, { status: 5, stderr: 'met\n' }])
 })

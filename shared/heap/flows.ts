@@ -5,13 +5,19 @@ export interface Flow {
   readonly containerID: string
   readonly ifName: string
   readonly config: object
+  /** What becomes of all records before it: the directory stands empty, or there is none. */
+  readonly records?: 'empty' | 'absent'
 }
+
+/** A script of a plugin: for DEL, for a DEL that finds nothing, and for all else (start.ts). */
+export type Part = 'ADD' | 'DEL' | 'NOTHING'
 
 /**
  * The calls a runtime makes of a plugin, a DEL that finds nothing among them, on the host that in-namespace makes: what
- * is recorded together, one behind the other. With the options that most networks have, and with few of them.
+ * is recorded together, one behind the other, for each of the plugin's scripts in turn. With the options that most
+ * networks have, and with few of them.
  */
-export function flowsOf(plugin: string): Readonly<Record<'ADD' | 'DEL', readonly Flow[]>> {
+export function flowsOf(plugin: string): ReadonlyMap<Part, readonly Flow[]> {
   const flows = (command: Flow['command']) =>
     [configurations[plugin] ?? {}, simple[plugin]].flatMap((one, index): Flow[] => {
       if (!one) return []
@@ -19,11 +25,19 @@ export function flowsOf(plugin: string): Readonly<Record<'ADD' | 'DEL', readonly
       const [netns, ifName] = 'prevResult' in one ? [attached, 'eth0'] : ['/run/netns/container', `eth${index}`]
       return [{ command, netns, containerID: `container${index}`, ifName, config }]
     })
-  const again = flows('DEL').map((flow) => ({ ...flow, netns: '' }))
-  return { ADD: [...flows('VERSION'), ...flows('ADD')], DEL: [...flows('DEL'), ...again] }
+  const again = flows('DEL').map((flow, index) => ({ ...flow, netns: index === 0 ? '' : '/run/netns/gone' }))
+  const add: [Part, Flow[]] = ['ADD', [...flows('VERSION'), ...flows('ADD')]]
+  if (!keepRecords.includes(plugin)) return new Map([add, ['DEL', [...flows('DEL'), ...again]]])
+  const lost = (['empty', 'absent'] as const).flatMap((records) =>
+    again.map((flow, index) => (index === 0 ? { ...flow, records } : flow)),
+  )
+  return new Map([add, ['DEL', flows('DEL')], ['NOTHING', [...again, ...lost]]])
 }
 
 // --- internal
+
+/** Those whose ADD leaves a record in their own name, whatever the configuration: without one a DEL finds nothing. */
+const keepRecords = ['bandwidth', 'bridge', 'firewall', 'portmap', 'ptp', 'sbr']
 
 const ipam = {
   type: 'host-local',

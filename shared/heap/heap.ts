@@ -1,5 +1,6 @@
-import { start } from '../start.js'
-import { loadLibc } from '../system/libc.js'
+import { hasRecord, once, start } from '../start.js'
+import { type Libc, loadLibc } from '../system/libc.js'
+import { readAll } from '../system/standard.js'
 import { exercise } from './exercise.js'
 import { type Call, type InspectorBinding, inspect } from './inspect.js'
 
@@ -33,7 +34,7 @@ function internal<Name extends keyof Internals>(name: Name): Internals[Name] {
 const { internalBinding } = internal('internal/test/binding')
 const { addSerializeCallback, addDeserializeCallback } = internal('internal/v8/startup_snapshot').namespace
 const fs = require('node:fs') as typeof import('node:fs')
-const { env } = process
+const { arch, env } = process
 const patchProcessObject = native('process_methods', 'patchProcessObject')
 const reallyExit = native('process_methods', 'reallyExit')
 const abort = native('process_methods', 'abort')
@@ -64,8 +65,8 @@ function binding(name: string): unknown {
  * Ends the process by the C library: nothing is left to write, and Node's own way takes its threads, handles and V8
  * apart first, about a millisecond. Where C cannot be called that is the way.
  */
-function endProcess(status: number): void {
-  loadLibc()?._exit(status)
+function endProcess(libc: Libc | undefined, status: number): void {
+  libc?._exit(status)
   reallyExit(status)
 }
 
@@ -73,16 +74,18 @@ function endProcess(status: number): void {
 function main(): void {
   const whole = {} as { argv: [string] }
   patchProcessObject(whole)
+  const libc = once(loadLibc)
   const slim = {
     argv0: whole.argv[0],
+    arch,
     env,
-    reallyExit: endProcess,
+    reallyExit: (status: number) => endProcess(libc(), status),
     abort,
     emitWarning: (text: string) => fs.writeSync(2, `warning: ${text}\n`),
     getBuiltinModule: () => ({ internalBinding: binding }),
   }
   Object.assign(globalThis, { process: slim })
-  start((() => fs) as unknown as NodeJS.Require)
+  start((() => fs) as unknown as NodeJS.Require, libc)
   runMicrotasks()
 }
 
@@ -92,11 +95,19 @@ function main(): void {
  */
 function rehearse(): void {
   const real = load
-  const script = new Uint8Array(Buffer.from('(function(){})')).buffer
-  const getAsset = (name: string) => (name.endsWith('.js') ? script : undefined)
+  const whole = Buffer.concat([Buffer.alloc(24), Buffer.from('(function(){})')])
+  const place = Buffer.from(Uint32Array.of(24, whole.length - 24).buffer)
+  const getAsset = (name: string) =>
+    name === 'all'
+      ? whole.buffer.slice(whole.byteOffset, whole.byteOffset + whole.length)
+      : name.endsWith('.js')
+        ? place.buffer
+        : undefined
   const end = new Error('the end')
+  let isEnding = false
   const getFunction = () => () => {
-    throw end
+    if (isEnding) throw end
+    return 0n
   }
   const ffi = {
     DynamicLibrary: class {
@@ -107,8 +118,17 @@ function rehearse(): void {
   }
   load = (name) => (name === 'ffi' ? ffi : { getAsset })
   main()
+  readAll()
+  hasRecord('', () => '{}')
+  const libc = loadLibc()
+  libc?.socket(0, 0, 0)
+  libc?.setsockopt(0, 0, 0, 0n, 0)
+  libc?.send(0, 0n, 0n, 0)
+  libc?.setns(0, 0)
+  libc?.flock(0, 0)
+  isEnding = true
   try {
-    endProcess(0)
+    Reflect.apply(Reflect.get(globalThis.process, 'reallyExit'), undefined, [0])
   } catch (thrown) {
     if (thrown !== end) throw thrown
   }

@@ -1,4 +1,5 @@
-import type { Script } from '../start.js'
+import { stateRoot } from '../exec/state.js'
+import type { Invocation, Script } from '../start.js'
 import { compile } from '../system/node.js'
 import type { Flow } from './flows.js'
 
@@ -16,22 +17,18 @@ export interface Recording {
   readonly marks?: number | undefined
 }
 
+declare const told: Invocation
+
 const fs = require('node:fs') as typeof import('node:fs')
-const { readFileSync, readSync, writeSync } = fs
+const { readFileSync, writeSync } = fs
 const { plugin, file, flows, marks } = JSON.parse(readFileSync(0, 'utf8')) as Recording
 const script = compile<Script>(readFileSync(file, 'latin1'), file)
 const waiting = flows.values()
 const ran = marks === undefined ? undefined : new Uint8Array(marks)
-let [input, output] = [Buffer.alloc(0), '']
+let output = ''
 
-/** The script's own standard input, output and end; all else is real. */
+/** The script's own standard output and end; all else is real. */
 Object.assign(fs, {
-  readSync: (...words: Parameters<typeof readSync>) => {
-    if (words[0] !== 0) return readSync(...words)
-    const length = input.copy(words[1] as Buffer)
-    input = input.subarray(length)
-    return length
-  },
   writeSync: (...words: Parameters<typeof writeSync>) => {
     const [fd, data] = words
     if (fd > 2) return writeSync(...words)
@@ -59,16 +56,18 @@ function next(): void {
     if (ran) fs.writeFileSync(beside('ran'), ran)
     return
   }
-  const { command, netns, containerID, ifName, config } = flow
-  input = Buffer.from(JSON.stringify(config))
+  const { command, netns, containerID, ifName, config, records } = flow
   output = ''
+  if (records !== undefined) fs.rmSync(stateRoot, { recursive: true, force: true })
+  if (records === 'empty') fs.mkdirSync(stateRoot, { mode: 0o700 })
   Object.assign(process.env, {
     CNI_COMMAND: command,
     CNI_NETNS: netns,
     CNI_CONTAINERID: containerID,
     CNI_IFNAME: ifName,
   })
-  script.run(require, { plugin, become: () => undefined, ran })
+  const stdin = () => JSON.stringify(config)
+  script.run(require, { plugin, stdin, sha512: told.sha512, libc: told.libc, become: () => undefined, ran })
 }
 
 next()

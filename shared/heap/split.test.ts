@@ -57,6 +57,20 @@ const rows: Record<string, { body: string; stay: readonly string[] }> = {
     body: 'function used(idle){return idle+1}function idle(){return 2}told.say(used(3))',
     stay: ['used'],
   },
+  'a table that is read by nobody is made where it is read': {
+    body: 'var table={a:1,[-2]:x=>x,list:[1,{b:2}]},other={a:3};function used(x){return x?table.a:other.a}told.say(used(told.x))',
+    stay: ['used'],
+  },
+  'a table that is read stays what it is, also when it is changed': {
+    body: 'var table={a:1};function used(){table.a++;return idle()}function idle(){return{table}}told.say([used(),used().table.a])',
+    stay: ['used', 'idle'],
+  },
+}
+
+/** Rows without a table among what goes. */
+const values: Record<string, string> = {
+  'what is made by a call is no table': 'var made=[told.never,{a:idle()}];function idle(){return 2}told.say(3)',
+  'nor is what is assigned to': 'var made={a:1};function idle(){made={a:2}}told.say(3)',
 }
 
 describe('split', () => {
@@ -77,6 +91,22 @@ describe('split', () => {
       const ran = Array.from({ length: marks }, (_, index) => ((which >> index) & 1) === 1)
       expect(outcome(split(script, ran)).said, ran.join()).toEqual(outcome(script).said)
     }
+  })
+
+  test.each(Object.entries(values))('%s', (_, body) => {
+    const script = scriptOf(body)
+    const { text, marks } = marked(script)
+    expect(split(script, outcome(text, marks).ran)).toContain('var made=')
+  })
+
+  test('a table goes from the script', () => {
+    const script = scriptOf('var table={a:1},other={b:2};told.say(other.b)')
+    const { text, marks } = marked(script)
+    const made = split(script, outcome(text, marks).ran)
+    expect(made).toMatch(
+      /^\(function\(require,told\)\{"use strict";function \$rare0\(\)\{var table=\{a:1\};.*var other=/,
+    )
+    expect(outcome(made).said).toEqual([2])
   })
 
   test('groups are of neighbours, and call each other', () => {

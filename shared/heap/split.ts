@@ -1,34 +1,29 @@
 import { type NodePath, parseSync, traverse, type types } from '@babel/core'
 
-// A script's functions that no usual call runs, in groups that are compiled when the first of their functions is
-// called. V8 keeps something of each function of a script, compiled or not, and takes all of that out of the code cache
-// at every start: half of what a call of a plugin took out was of functions that it does not run.
+// A script's functions that no usual call runs, and its tables that none reads, in groups that are compiled when the
+// first of theirs is wanted. A table is made property by property, at every start, before anybody reads it. And V8
+// keeps something of each function of a script, compiled or not, and takes all of that out of the code cache at every
+// start: half of what a call of a plugin took out was of functions that it does not run.
 //
-// What a script means does not depend on what is moved: only functions of the script's own scope are, which nothing
-// assigns to, and they see the same variables from there. `marked` finds out which ones calls run.
+// What a script means does not depend on what is moved: only functions and plain values of the script's own scope are,
+// which nothing assigns to, and they see the same variables from there. `marked` finds out which ones calls use.
 
-/** The script, with a note in `told.ran` of each of its functions that runs; how many there are. */
+/** The script, with a note in `told.ran` of each of its functions that runs and each table that is read; how many. */
 export function marked(script: string): { readonly text: string; readonly marks: number } {
-  const { functions } = parsed(script)
-  const edits = functions.map(({ code: { node } }, index): Edit => {
-    const { start, end } = placeOf(node.body)
-    const note = `told.ran[${index}]=1`
-    return node.body.type === 'BlockStatement'
-      ? { start: start + 1, end: start + 1, text: `${note};` }
-      : { start, end, text: `(${note},${script.slice(start, end)})` }
-  })
-  return { text: edited(script, edits), marks: functions.length }
+  const { all } = parsed(script)
+  const edits = all.flatMap((one, index) => notes(one, `told.ran[${index}]=1`))
+  return { text: edited(script, edits), marks: all.length }
 }
 
-/** The script, with the functions that did not run in groups. @param ran of each function whether it ran */
+/** The script, with the functions and tables that were not used in groups. @param ran of each whether it was */
 export function split(script: string, ran: readonly boolean[]): string {
-  const { functions, first } = parsed(script)
-  const runs = new Set<types.Node>(functions.filter((_, index) => ran[index]).map(({ code }) => code.node))
-  const groups = grouped(functions.filter((one, index) => !ran[index] && isMovable(one, runs)))
+  const { all, first } = parsed(script)
+  const runs = new Set<types.Node>(all.flatMap(({ code }, index) => (code && ran[index] ? [code.node] : [])))
+  const groups = grouped(all.filter((one, index) => !ran[index] && isMovable(one, runs)))
   const groupOf = new Map<types.Node, number>(
-    groups.flatMap((group, index) => group.map(({ code }) => [code.node, index] as const)),
+    groups.flatMap((group, index) => group.map(({ whole }) => [whole.node, index] as const)),
   )
-  const groupAround = (path: NodePath) => ownersOf(path).flatMap((owner) => groupOf.get(owner) ?? [])[0]
+  const groupAround = (path: NodePath) => groupOf.get(path.find(({ node }) => groupOf.has(node))?.node as types.Node)
   const renames: Edit[] = []
   const texts = groups.map((group, index) => {
     const others = group.map(({ references }) => references.filter((one) => groupAround(one) !== index))
@@ -65,10 +60,11 @@ const groupSize = 4_000
 
 type Code = NodePath<types.Function>
 
-/** A function of the script's own scope. */
+/** A function of the script's own scope, or a table. */
 interface Named {
   readonly name: string
-  readonly code: Code
+  /** Of a function. */
+  readonly code?: Code | undefined
   /** Its declaration, or its part of the declaration of variables `statement`. */
   readonly whole: NodePath
   readonly statement?: NodePath<types.VariableDeclaration>
@@ -82,7 +78,7 @@ interface Edit {
 }
 
 /** @throws where it is not one function, or uses a name that this file gives */
-function parsed(script: string): { readonly functions: readonly Named[]; readonly first: number } {
+function parsed(script: string): { readonly all: readonly Named[]; readonly first: number } {
   const tree = parseSync(script, { sourceType: 'script', configFile: false, babelrc: false })
   if (!tree) throw new Error('a script is empty')
   const found: Code[] = []
@@ -96,28 +92,69 @@ function parsed(script: string): { readonly functions: readonly Named[]; readonl
   const body = top?.get('body')
   if (!(top && body && !Array.isArray(body) && body.isBlockStatement())) throw new Error('a script is no function')
   if (script.includes(rare)) throw new Error(`a script has the name ${rare} already`)
-  const functions = body.get('body').flatMap((statement) => namedIn(statement, top))
-  return { functions, first: placeOf(body.get('body')[0]?.node).start }
+  const all = body.get('body').flatMap((statement) => namedIn(statement, top))
+  return { all, first: placeOf(body.get('body')[0]?.node).start }
 }
 
 function namedIn(statement: NodePath<types.Statement>, top: Code): Named[] {
-  const named = (id: types.Node | null | undefined, code: Code, more: Pick<Named, 'whole' | 'statement'>): Named[] => {
+  const named = (id: types.Node | null | undefined, more: Omit<Named, 'name' | 'references'>): Named[] => {
     if (id?.type !== 'Identifier') return []
     const binding = top.scope.getOwnBinding(id.name)
     const isConstant = binding?.constantViolations.length === 0
-    return isConstant ? [{ name: id.name, code, ...more, references: binding.referencePaths }] : []
+    return isConstant ? [{ name: id.name, ...more, references: binding.referencePaths }] : []
   }
-  if (statement.isFunctionDeclaration()) return named(statement.node.id, statement, { whole: statement })
+  if (statement.isFunctionDeclaration()) return named(statement.node.id, { code: statement, whole: statement })
   if (!statement.isVariableDeclaration()) return []
   return statement.get('declarations').flatMap((whole) => {
     const code = whole.get('init')
     const isFunction = code.isArrowFunctionExpression() || code.isFunctionExpression()
-    return isFunction ? named(whole.node.id, code, { whole, statement }) : []
+    if (isFunction) return named(whole.node.id, { code, whole, statement })
+    return isTable(code.node) ? named(whole.node.id, { whole, statement }) : []
   })
 }
 
-/** Whether nothing that runs has to have the function but to call it. */
-function isMovable({ references }: Named, runs: ReadonlySet<types.Node>): boolean {
+/** Whether a value is an object or a list, and making it does nothing else and is the same at any time. */
+function isTable(node: types.Node | null | undefined): boolean {
+  return (node?.type === 'ObjectExpression' || node?.type === 'ArrayExpression') && isPlain(node)
+}
+
+function isPlain(node: types.Node | null): boolean {
+  switch (node?.type) {
+    case 'StringLiteral':
+    case 'NumericLiteral':
+    case 'BooleanLiteral':
+    case 'NullLiteral':
+    case 'BigIntLiteral':
+    case 'ArrowFunctionExpression':
+    case 'FunctionExpression':
+      return true
+    case 'UnaryExpression':
+      return isPlain(node.argument)
+    case 'ArrayExpression':
+      return node.elements.every(isPlain)
+    case 'ObjectExpression':
+      return node.properties.every((one) => {
+        if (one.type === 'SpreadElement' || (one.computed && !isPlain(one.key))) return false
+        return one.type === 'ObjectMethod' || isPlain(one.value)
+      })
+    default:
+      return false
+  }
+}
+
+/** What makes a function note that it runs, a table that it is read. */
+function notes({ name, code, references }: Named, note: string): readonly Edit[] {
+  if (!code) return references.map((one) => ({ ...placeOf(one.node), text: shownAs(one, name, `(${note},${name})`) }))
+  const { start, end } = placeOf(code.node.body)
+  const inserted = (at: number, text: string): Edit => ({ start: at, end: at, text })
+  return code.node.body.type === 'BlockStatement'
+    ? [inserted(start + 1, `${note};`)]
+    : [inserted(start, `(${note},`), inserted(end, ')')]
+}
+
+/** Whether nothing that runs has to have the function but to call it; nothing that was run has read a table. */
+function isMovable({ code, references }: Named, runs: ReadonlySet<types.Node>): boolean {
+  if (!code) return true
   return references.every((one) => {
     const owners = ownersOf(one)
     // The last one is the script itself.
@@ -153,18 +190,21 @@ function grouped(functions: readonly Named[]): readonly (readonly Named[])[] {
   return groups
 }
 
-/** A reference from outside its group to a function that was moved. */
+/** A reference from outside its group to what was moved. */
 function renamed(reference: NodePath, name: string, group: number): Edit {
-  const { parentPath, node } = reference
-  const isShorthand = parentPath?.isObjectProperty() && parentPath.node.shorthand
-  return { ...placeOf(node), text: `${isShorthand ? `${name}:` : ''}${rare}${group}().${name}` }
+  return { ...placeOf(reference.node), text: shownAs(reference, name, `${rare}${group}().${name}`) }
+}
+
+/** The text in the place of a reference, which may stand for a property of its name, too. */
+function shownAs({ parentPath }: NodePath, name: string, text: string): string {
+  return parentPath?.isObjectProperty() && parentPath.node.shorthand ? `${name}:${text}` : text
 }
 
 /** The declarations of variables of which some are moved, without those. */
 function declarationsWithout(moved: readonly Named[], inside: ReadonlyMap<types.Node, number>): Edit[] {
   const statements = new Set(moved.flatMap(({ statement }) => statement?.node ?? []))
   return [...statements].flatMap((statement) => {
-    const isMoved = ({ init }: types.VariableDeclarator) => init !== null && init !== undefined && inside.has(init)
+    const isMoved = (one: types.VariableDeclarator) => inside.has(one)
     const all = statement.declarations
     if (all.every(isMoved)) return [{ ...placeOf(statement), text: '' }]
     const firstKept = all.findIndex((one) => !isMoved(one))

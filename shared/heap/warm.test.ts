@@ -11,6 +11,7 @@ const repository = path.resolve(import.meta.dirname, '../..')
 
 /** Stands for the Node that packs a recorder and warms it up: the latter ends with WARMED. */
 const node = `#!/bin/bash
+[[ $1 == --* ]] && shift
 case $1 in
   */sea.js) echo recorder >"$3" ;;
   */warm.js) echo warming; exit "$WARMED" ;;

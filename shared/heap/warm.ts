@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import path from 'node:path'
 import { listPlugins } from '../bundling/plugins.js'
-import { flowsOf } from './flows.js'
+import { flowsOf, type Part } from './flows.js'
 import type { Recording } from './record.js'
 import { marked, split } from './split.js'
 
@@ -21,8 +21,8 @@ function pluginFolder(folder: string, program: string): string {
   return folder
 }
 
-type Part = 'ADD' | 'DEL'
-const parts: readonly Part[] = ['ADD', 'DEL']
+/** The scripts of all plugins, in the order in which their calls are made. */
+const parts = names.flatMap((name) => [...flowsOf(name).keys()].map((part): [string, Part] => [name, part]))
 
 /**
  * Runs the recorder as each plugin, on the script of each of its verbs. To the kernel, an emulated program is its
@@ -37,9 +37,9 @@ function record(
 ): void {
   const [program = recorder, ...options] = emulator
   const folder = pluginFolder(plugins, program)
-  for (const [name, part] of names.flatMap((one) => parts.map((part) => [one, part] as const))) {
+  for (const [name, part] of parts) {
     const file = path.join(scripts, `${name}.${part}.js`)
-    const recording: Recording = { plugin: name, file, flows: flowsOf(name)[part], marks: marks.get(name) }
+    const recording: Recording = { plugin: name, file, flows: flowsOf(name).get(part) ?? [], marks: marks.get(name) }
     const words = emulator.length > 0 ? [...options, '-0', name, recorder] : []
     const { status, stderr } = spawnSync(program, words, {
       argv0: name,
@@ -51,7 +51,7 @@ function record(
   }
 }
 
-/** Puts two files, NAME.VERB.js, in the place of each NAME.js: split by what the calls of a verb run. */
+/** Puts two or three files, NAME.PART.js, in the place of each NAME.js: split by what the calls of a part run. */
 function splitScripts(scripts: string): void {
   const recorder = path.resolve('dist/recorder')
   const marks = new Map<string, number>()
@@ -61,7 +61,7 @@ function splitScripts(scripts: string): void {
     const text = readFileSync(path.join(scripts, `${name}.js`), 'latin1')
     const one = marked(text)
     marks.set(name, one.marks)
-    for (const part of parts) {
+    for (const [, part] of parts.filter(([of]) => of === name)) {
       writeFileSync(path.join(first, `${name}.${part}.js`), text)
       writeFileSync(path.join(folder, `${name}.${part}.js`), one.text)
     }
@@ -72,7 +72,7 @@ function splitScripts(scripts: string): void {
   for (const name of names) {
     const whole = path.join(scripts, `${name}.js`)
     const text = readFileSync(whole, 'latin1')
-    for (const part of parts) {
+    for (const [, part] of parts.filter(([of]) => of === name)) {
       const ran = Array.from(readFileSync(path.join(folder, `${name}.${part}.ran`)), (mark) => mark === 1)
       writeFileSync(path.join(scripts, `${name}.${part}.js`), split(text, ran))
     }

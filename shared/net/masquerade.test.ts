@@ -167,6 +167,7 @@ test('without a record all goes that bears the name: elements, chains, rules of 
     elements: [{ collection: 'masqueraded', key: ['fd00::2'], comment: 'net/eth0/c1' }],
     saved: saved({ iptables: [[`:${chain}`], jump('10.1.0.2/32')] }),
     handles: [7],
+    along: [],
   }
   expect(render(unmasquerade(attachment, found)).trimEnd().split('\n')).toEqual([
     "nft 'delete element ip6 podwire masqueraded { fd00::2 }'",
@@ -237,7 +238,7 @@ describe('on this machine', () => {
   }
 
   const own = { collection: 'masqueraded', key: ['10.1.0.2'], comment: 'net/eth0/c1' }
-  const nothing = { elements: [], saved: none, handles: [] }
+  const nothing = { elements: [], saved: none, handles: [], along: [] }
 
   test('nothing is looked for that the kernel says is not there', () => {
     const { asked, host } = hosting({ held: [] })

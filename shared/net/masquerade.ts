@@ -105,18 +105,33 @@ export function masqueradeNeeds(network: string, backend: MasqueradeBackend = us
 /** What an attachment has: by its record, or without one what bears its name, ours and the official suite's. */
 export type MadeByMasquerade =
   | { readonly record: Masquerade; readonly saved: SavedTables }
-  | { readonly elements: readonly ListedElement[]; readonly saved: SavedTables; readonly handles: readonly number[] }
+  | {
+      readonly elements: readonly ListedElement[]
+      readonly saved: SavedTables
+      readonly handles: readonly number[]
+      /** Whether there is what was asked for along with it; undefined where the kernel does not tell. */
+      readonly along: readonly boolean[] | undefined
+    }
 
-/** @param told addresses with prefix lengths that the attachment may have had, as the caller says */
-export function madeByMasquerade(host: Host, attachment: Attachment, told: readonly string[] = []): MadeByMasquerade {
+/**
+ * @param told addresses with prefix lengths that the attachment may have had, as the caller says
+ * @param along what else the kernel is asked for where it is asked, in the same request
+ */
+export function madeByMasquerade(
+  host: Host,
+  attachment: Attachment,
+  told: readonly string[] = [],
+  along: readonly Element[] = [],
+): MadeByMasquerade {
   const { observer } = host
   const record = readRecord<Masquerade>(host, recordKind, attachment)?.data
   if (record) return { record, saved: backends[record.backend].look(observer, Object.values(plainTools)) }
-  const { hasElements, tools, hasRules } = mayHave(observer, attachment, told)
+  const { hasElements, tools, hasRules, hasAlong } = mayHave(observer, attachment, told, along)
   return {
     elements: hasElements ? elementsOf(observer, attachment) : [],
     saved: savedTables(observer, tools, 'nat'),
     handles: hasRules ? officialNftRules(observer, attachment).map(({ handle }) => handle) : [],
+    along: hasAlong,
   }
 }
 
@@ -130,6 +145,12 @@ export function unmasquerade(attachment: Attachment, made: MadeByMasquerade): re
     ...removeOfficialChains(attachment, made.saved),
     ...made.handles.map(removeOfficialNftRule),
   ]
+}
+
+/** What an attachment has by its record, where that alone tells it. */
+export function recordedMasquerade(host: Host, attachment: Attachment): MadeByMasquerade | undefined {
+  const record = readRecord<Masquerade>(host, recordKind, attachment)?.data
+  return record && backends[record.backend].isOnRecord ? { record, saved: new Map() } : undefined
 }
 
 /** True where a record says so; an attachment of the official suite has none. */
@@ -196,6 +217,8 @@ const backends: Readonly<
   Record<
     MasqueradeBackend,
     {
+      /** Whether a record tells all that `withdraw` has to see. */
+      readonly isOnRecord: boolean
       readonly look: (observer: Observer, tools: readonly IptablesTool[]) => SavedTables
       readonly publish: (
         attachment: Attachment,
@@ -218,6 +241,7 @@ const backends: Readonly<
   >
 > = {
   nftables: {
+    isOnRecord: true,
     look: () => new Map(),
     publish: (attachment, addresses) => addresses.map((address) => mapElement(attachment, address)),
     withdraw: (attachment, addresses) => addresses.map((address) => withoutElement(attachment, address)),
@@ -229,6 +253,7 @@ const backends: Readonly<
     collect: removeUnusedChains,
   },
   iptables: {
+    isOnRecord: false,
     look: (observer, tools) => savedTables(observer, tools, 'nat'),
     publish: officialChains,
     withdraw: (attachment, addresses, seen) => removeOfficialChains(attachment, seen, addresses),
@@ -300,7 +325,7 @@ function subnetChain(address: string): string {
 }
 
 /** What there may be without a record: by its name where that says all, by any where records may have been lost. */
-function mayHave(observer: Observer, attachment: Attachment, told: readonly string[]) {
+function mayHave(observer: Observer, attachment: Attachment, told: readonly string[], along: readonly Element[]) {
   const chain = officialName('CNI-', attachment, 28)
   const comment = ownerComment(attachment)
   const isLost = mayHaveLostRecord(recordKind, attachment)
@@ -308,8 +333,9 @@ function mayHave(observer: Observer, attachment: Attachment, told: readonly stri
     ? bothFamilies.map((family) => ({ family, table: ownTable, set: map }))
     : told.map((address) => ({ family: nftFamily(address), collection: map, key: [hostPart(address)], comment }))
   const chains = bothFamilies.map((family) => ({ family, table: 'nat', chain }))
-  const held = observer.holdsDirectly([officialTable, ...chains, ...wanted])
-  const [hasOfficial = true, ...others] = held ?? []
+  const own = [officialTable, ...chains, ...wanted]
+  const held = observer.holdsDirectly([...own, ...along])
+  const [hasOfficial = true, ...others] = held?.slice(0, own.length) ?? []
   const isThere = (index: number) => others[index] ?? true
   return {
     hasElements: held === undefined || others.slice(chains.length).includes(true),
@@ -317,6 +343,7 @@ function mayHave(observer: Observer, attachment: Attachment, told: readonly stri
       .filter((family, index) => isThere(index) || observer.hasLegacyTable(family, 'nat'))
       .map((family) => plainTools[family]),
     hasRules: hasOfficial && mayMention(observer, officialTable, [officialEnd(attachment)]),
+    hasAlong: held?.slice(own.length),
   }
 }
 

@@ -13,24 +13,51 @@ export interface Feature {
   readonly operations: readonly Operation[]
 }
 
+/** Each is made when it is asked for: a start asks for none. */
 export const features = {
-  bridge: linkOf('bridge'),
-  veth: linkOf('veth', ['peer', 'name', 'probe-far']),
-  dummy: linkOf('dummy'),
-  ifb: linkOf('ifb'),
-  vrf: linkOf('vrf', ['table', '10']),
-  tap: { name: 'tap', operations: [plain('ip', 'tuntap add mode tap name probe-tap')] },
-  rules: { name: 'rules', operations: [plain('ip', 'rule add from 192.0.2.1 table 100')] },
-  tbf: { name: 'tbf', operations: [plain('tc', 'qdisc add dev lo root tbf rate 8mbit burst 10000 limit 35000')] },
-  mirred: { name: 'mirred', operations: [plain('tc', 'actions add action mirred egress redirect dev lo')] },
-  nftables: { name: 'nftables', operations: [nft(['add', 'table', 'ip', 'probe'], 'make a table')] },
-  iptables: { name: 'iptables', operations: [iptables('iptables', 'nat', ['-N', 'probe'], 'make a chain')] },
+  get bridge() {
+    return linkOf('bridge')
+  },
+  get veth() {
+    return linkOf('veth', ['peer', 'name', 'probe-far'])
+  },
+  get dummy() {
+    return linkOf('dummy')
+  },
+  get ifb() {
+    return linkOf('ifb')
+  },
+  get vrf() {
+    return linkOf('vrf', ['table', '10'])
+  },
+  get tap() {
+    return plain('tap', 'ip', 'tuntap add mode tap name probe-tap')
+  },
+  get rules() {
+    return plain('rules', 'ip', 'rule add from 192.0.2.1 table 100')
+  },
+  get tbf() {
+    return plain('tbf', 'tc', 'qdisc add dev lo root tbf rate 8mbit burst 10000 limit 35000')
+  },
+  get mirred() {
+    return plain('mirred', 'tc', 'actions add action mirred egress redirect dev lo')
+  },
+  get nftables() {
+    return { name: 'nftables', operations: [nft(['add', 'table', 'ip', 'probe'], 'make a table')] }
+  },
+  get iptables() {
+    return { name: 'iptables', operations: [iptables('iptables', 'nat', ['-N', 'probe'], 'make a chain')] }
+  },
 } as const satisfies Record<string, Feature>
 
 /** What rules in each of the two need; iptables-save is asked before iptables-restore is told. */
 export const backendNeeds = {
-  nftables: { features: [features.nftables] },
-  iptables: { features: [features.iptables], programs: ['iptables-save'] },
+  get nftables() {
+    return { features: [features.nftables] }
+  },
+  get iptables() {
+    return { features: [features.iptables], programs: ['iptables-save'] }
+  },
 } as const
 
 /** A kind of link with attributes as `ip link add ... type KIND` takes them. */
@@ -51,24 +78,28 @@ export function childOf(kind: string, attributes: readonly string[]): Feature {
  * @returns what is missing, and why
  */
 export function missingFeatures({ executor }: Pick<Host, 'executor'>, wanted: readonly Feature[]): readonly string[] {
-  const known = tried.get(executor) ?? new Map<Feature, readonly string[]>()
+  const known = tried.get(executor) ?? new Map<string, readonly string[]>()
   tried.set(executor, known)
-  const untried = wanted.filter((feature) => !known.has(feature))
+  const untried = wanted.filter((feature) => !known.has(keyOf(feature)))
   if (untried.length > 0) {
     executor.inNewNamespace((inside) => {
-      for (const feature of untried) known.set(feature, missing(feature, inside))
+      for (const feature of untried) known.set(keyOf(feature), missing(feature, inside))
     })
   }
-  return wanted.flatMap((feature) => known.get(feature) ?? [])
+  return wanted.flatMap((feature) => known.get(keyOf(feature)) ?? [])
 }
 
 // --- internal
 
 /** What is missing by the features that were tried. */
-const tried = new WeakMap<Machine['executor'], Map<Feature, readonly string[]>>()
+const tried = new WeakMap<Machine['executor'], Map<string, readonly string[]>>()
 
-function plain(tool: Operation['tool'], words: string): Operation {
-  return { tool, argv: words.split(' '), why: 'use it' }
+function keyOf({ operations }: Feature): string {
+  return JSON.stringify(operations)
+}
+
+function plain(name: string, tool: Operation['tool'], words: string): Feature {
+  return { name, operations: [{ tool, argv: words.split(' '), why: 'use it' }] }
 }
 
 function missing({ name, operations }: Feature, machine: Machine): readonly string[] {

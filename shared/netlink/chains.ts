@@ -1,8 +1,8 @@
-import { bothFamilies, type NftObject, ownTable } from '../plan/element.js'
-import type { ListedChain } from '../plan/observer.js'
+import { bothFamilies, type Chain, type NftObject, ownTable } from '../plan/element.js'
+import type { ListedChain, UnusedChains } from '../plan/observer.js'
 import type { Ask } from './look.js'
 import { type Answer, attribute as attributeOf, attributesOf, flag, type Request } from './message.js'
-import { netfilterHeader, netfilterHeaderBytes, nftablesType } from './netfilter.js'
+import { isThere, netfilterHeader, netfilterHeaderBytes, nftablesType, partsOf } from './netfilter.js'
 
 /**
  * Every chain of nftables in the namespace at hand, as linux/netfilter/nf_tables.h has it. Undefined where the kernel
@@ -23,37 +23,28 @@ export function ruleTexts(ask: Ask, { family, table, chain }: NftObject): readon
 /**
  * The chains of our tables that only their own rules use, in three questions however many attachments there are: a
  * chain's use is the number of its rules, and of all that leads to it. A base chain is used by packets.
+ * @param along what else is asked for together with them
  */
 export function unusedChains(
   ask: Ask,
   askEach: (requests: readonly Request[]) => readonly (Answer | undefined)[],
   isAsked: (name: string) => boolean,
-): readonly ListedChain[] | undefined {
-  const found = bothFamilies.map((family) => rulesOf(ask, numberOf(family), ownTable))
-  if (found.includes(undefined)) return undefined
-  const asked = new Map<string, { family: string; name: string; rules: number }>()
-  for (const part of found.flatMap((rules) => rules ?? [])) {
-    const [family, name] = [
-      families[part[0] ?? 0] ?? '',
-      text(attributesOf(part, netfilterHeaderBytes), ruleAttribute.chain),
-    ]
-    if (!isAsked(name)) continue
-    const key = `${family} ${name}`
-    asked.set(key, { family, name, rules: (asked.get(key)?.rules ?? 0) + 1 })
+  along: readonly Chain[],
+): UnusedChains | undefined {
+  const shared = sharedChains(ask, isAsked)
+  if (shared === undefined) return undefined
+  const questions = [...along, ...shared]
+  const answers: (Answer | undefined)[] = []
+  for (let at = 0; at < questions.length; at += mostQuestions) {
+    answers.push(...askEach(questions.slice(at, at + mostQuestions).map(chainRequest)))
   }
-  const all = [...asked.values()]
-  const unused: ListedChain[] = []
-  for (let at = 0; at < all.length; at += mostQuestions) {
-    const some = all.slice(at, at + mostQuestions)
-    const answers = askEach(some.map((one) => chainRequest(numberOf(one.family), one.name)))
-    for (const [index, { family, name, rules }] of some.entries()) {
-      const [part] = answers[index]?.parts ?? []
-      const told = part && attributesOf(part, netfilterHeaderBytes)
-      const uses = told?.has(attribute.hook) ? undefined : told?.get(attribute.use)?.readUInt32BE()
-      if (uses !== undefined && uses <= rules) unused.push({ family, table: ownTable, name })
-    }
+  const others = answers.slice(0, along.length).map(isThere)
+  return {
+    unused: shared
+      .filter(({ rules }, index) => isUnused(answers[along.length + index], rules))
+      .map(({ family, table, chain: name }) => ({ family, table, name })),
+    along: others.includes(undefined) ? undefined : (others as boolean[]),
   }
-  return unused
 }
 
 // --- internal
@@ -68,14 +59,41 @@ function rulesOf(ask: Ask, family: number, table: string, chain?: string): reado
     attributeOf(ruleAttribute.table, table),
     ...(chain === undefined ? [] : [attributeOf(ruleAttribute.chain, chain)]),
   ]
-  const answer = ask({ type: NFT_MSG_GETRULE, flags: flag.dump, header: netfilterHeader(family), attributes })
-  if (answer?.error === -ENOENT) return []
-  return answer?.error === 0 ? answer.parts : undefined
+  return partsOf(ask({ type: NFT_MSG_GETRULE, flags: flag.dump, header: netfilterHeader(family), attributes }))
 }
 
-function chainRequest(family: number, name: string): Request {
-  const attributes = [attributeOf(attribute.table, ownTable), attributeOf(attribute.name, name)]
-  return { type: NFT_MSG_GETCHAIN, flags: 0, header: netfilterHeader(family), attributes }
+/**
+ * The chains of our tables that have such names and rules, with the number of these. A listing of a table of any family
+ * would end behind the first of its name.
+ */
+function sharedChains(
+  ask: Ask,
+  isAsked: (name: string) => boolean,
+): readonly (Chain & { rules: number })[] | undefined {
+  const shared = new Map<string, Chain & { rules: number }>()
+  for (const family of bothFamilies) {
+    const found = rulesOf(ask, numberOf(family), ownTable)
+    if (found === undefined) return undefined
+    for (const part of found) {
+      const chain = text(attributesOf(part, netfilterHeaderBytes), ruleAttribute.chain)
+      if (!isAsked(chain)) continue
+      const key = `${family} ${chain}`
+      shared.set(key, { family, table: ownTable, chain, rules: (shared.get(key)?.rules ?? 0) + 1 })
+    }
+  }
+  return [...shared.values()]
+}
+
+function isUnused(answer: Answer | undefined, rules: number): boolean {
+  const [part] = answer?.parts ?? []
+  const told = part && attributesOf(part, netfilterHeaderBytes)
+  const uses = told?.has(attribute.hook) ? undefined : told?.get(attribute.use)?.readUInt32BE()
+  return uses !== undefined && uses <= rules
+}
+
+function chainRequest({ family, table, chain }: Chain): Request {
+  const attributes = [attributeOf(attribute.table, table), attributeOf(attribute.name, chain)]
+  return { type: NFT_MSG_GETCHAIN, flags: 0, header: netfilterHeader(numberOf(family)), attributes }
 }
 
 function numberOf(family: string): number {
@@ -85,8 +103,6 @@ function numberOf(family: string): number {
 function text(attributes: ReadonlyMap<number, Buffer>, type: number): string {
   return attributes.get(type)?.toString('latin1').replace('\0', '') ?? ''
 }
-
-const ENOENT = 2
 
 const NFT_MSG_GETCHAIN = nftablesType(4)
 const attribute = { table: 1, name: 3, hook: 4, policy: 5, use: 6 } as const

@@ -44,7 +44,7 @@ describe('a plan', () => {
     const plan = ['ip link set dev a up', 'ip link del dev b', 'tc qdisc add dev a ingress', 'ip link del dev c'].map(
       (line) => operation(line),
     )
-    expect(driver(fake, (one) => ran.push(one)).run(plan, (one) => done.push(one))).toEqual({ ran: 2 })
+    expect(driver(fake, (one) => ran.push(one)).run(plan, (one) => done.push(one))).toEqual({ left: plan.slice(2) })
     expect([done, ran]).toEqual([plan.slice(0, 2), plan.slice(0, 2)])
     expect(kinds(fake)).toEqual([16, 17])
     expect(fake.calls.filter((one) => one.startsWith('setns'))).toEqual([])
@@ -52,8 +52,8 @@ describe('a plan', () => {
 
   test('runs to its end', () => {
     const plan = [operation('ip link set dev a up'), operation('ip link del dev b')]
-    expect(driver(kernel()).run(plan, () => undefined)).toEqual({ ran: 2 })
-    expect(driver(kernel()).run([], () => undefined)).toEqual({ ran: 0 })
+    expect(driver(kernel()).run(plan, () => undefined)).toEqual({ left: [] })
+    expect(driver(kernel()).run([], () => undefined)).toEqual({ left: [] })
   })
 
   test('has neighbouring operations of nft in one transaction, which is done or not as a whole', () => {
@@ -61,12 +61,12 @@ describe('a plan', () => {
     const plan = [element('10.0.0.1'), element('10.0.0.2'), operation('ip link del dev b'), element('10.0.0.3')]
     const fake = kernel()
     // The fake acknowledges number 1 of each batch.
-    expect(driver(fake).run(plan.slice(3), () => undefined)).toEqual({ ran: 1 })
-    expect(driver(fake).run(plan.slice(2), () => undefined)).toEqual({ ran: 2 })
+    expect(driver(fake).run(plan.slice(3), () => undefined)).toEqual({ left: [] })
+    expect(driver(fake).run(plan.slice(2), () => undefined)).toEqual({ left: [] })
     expect(kinds(fake)).toEqual([0x10, 17, 0x10])
     const whole = kernel()
     const done: Operation[] = []
-    expect(driver(whole).run(plan, (one) => done.push(one))).toEqual({ ran: 4 })
+    expect(driver(whole).run(plan, (one) => done.push(one))).toEqual({ left: [] })
     expect(done).toEqual(plan)
     expect(kinds(whole)).toEqual([0x10, 17, 0x10])
   })
@@ -74,7 +74,7 @@ describe('a plan', () => {
   test('that begins with what only nft does is not begun', () => {
     const fake = kernel()
     const plan = [operation('nft add chain ip podwire a'), operation('ip link del dev b')]
-    expect(driver(fake).run(plan, () => undefined)).toMatchObject({ ran: 0 })
+    expect(driver(fake).run(plan, () => undefined)).toMatchObject({ left: plan })
     expect(kinds(fake)).toEqual([])
   })
 
@@ -90,12 +90,13 @@ describe('a plan', () => {
     ['not there, where it would have to be undone', ENODEV, { tolerate: ['absent'], undo: [] }, 0],
   ] as const)('whose link is %s', (_, error, more, expected) => {
     const plan = [operation('ip link del dev a', more)]
-    expect(driver(kernel({ 17: error })).run(plan, () => undefined).ran).toBe(expected)
+    expect(driver(kernel({ 17: error })).run(plan, () => undefined).left).toEqual(plan.slice(expected))
   })
 
   test('looks links up where it needs their numbers', () => {
     const fake = kernel({ 18: named('br0') })
-    expect(driver(fake).run([operation('ip link set dev a master br0')], () => undefined)).toEqual({ ran: 1 })
+    const plan = [operation('ip link set dev a master br0')]
+    expect(driver(fake).run(plan, () => undefined)).toEqual({ left: [] })
     expect(kinds(fake)).toEqual([18, 16])
     expect(
       attributesOf(fake.sent[1] as Buffer, 32)
@@ -103,7 +104,172 @@ describe('a plan', () => {
         ?.readUInt32LE(),
     ).toBe(7)
     const refused = kernel({ 18: EPERM })
-    expect(driver(refused).run([operation('ip link set dev a master br0')], () => undefined)).toMatchObject({ ran: 0 })
+    expect(driver(refused).run(plan, () => undefined)).toMatchObject({ left: plan })
+  })
+})
+
+describe('operations sent at once', () => {
+  const plan = [
+    'ip addr add 10.1.2.3/24 brd + dev eth0',
+    'ip addr add fd00::3/64 dev eth0',
+    'ip link set dev eth0 up',
+    'ip route prepend 0.0.0.0/0 via 10.1.2.1 dev eth0',
+    'ip route prepend ::/0 via fd00::1 dev eth0',
+  ].map((line) => operation(line))
+  const made = { ...operation('ip link add name eth0 type dummy'), undo: [operation('ip link del dev eth0')] }
+
+  const messagesIn = (sent: Buffer): Buffer[] => {
+    const found: Buffer[] = []
+    for (let at = 0; at < sent.length; at += (sent.readUInt32LE(at) + 3) & ~3) found.push(sent.subarray(at))
+    return found
+  }
+  /** The answer of a kernel to one message: an error, and words that stand behind the header of the request. */
+  const acknowledged = (of: Buffer, error: number, text = '') => {
+    const body = Buffer.alloc(20)
+    body.writeInt32LE(error)
+    of.copy(body, 4, 0, 16)
+    // NLM_F_CAPPED and NLM_F_ACK_TLVS
+    const words = text === '' ? [] : [attribute(1, text)]
+    return message(2, text === '' ? 0x100 : 0x300, of.readUInt32LE(8), bytesOf([body, ...words]))
+  }
+  /** Knows one link; what is sent at once is answered as `answer` says. */
+  const answering = (answer: (messages: Buffer[], sent: Buffer) => readonly (Buffer | number)[] | undefined) =>
+    fakeKernel((sent) => {
+      const found = messagesIn(sent)
+      if (sent.readUInt16LE(4) !== 18) return found.length === 1 ? [acknowledged(sent, 0)] : answer(found, sent)
+      return [message(18, 0, firstSequence(sent), named('eth0')), acknowledged(sent, 0)]
+    })
+  const runOn = (fake: FakeKernel, of: readonly Operation[] = plan) => {
+    const done: Operation[] = []
+    const outcome = driver(fake).run([made, ...of], (one) => done.push(one))
+    return { outcome, done: done.slice(1) }
+  }
+
+  test('are those of a link that was made before: one datagram, one look at the link', () => {
+    const fake = answering((messages) => messages.map((one) => acknowledged(one, 0)))
+    expect(runOn(fake)).toEqual({ outcome: { left: [] }, done: plan })
+    expect(fake.sent.map((one) => messagesIn(one).map((part) => part.readUInt16LE(4)))).toEqual([
+      [16],
+      [18],
+      [20, 20, 16, 24, 24],
+    ])
+    const [, , batch] = fake.sent as [Buffer, Buffer, Buffer]
+    for (const one of messagesIn(batch)) expect(one.readUInt16LE(6) & 5).toBe(5)
+    const numbers = messagesIn(batch).map((one) => one.readUInt32LE(8))
+    expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] as number) + index))
+  })
+
+  test('are read as they come: all in one datagram, or in another order', () => {
+    const whole = answering((messages) => [Buffer.concat(messages.map((one) => acknowledged(one, 0)))])
+    expect(runOn(whole)).toEqual({ outcome: { left: [] }, done: plan })
+    const reverse = answering((messages) => messages.toReversed().map((one) => acknowledged(one, 0)))
+    expect(runOn(reverse)).toEqual({ outcome: { left: [] }, done: plan })
+  })
+
+  test.each(plan.map(({ argv }, index) => [index, argv.join(' ')] as const))(
+    'of which number %s (%s) is refused: the others ran, in order',
+    (refused) => {
+      const fake = answering((messages) =>
+        messages.map((one, index) => (index === refused ? acknowledged(one, EPERM, 'not you') : acknowledged(one, 0))),
+      )
+      expect(runOn(fake)).toEqual({
+        outcome: { left: [plan[refused]], kernelError: EPERM, kernelText: 'not you' },
+        done: plan.filter((_, index) => index !== refused),
+      })
+    },
+  )
+
+  test.each(plan.slice(1).map((_, index) => index + 1))('of which all from number %s on are refused', (from) => {
+    const fake = answering((messages) =>
+      messages.map((one, index) => acknowledged(one, index < from ? 0 : -100 - index, `of ${index}`)),
+    )
+    const next = operation('ip link add name other type dummy')
+    expect(runOn(fake, [...plan, next])).toEqual({
+      outcome: { left: [...plan.slice(from), next], kernelError: -100 - from, kernelText: `of ${from}` },
+      done: plan.slice(0, from),
+    })
+  })
+
+  test('of which one is refused that may be: it is as good as done', () => {
+    const tolerant = plan.map((one) => ({ ...one, tolerate: ['exists'] as const }))
+    const fake = answering((messages) => messages.map((one, index) => acknowledged(one, index === 1 ? EEXIST : 0)))
+    expect(runOn(fake, tolerant)).toEqual({ outcome: { left: [] }, done: tolerant })
+    expect(runOn(fake).outcome).toEqual({ left: [plan[1]], kernelError: EEXIST })
+  })
+
+  const ENOBUFS = -105
+  const EINTR = -4
+  test.each(plan.map((_, index) => index))('of which the answer to number %s is lost: that one is left', (lost) => {
+    const but = (messages: Buffer[]) => messages.flatMap((one, at) => (at === lost ? [] : [acknowledged(one, 0)]))
+    const left = { outcome: { left: [plan[lost]] }, done: plan.filter((_, index) => index !== lost) }
+    expect(runOn(answering(but))).toEqual(left)
+    expect(runOn(answering((messages) => [...but(messages), EINTR]))).toEqual(left)
+    // The kernel says so first, and what it kept is there to be read.
+    expect(runOn(answering((messages) => [ENOBUFS, ...but(messages)]))).toEqual(left)
+  })
+
+  test('of which the answers end short, or none comes: what is not known to have run is left', () => {
+    const short = answering((messages) => [
+      acknowledged(messages[0] as Buffer, 0),
+      acknowledged(messages[1] as Buffer, 0).subarray(0, 18),
+    ])
+    expect(runOn(short)).toEqual({ outcome: { left: plan.slice(1) }, done: plan.slice(0, 1) })
+    expect(runOn(answering(() => []))).toEqual({ outcome: { left: plan }, done: [] })
+    expect(runOn(answering(() => [ENOBUFS]))).toEqual({ outcome: { left: plan }, done: [] })
+  })
+
+  test('and not taken by the socket are left, all of them', () => {
+    expect(runOn(answering(() => undefined))).toEqual({ outcome: { left: plan }, done: [] })
+  })
+
+  test('end before what only a tool does', () => {
+    const onlyIp = operation('ip route prepend 10.9.0.0/16 via inet6 fe80::1 dev eth0')
+    const fake = answering((messages) => messages.map((one) => acknowledged(one, 0)))
+    expect(runOn(fake, [...plan, onlyIp, plan[0] as Operation])).toEqual({
+      outcome: { left: [onlyIp, plan[0]] },
+      done: plan,
+    })
+  })
+
+  test('are not those of a link of others, of one that is gone, or that has another name', () => {
+    const fake = () => answering((messages) => messages.map((one) => acknowledged(one, 0)))
+    const sizes = (of: readonly Operation[]) => {
+      const kernel = fake()
+      expect(driver(kernel).run(of, () => undefined).left).toEqual([])
+      return kernel.sent.filter((one) => one.readUInt16LE(4) !== 18).map((one) => messagesIn(one).length)
+    }
+    expect(sizes(plan)).toEqual([1, 1, 1, 1, 1])
+    expect(sizes([made, operation('ip link del dev eth0'), ...plan])).toEqual([1, 1, 1, 1, 1, 1, 1])
+    expect(sizes([made, operation('ip link set dev eth0 name eth1'), ...plan])).toEqual([1, 1, 1, 1, 1, 1, 1])
+    expect(sizes([made, ...plan])).toEqual([1, 5])
+  })
+
+  test('look a link up anew where its name may mean another', () => {
+    const fake = answering((messages) => messages.map((one) => acknowledged(one, 0)))
+    const [address, other] = plan as [Operation, Operation]
+    const renewed = [operation('ip link del dev eth0'), made]
+    expect(driver(fake).run([made, address, other, ...renewed, address], () => undefined)).toEqual({ left: [] })
+    expect(fake.sent.map((one) => one.readUInt16LE(4))).toEqual([16, 18, 20, 17, 16, 18, 20])
+  })
+
+  test('are all of a plan of which each is to be tried', () => {
+    const ENOENT = -2
+    const links = ['a', 'b', 'c'].map((name) => operation(`ip link del dev ${name}`, { tolerate: ['absent'] }))
+    for (let refused = 0; refused < links.length; refused++) {
+      const fake = answering((messages) => messages.map((one, at) => acknowledged(one, at === refused ? ENOENT : 0)))
+      const done: Operation[] = []
+      expect(driver(fake).run(links, (one) => done.push(one), { goesOn: true })).toEqual({
+        left: [links[refused]],
+        kernelError: ENOENT,
+      })
+      expect(done).toEqual(links.filter((_, index) => index !== refused))
+      expect(fake.sent).toHaveLength(1)
+    }
+    const gone = answering((messages) => messages.map((one) => acknowledged(one, ENODEV)))
+    expect(driver(gone).run(links, () => undefined, { goesOn: true })).toEqual({ left: [] })
+    const single = kernel()
+    expect(driver(single).run(links, () => undefined)).toEqual({ left: [] })
+    expect(kinds(single)).toEqual([17, 17, 17])
   })
 })
 
@@ -113,7 +279,7 @@ describe('a namespace', () => {
   test('is entered once for its socket, and left again', () => {
     const fake = kernel()
     const plan = [inside('ip link set dev a up'), inside('ip link set dev b up')]
-    expect(driver(fake).run(plan, () => undefined)).toEqual({ ran: 2 })
+    expect(driver(fake).run(plan, () => undefined)).toEqual({ left: [] })
     expect(fake.calls.map((one) => one.split(' ')[0])).toEqual(['setns', 'socket', 'setsockopt', 'setsockopt', 'setns'])
     expect(fake.calls[0]).toBe(`setns ${CLONE_NEWNET}`)
   })
@@ -132,7 +298,8 @@ describe('a namespace', () => {
     const fake = kernel({}, { results })
     const netlink = driver(fake)
     expect(netlink.look('a', netns)).toBe('unknown')
-    expect(netlink.run([operation('ip link set dev a up', { netns })], () => undefined)).toMatchObject({ ran: 0 })
+    const plan = [operation('ip link set dev a up', { netns })]
+    expect(netlink.run(plan, () => undefined)).toEqual({ left: plan })
     expect(netlink.settings(netns, ['kernel/ostype'])).toBeUndefined()
     expect(netlink.listening({ family: 4, protocol: 'tcp', netns })).toBeUndefined()
     expect(netlink.cookie(netns)).toBeUndefined()
@@ -182,7 +349,7 @@ describe('a namespace', () => {
 
 describe('settings', () => {
   const set = (fake: FakeKernel, words: string, more: Partial<Operation> = {}) =>
-    driver(fake).run([operation(`sysctl -w ${words}`, more)], () => undefined).ran
+    1 - driver(fake).run([operation(`sysctl -w ${words}`, more)], () => undefined).left.length
   const netconf = (forwarding: number) => bytesOf([Buffer.from([2, 0, 0, 0]), attribute(2, forwarding)])
   /** A link with the values of one family, IPv4's (2, 1) or IPv6's (10, 2). */
   const withValues = (family: number, type: number, values: readonly number[]) =>
@@ -281,7 +448,8 @@ describe('settings', () => {
 describe('questions', () => {
   test('have no answer where C cannot be called', () => {
     const netlink = createNetlink(undefined, () => undefined)
-    expect(netlink.run([operation('ip link del dev a')], () => undefined)).toMatchObject({ ran: 0 })
+    const plan = [operation('ip link del dev a')]
+    expect(netlink.run(plan, () => undefined)).toEqual({ left: plan })
     expect([netlink.has('a'), netlink.look('a'), netlink.linkTo({ family: 4, value: 1n })]).toEqual([
       'unknown',
       'unknown',
@@ -348,10 +516,10 @@ describe('questions', () => {
     )
     const plan = ['net/ipv4/ip_forward=1', 'net/ipv4/conf/a/forwarding=1'].map((one) => operation(`sysctl -w ${one}`))
     for (const one of [...plan, operation('ip link set dev a master b'), operation('ip link del dev a')]) {
-      expect(netlink.run([one], () => undefined).ran).toBe(0)
+      expect(netlink.run([one], () => undefined).left).toEqual([one])
     }
     const inside = operation('sysctl -w net/ipv4/conf/absent-link-0/arp_notify=1', { netns: here })
-    expect(netlink.run([inside], () => undefined).ran).toBe(0)
+    expect(netlink.run([inside], () => undefined).left).toEqual([inside])
   })
 })
 

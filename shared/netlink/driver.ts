@@ -7,13 +7,27 @@ import type { KernelRefusal } from '../plan/refusal.js'
 import { settingOf } from '../plan/setting.js'
 import { type Libc, loadLibc } from '../system/libc.js'
 import { namespaceAt } from '../system/namespaces.js'
+import { letGo } from '../system/outlive.js'
 import { isLack } from '../values/errno.js'
+import { leadingTogether, noteLinks, type Surroundings } from './batch.js'
 import { listedChains, ruleTexts, unusedChains } from './chains.js'
 import { changeElements, heldElements } from './elements.js'
-import { encode } from './encode.js'
+import { encode, type Lookup } from './encode.js'
 import { udpFlows } from './flows.js'
 import { type Ask, hasLink, indexOf, linkTo, look, lookAtAll, numberOf } from './look.js'
-import { ask, askEach, cookieOf, EEXIST, ENODEV, openRoutingSocket, openSocket, protocol } from './message.js'
+import {
+  type Answer,
+  ask,
+  askEach,
+  cookieOf,
+  EEXIST,
+  ENODEV,
+  flag,
+  openRoutingSocket,
+  openSocket,
+  protocol,
+  type Request,
+} from './message.js'
 import { routingOf } from './routes.js'
 import { listedElements } from './sets.js'
 import { settingNow, writeValue } from './settings.js'
@@ -49,26 +63,36 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
     const found = libc()
     return found && askOnce(found, protocol.netfilter, (one, socket) => question(one, socket, found))
   }
-  const carryOut = (group: readonly Operation[]): Outcome => {
-    const [first] = group as [Operation]
-    if (first.tool === 'nft') return changeElements(libc, group)
+  /** Links that were made here, are there yet, and go where the plan ends. */
+  const made = new Set<string>()
+  /** Does the first operation of a plan, and those that go with it. */
+  const carryOut = (plan: readonly Operation[], numbers: Map<string, number>, goesOn: boolean): Outcome => {
+    const [first] = plan as [Operation]
+    if (first.tool === 'nft') {
+      const group = leadingOfNft(plan)
+      const { isDone, ...refusal } = changeElements(libc, group)
+      return { tried: group, refused: isDone ? [] : group, ...refusal }
+    }
     const handling = handlings[first.tool]
     const handle = handling && handleOf(first.netns)
-    return handle ? handling(handle, first) : { isDone: false }
+    return handle ? handling(handle, plan, { made, numbers, goesOn }) : { tried: [first], refused: [first] }
   }
   return {
-    run: (plan, done) => {
-      let at = 0
-      for (let group = nextGroup(plan, at); group.length > 0; group = nextGroup(plan, at)) {
-        const { isDone, ...refusal } = carryOut(group)
-        if (!isDone) return { ran: at, ...refusal }
-        for (const operation of group) {
+    run: (plan, done, { goesOn = false } = {}) => {
+      const numbers = new Map<string, number>()
+      for (let rest = plan; rest.length > 0; ) {
+        const { tried, refused, ...refusal } = carryOut(rest, numbers, goesOn)
+        rest = rest.slice(tried.length)
+        for (const operation of tried) {
+          if (refused.includes(operation)) continue
+          // What a link's number was may be another's by now.
+          if (operation.tool === 'ip' && noteLinks(operation, made)) numbers.clear()
           done(operation)
           ran?.(operation)
         }
-        at += group.length
+        if (refused.length > 0) return { left: [...refused, ...rest], ...refusal }
       }
-      return { ran: at }
+      return { left: [] }
     },
     has: (link) => asking(undefined, (ask) => hasLink(ask, link)),
     look: (link, netns) => asking(netns, (ask) => look(ask, link)),
@@ -85,9 +109,9 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
     },
     chains: () => askingNetfilter(listedChains),
     ruleTexts: (of) => askingNetfilter((ask) => ruleTexts(ask, of)),
-    unusedChains: (isAsked) =>
+    unusedChains: (isAsked, along) =>
       askingNetfilter((ask, socket, found) =>
-        unusedChains(ask, (requests) => askEach(found, socket, requests), isAsked),
+        unusedChains(ask, (requests) => askEach(found, socket, requests), isAsked, along),
       ),
     elements: (family, of) => askingNetfilter((ask) => listedElements(ask, family, of?.name)),
     udpFlows: (family) => askingNetfilter((ask) => udpFlows(ask, family)),
@@ -97,7 +121,7 @@ export function createNetlink(ran?: (operation: Operation) => void, load = loadL
       const [handle, own] = [handleOf(netns), namespaceAt('/proc/self/ns/net')]
       return handle && own !== undefined ? numberOf(handle.ask, own) : undefined
     },
-    tryLock: (fd) => libc()?.flock(fd, LOCK_EX | LOCK_NB) === 0,
+    tryLock: (fd, kind) => libc()?.flock(fd, (kind === 'shared' ? LOCK_SH : LOCK_EX) | LOCK_NB) === 0,
     inNewNamespace: (body) => {
       const found = libc()
       return (
@@ -121,20 +145,22 @@ export function inNamespace<T>(libc: Libc, file: number, body: () => T): T | und
 
 // --- internal
 
+const LOCK_SH = 1
 const LOCK_EX = 2
 const LOCK_NB = 4
 const CLONE_NEWNET = 0x40000000
 
-/** The next operation, or all of nft's that stand together: they are one transaction. */
-function nextGroup(plan: readonly Operation[], at: number): readonly Operation[] {
-  const end = plan.findIndex(({ tool }, index) => index >= at && tool !== 'nft')
-  if (plan[at]?.tool !== 'nft') return plan.slice(at, at + 1)
-  return plan.slice(at, end < 0 ? plan.length : end)
+/** All of nft's that stand together: they are one transaction. */
+function leadingOfNft(plan: readonly Operation[]): readonly Operation[] {
+  const end = plan.findIndex(({ tool }) => tool !== 'nft')
+  return end < 0 ? plan : plan.slice(0, end)
 }
 
 /** A network namespace at hand. */
 interface NamespaceHandle {
   readonly ask: Ask
+  /** Asks several requests at once that have one answer each. */
+  readonly askEach: (requests: readonly Request[]) => readonly (Answer | undefined)[]
   readonly cookie: () => string | undefined
   /** Undefined when the namespace cannot be entered. */
   readonly enter: <T>(body: () => T) => T | undefined
@@ -155,6 +181,7 @@ function openHandle(libc: Libc | undefined, netns: string | undefined): Namespac
     cookie: () => cookieOf(libc, socket),
     files: createFiles(),
     ask: (request) => ask(libc, socket, request),
+    askEach: (requests) => askEach(libc, socket, requests),
     listening: (family, transport) =>
       askOnce(libc, protocol.sockets, (one) => listeningSockets(one, family, transport)),
   }
@@ -167,7 +194,7 @@ function askOnce<T>(libc: Libc, part: number, body: (ask: Ask, socket: number) =
   try {
     return body((request) => ask(libc, socket, request), socket)
   } finally {
-    libc.close(socket)
+    letGo(libc, socket)
   }
 }
 
@@ -196,23 +223,60 @@ function inAnother<T>(libc: Libc, move: () => boolean, body: () => T): T | undef
   }
 }
 
+/** What became of the leading operations of a plan, and of the first that was refused why. */
 interface Outcome extends KernelRefusal {
-  readonly isDone: boolean
+  readonly tried: readonly Operation[]
+  readonly refused: readonly Operation[]
 }
 
-const handlings: Partial<Record<Tool, (handle: NamespaceHandle, operation: Operation) => Outcome>> = {
-  ip: (handle, operation) => {
-    const request = encode(operation, { indexOf: (link) => indexOf(handle.ask, link), openNetns: namespaceAt })
-    const answer = request && handle.ask(request)
-    const reason = asGoodAsDone[answer?.error ?? 0]
-    const isTolerated = reason !== undefined && operation.undo === undefined && operation.tolerate?.includes(reason)
-    return {
-      isDone: answer?.error === 0 || isTolerated === true,
-      kernelError: answer?.error,
-      kernelText: answer?.text,
+interface Memory extends Surroundings {
+  /** Numbers of links that were asked for, by their names. */
+  readonly numbers: Map<string, number>
+}
+
+const handlings: Partial<
+  Record<Tool, (handle: NamespaceHandle, plan: readonly Operation[], memory: Memory) => Outcome>
+> = {
+  ip: ({ ask, askEach }, plan, memory) => {
+    const together = plan.length === 1 ? plan : leadingTogether(plan, memory)
+    const { numbers } = memory
+    const lookup: Lookup = {
+      indexOf: (link) => {
+        const key = `${plan[0]?.netns ?? ''} ${link}`
+        const number = numbers.get(key) ?? indexOf(ask, link)
+        if (number !== undefined) numbers.set(key, number)
+        return number
+      },
+      openNetns: namespaceAt,
     }
+    const requests: Request[] = []
+    for (const operation of together) {
+      const request = encode(operation, lookup)
+      // What stands behind one that only `ip` does waits for it.
+      if (!request) break
+      requests.push(request)
+    }
+    const tried = together.slice(0, requests.length || 1)
+    const [single] = requests
+    const answers = single && requests.length === 1 ? [ask(single)] : askEach(requests.map(acknowledged))
+    const refused = tried.filter((operation, index) => !isDone(operation, answers[index]))
+    const answer = answers[tried.indexOf(refused[0] as Operation)]
+    return { tried, refused, kernelError: answer?.error, kernelText: answer?.text }
   },
-  sysctl: (handle, operation) => ({ isDone: setSetting(handle, operation) }),
+  sysctl: (handle, plan) => {
+    const [first] = plan as [Operation]
+    return { tried: [first], refused: setSetting(handle, first) ? [] : [first] }
+  },
+}
+
+function acknowledged({ flags, ...request }: Request): Request {
+  return { ...request, flags: flag.acknowledge | flags }
+}
+
+/** Whether an operation ran, or need not have. */
+function isDone({ undo, tolerate }: Operation, answer: Answer | undefined): boolean {
+  const reason = asGoodAsDone[answer?.error ?? 0]
+  return answer?.error === 0 || (reason !== undefined && undo === undefined && tolerate?.includes(reason) === true)
 }
 
 /** Refusals that an operation may tolerate, as tools would tell of them. */

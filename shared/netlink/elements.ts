@@ -2,7 +2,7 @@ import { type Element, type NftObject, ownTable } from '../plan/element.js'
 import type { Operation } from '../plan/operation.js'
 import type { KernelRefusal } from '../plan/refusal.js'
 import type { Libc } from '../system/libc.js'
-import { outlive } from '../system/outlive.js'
+import { letGo, outlive } from '../system/outlive.js'
 import { parseAddress } from '../values/address.js'
 import { unquoted } from '../values/token.js'
 import { addressBytes, isMapped } from './address.js'
@@ -20,14 +20,14 @@ import {
   send,
   sizeOf,
 } from './message.js'
-import { netfilterHeader, netfilterHeaderBytes, nftablesType, transaction } from './netfilter.js'
+import { isThere, netfilterHeader, netfilterHeaderBytes, nftablesType, transaction } from './netfilter.js'
 
 // Elements of nftables' maps and sets by nfnetlink, as in linux/netfilter/nf_tables.h: what each ADD and DEL changes.
 // Tables, chains, rules and intervals are left to `nft`, and so is every transaction the kernel refuses.
 
 /**
  * Carries out neighbouring operations of nft as one transaction. Not done when one of them is left to `nft`, or the
- * kernel refused: then nothing has changed. The socket is left open, see `outlive`.
+ * kernel refused: then nothing has changed. The socket outlives the call, see `outlive`.
  */
 export function changeElements(
   find: () => Libc | undefined,
@@ -44,7 +44,7 @@ export function changeElements(
     if (messages.some(({ type }) => type === nftablesType(NFT_MSG_DELSETELEM))) outlive(libc, fd)
     return { isDone: true }
   }
-  libc.close(fd)
+  letGo(libc, fd)
   return { isDone: false, kernelError: errors?.find((error) => error !== 0) }
 }
 
@@ -76,22 +76,20 @@ export function heldElements(
         fd,
         some.map(({ request }) => request),
       )
-      if (!answers.every((one) => one?.error === 0 || one?.error === -ENOENT)) return undefined
+      const there = answers.map(isThere)
+      if (there.includes(undefined)) return undefined
       held.push(
-        ...some.map((one, index) =>
-          one.entry ? isHeld(one.entry, answers[index]?.parts[0]) : answers[index]?.error === 0,
-        ),
+        ...some.map((one, index) => (one.entry ? isHeld(one.entry, answers[index]?.parts[0]) : there[index] === true)),
       )
     }
     return held
   } finally {
-    libc.close(fd)
+    letGo(libc, fd)
   }
 }
 
 // --- internal
 
-const ENOENT = 2
 /** The answers to so many fit into a socket's buffer, where the kernel drops what does not. */
 const mostQuestions = 32
 const NFT_MSG_GETTABLE = 1
@@ -239,7 +237,7 @@ function userDataOf(value: string): Buffer {
 
 /** "jump CHAIN" and the like. */
 function verdictOf([name = '', chain]: readonly string[]): Attribute | undefined {
-  const code = { drop: 0, accept: 1, jump: -3, goto: -4 }[name]
+  const code = { drop: 0, accept: 1, jump: -3, goto: -4, return: -5 }[name]
   if (code === undefined) return undefined
   const bytes = Buffer.alloc(4)
   bytes.writeInt32BE(code)

@@ -181,24 +181,28 @@ export function ask(libc: Libc, fd: number, request: Request): Answer | undefine
 }
 
 /**
- * Sends requests that have one answer each, all at once, and reads what has been answered; undefined stands for an
- * answer that did not come. Those it sends fit into the socket's buffer, as do their answers.
+ * Sends requests that have one answer each, all at once, and reads what has been answered, also behind what was lost;
+ * undefined stands for an answer that did not come. Those it sends fit into the socket's buffer, as do their answers.
  */
 export function askEach(libc: Libc, fd: number, requests: readonly Request[]): readonly (Answer | undefined)[] {
   const first = lastSequence + 1
-  const messages = requests.map(({ type, flags, header, attributes }) =>
-    frame(type, flags, ++lastSequence, [header, ...attributes]),
-  )
-  const answers: (Answer | undefined)[] = requests.map(() => undefined)
-  if (!send(libc, fd, Buffer.concat(messages))) return answers
+  const [messages, answers]: [Buffer[], (Answer | undefined)[]] = [[], []]
+  for (const { type, flags, header, attributes } of requests) {
+    messages.push(frame(type, flags, ++lastSequence, [header, ...attributes]))
+    answers.push(undefined)
+  }
+  if (messages.length === 0 || !send(libc, fd, Buffer.concat(messages))) return answers
   for (let left = requests.length; left > 0; ) {
     const { messages: received, isWhole } = receive(libc, fd)
-    if (received.length === 0 || !isWhole) return answers
-    for (const { kind, sequence, body } of received) {
-      const isError = kind === NLMSG_ERROR
-      if (sequence < first) continue
+    if (received.length === 0 && isWhole) return answers
+    for (const { kind, flags, sequence, body } of received) {
+      // What an earlier answer that broke off left behind is none of these.
+      if (sequence < first || sequence > lastSequence || answers[sequence - first]) continue
       left--
-      answers[sequence - first] = { error: isError ? body.readInt32LE() : 0, parts: isError ? [] : [body] }
+      answers[sequence - first] =
+        kind === NLMSG_ERROR
+          ? { error: body.readInt32LE(), parts: [], text: refusalText(flags, body) }
+          : { error: 0, parts: [body] }
     }
   }
   return answers

@@ -1,4 +1,4 @@
-import { flag, frame, type Request } from './message.js'
+import { type Answer, flag, frame, type Request } from './message.js'
 
 // Messages of nfnetlink (linux/netfilter/nfnetlink.h), by which nftables are asked and changed.
 
@@ -28,8 +28,21 @@ export function transaction(requests: readonly Request[]): Buffer {
   ])
 }
 
+/** Whether there is what was asked for; undefined where the kernel does not tell. */
+export function isThere(answer: Answer | undefined): boolean | undefined {
+  if (answer?.error === -ENOENT) return false
+  return answer?.error === 0 ? true : undefined
+}
+
+/** What was asked for, nothing where it is absent; undefined where the kernel does not tell. */
+export function partsOf(answer: Answer | undefined): readonly Buffer[] | undefined {
+  if (answer?.error === -ENOENT) return []
+  return answer?.error === 0 ? answer.parts : undefined
+}
+
 // --- internal
 
+const ENOENT = 2
 const NFNL_SUBSYS_NFTABLES = 10
 const NFNL_MSG_BATCH_BEGIN = 0x10
 const NFNL_MSG_BATCH_END = 0x11

@@ -142,7 +142,7 @@ describe('run', () => {
     const isRefused = refused.includes(line) || !isFirst
     const done: Operation[] = []
     const outcome = replay(recording, (netlink) => netlink.run([operation], (one) => done.push(one)))
-    expect(outcome).toEqual({ ran: isRefused ? 0 : 1, ...(isRefused ? refusals[line] : {}) })
+    expect(outcome).toEqual({ left: isRefused ? [operation] : [], ...(isRefused ? refusals[line] : {}) })
     expect(done).toEqual(isRefused ? [] : [operation])
   })
 })

@@ -4,7 +4,7 @@ import { formatAddress } from '../values/address.js'
 import { addressFrom } from './address.js'
 import type { Ask } from './look.js'
 import { type Attribute, attribute, attributesOf, flag, membersOf, type Request, textOf } from './message.js'
-import { netfilterHeader, netfilterHeaderBytes, nftablesType } from './netfilter.js'
+import { netfilterHeader, netfilterHeaderBytes, nftablesType, partsOf } from './netfilter.js'
 
 /**
  * The elements of our maps and sets in a family, or of the one of that name, as linux/netfilter/nf_tables.h has them;
@@ -12,14 +12,14 @@ import { netfilterHeader, netfilterHeaderBytes, nftablesType } from './netfilter
  * ours has.
  */
 export function listedElements(ask: Ask, family: NftFamily, name?: string): readonly ListedElement[] | undefined {
-  const sets = partsOf(ask, NFT_MSG_GETSET, family, name === undefined ? undefined : [attribute(SET.name, name)])
+  const sets = askedParts(ask, NFT_MSG_GETSET, family, name === undefined ? undefined : [attribute(SET.name, name)])
   const found: ListedElement[] = []
   for (const set of sets ?? []) {
     const attributes = attributesOf(set, netfilterHeaderBytes)
     const [collection, flags] = [textOf(attributes.get(SET.name)), attributes.get(SET.flags)?.readUInt32BE() ?? 0]
     if ((flags & NFT_SET_ANONYMOUS) !== 0) continue
     const types = typesOf(attributes.get(SET.keyType)?.readUInt32BE() ?? 0)
-    const elements = partsOf(ask, NFT_MSG_GETSETELEM, family, [attribute(SET.name, collection)], flag.dump)
+    const elements = askedParts(ask, NFT_MSG_GETSETELEM, family, [attribute(SET.name, collection)], flag.dump)
     // Intervals of one field are kept as their ends, each by itself.
     const isReadable = types !== undefined && ((flags & NFT_SET_INTERVAL) === 0 || types.length > 1)
     if (!isReadable || !elements) return undefined
@@ -39,10 +39,9 @@ const SET = { table: 1, name: 2, flags: 3, keyType: 4 } as const
 const LIST = { elements: 3 } as const
 const ELEMENT = { key: 1, userData: 6, keyEnd: 10 } as const
 const DATA = { value: 1 } as const
-const ENOENT = 2
 
 /** A list where nothing in particular is asked for; none of what is absent. */
-function partsOf(
+function askedParts(
   ask: Ask,
   type: number,
   family: NftFamily,
@@ -51,9 +50,7 @@ function partsOf(
 ): readonly Buffer[] | undefined {
   const header = netfilterHeader(families[family])
   const request: Request = { type, flags, header, attributes: [attribute(SET.table, ownTable), ...(of ?? [])] }
-  const answer = ask(request)
-  if (answer?.error === -ENOENT) return []
-  return answer?.error === 0 ? answer.parts : undefined
+  return partsOf(ask(request))
 }
 
 function elementsIn(part: Buffer, types: readonly Type[]): readonly Omit<ListedElement, 'collection'>[] {

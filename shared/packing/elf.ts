@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { readSync } from 'node:fs'
 
 // What the build reads of a 64-bit little-endian ELF file (elf(5)), of which it may have to change a number.
@@ -65,6 +66,46 @@ export function sectionAt(fd: number, address: number): { header: number } {
   )
   if (found === undefined) throw new Error(`no section begins at ${address}`)
   return { header: start + found }
+}
+
+/** An entry of the dynamic section, and its place in the file. */
+export interface Entry {
+  offset: number
+  tag: number
+  value: number
+}
+
+export const entrySize = 16
+
+/** The entries of the dynamic section up to the one that ends them. */
+export function entriesOf(fd: number, { offset, fileSize }: Segment): Entry[] {
+  const entries: Entry[] = []
+  const bytes = bytesAt(fd, offset, fileSize)
+  for (let at = 0; at < fileSize; at += entrySize) {
+    const [tag, value] = [Number(bytes.readBigUInt64LE(at)), Number(bytes.readBigUInt64LE(at + 8))]
+    entries.push({ offset: offset + at, tag, value })
+    if (tag === 0) break
+  }
+  return entries
+}
+
+/** What a symbol names: its address, and its size in bytes. */
+export interface Named {
+  address: number
+  size: number
+}
+
+/** What a file offers to others. */
+export function symbolsOf(file: string): ReadonlyMap<string, Named> {
+  const options = ['--dynamic', '--defined-only', '--print-size']
+  const listed = execFileSync('nm', [...options, file], { encoding: 'utf8', maxBuffer: 2 ** 28 })
+  const found = new Map<string, Named>()
+  for (const line of listed.split('\n')) {
+    const [address = '', size = '', , versioned] = line.split(' ')
+    const [name] = versioned?.split('@') ?? []
+    if (name) found.set(name, { address: Number.parseInt(address, 16), size: Number.parseInt(size, 16) })
+  }
+  return found
 }
 
 export function bytesAt(fd: number, offset: number, length: number): Buffer {

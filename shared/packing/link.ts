@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { cpSync, existsSync, linkSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import path from 'node:path'
 import { listPlugins } from '../bundling/plugins.js'
+import { bindLibrary } from './prelink.js'
 
 /** Gives files their names in `folder`, each swapped in whole, and removes names that are none any more. */
 function linkNames(folder: string, names: ReadonlyMap<string, string>): void {
@@ -41,6 +42,8 @@ const [folder = 'dist', program = 'dist/program', ...emulator] = process.argv.sl
 const [binary, bin] = [path.join(folder, 'podwire'), path.join(folder, 'bin')]
 const names = listPlugins(process.cwd()).map(({ name }) => name)
 for (const name of [...names, 'x-bridge', 'unknown']) checkStart(binary, name, emulator)
-copyLibraries(path.join(folder, 'podwire-lib'), path.join(bin, 'podwire-lib'))
+const libraries = path.join(folder, 'podwire-lib')
+if (existsSync(libraries)) bindLibrary(path.join(libraries, 'libstdc++.so.6'), [binary, program])
+copyLibraries(libraries, path.join(bin, 'podwire-lib'))
 linkNames(bin, new Map([...names.map((name) => [name, binary] as const), ['podwire', program]]))
 console.log(`${bin}: ${names.join(' ')} podwire`)

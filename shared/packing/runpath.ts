@@ -1,5 +1,16 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
-import { bytesAt, fields, type Segment, sectionAt, sectionSize, segmentAt, segmentsOf, types } from './elf.js'
+import {
+  bytesAt,
+  entriesOf,
+  entrySize,
+  fields,
+  type Segment,
+  sectionAt,
+  sectionSize,
+  segmentAt,
+  segmentsOf,
+  types,
+} from './elf.js'
 
 // Where a binary looks for its C++ libraries. patchelf would move the dynamic symbols, into a segment of their own and
 // out of what postject can rewrite; in place nothing moves, and a start costs the same: the dynamic section has entries
@@ -16,15 +27,8 @@ export const places = [
   '/usr/libexec/podwire',
 ]
 
-const tags = { end: 0, strings: 5, stringsSize: 10, rpath: 15, runpath: 29 } as const
-const entrySize = 16
+const tags = { strings: 5, stringsSize: 10, rpath: 15, runpath: 29 } as const
 const page = 4096
-
-interface Entry {
-  offset: number
-  tag: number
-  value: number
-}
 
 /** Gives a binary without one a RUNPATH (ld.so(8)). @throws when it has one, or has no room for it */
 export function setRunpath(file: string, path: string): void {
@@ -54,18 +58,6 @@ export function setRunpath(file: string, path: string): void {
 }
 
 // --- internal
-
-/** The entries up to the one that ends them. */
-function entriesOf(fd: number, { offset, fileSize }: Segment): Entry[] {
-  const entries: Entry[] = []
-  const bytes = bytesAt(fd, offset, fileSize)
-  for (let at = 0; at < fileSize; at += entrySize) {
-    const [tag, value] = [Number(bytes.readBigUInt64LE(at)), Number(bytes.readBigUInt64LE(at + 8))]
-    entries.push({ offset: offset + at, tag, value })
-    if (tag === tags.end) break
-  }
-  return entries
-}
 
 /**
  * The segment of the strings, or one behind it (a tool that came before may have filled its last page), whose last page

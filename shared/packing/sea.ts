@@ -4,6 +4,9 @@ import { createRequire } from 'node:module'
 import path from 'node:path'
 import { promisify } from 'node:util'
 import { nodeFlags, v8Flags } from '../heap/flags.js'
+import { alignAssets, packAssets } from './assets.js'
+import { leaveOut } from './idle.js'
+import { bindExecutable } from './prelink.js'
 import { places, setRunpath } from './runpath.js'
 import { seal } from './seal.js'
 import { startNoThreads } from './threads.js'
@@ -17,14 +20,23 @@ type MakeExecutable = (entry: string, options: object) => Promise<void>
 const withoutInputs = ['--openssl-config=/dev/null', '--no-use-env-proxy']
 
 /**
- * One thread for V8's background work, the fewest Node makes: there is none (flags.ts, and threads.ts makes it no
- * thread where it can). 0 would be one for each processor but one. And none that waits for SIGUSR1 to start an
- * inspector.
+ * One thread for V8's background work, the fewest Node makes: there is none (threads.ts makes it no thread where it
+ * can). 0 would be one for each processor but one. And none that waits for SIGUSR1 to start an inspector.
  */
 const threads = ['--v8-pool-size=1', '--disable-sigusr1']
 
-/** The program is large beside what it keeps: without these an agent with 5,000 nodes takes 120 MB more. */
-const frugal = ['--max-semi-space-size=2', '--optimize-for-size']
+/**
+ * As a start has it (flags.ts). At its end Node's main thread waits for the work that V8's threads still have, and
+ * where one of them, compiling, waits for the main thread to collect garbage, both wait for ever: of calls of the
+ * program on a busy machine one in some hundreds.
+ */
+const inOneThread = ['--single-threaded']
+
+/**
+ * The program is large beside what it keeps: without these an agent with 5,000 nodes takes 120 MB more. Marking in
+ * steps lets garbage grow to as much as is in use before it has come to its end.
+ */
+const frugal = ['--max-semi-space-size=2', '--optimize-for-size', '--expose-gc', '--no-incremental-marking']
 
 function withLength(bytes: Buffer): Buffer {
   const length = Buffer.alloc(8)
@@ -86,10 +98,15 @@ function sealBase(home: string, arch: string): void {
   }
 }
 
-/** The files of a folder by their names. */
+/** The files of a folder by their names; or one file. */
 function assetsIn(folder: string, withCaches: boolean): Record<string, string> {
+  if (isOneFile(folder)) return { [path.basename(folder)]: path.resolve(folder) }
   const names = readdirSync(folder).filter((name) => withCaches || !name.endsWith('.cache'))
   return Object.fromEntries(names.map((name) => [name, path.resolve(folder, name)]))
+}
+
+function isOneFile(scripts: string): boolean {
+  return scripts.endsWith('.cjs')
 }
 
 /** What a binary is made of. */
@@ -98,7 +115,7 @@ interface Ingredients {
   output: string
   /** The main script. */
   bundle: string
-  /** The folder of what it carries, "" for nothing. */
+  /** The folder of what it carries; of the program for people one file. */
   scripts: string
   /** The saved heap it starts from, "" for Node's own; of the same architecture, as the caches among the scripts. */
   heap: string
@@ -113,6 +130,8 @@ async function main({ arch, output, bundle, scripts, heap, isPlain }: Ingredient
   sealBase(home, arch)
   const unfinished = path.resolve(`${output}.new`)
   if (!isPlain) guideBlobMaker(heap && path.resolve(heap))
+  const files = scripts === '' ? {} : assetsIn(scripts, heap !== '')
+  const assets = heap === '' ? files : packAssets(files, path.resolve(`${output}.assets`))
   await loadPkg()(path.resolve(bundle), {
     targets: [{ nodeRange: `node${process.version.slice(1)}`, platform: 'linux', arch, output: unfinished }],
     seaConfig: {
@@ -120,13 +139,18 @@ async function main({ arch, output, bundle, scripts, heap, isPlain }: Ingredient
       useCodeCache,
       useSnapshot: false,
       execArgv: isPlain
-        ? [...withoutInputs, ...threads, ...(scripts === '' ? frugal : [])]
+        ? [...inOneThread, ...withoutInputs, ...threads, ...(isOneFile(scripts) ? frugal : [])]
         : [...v8Flags, ...withoutInputs, ...nodeFlags, ...threads],
       execArgvExtension: 'none',
-      assets: scripts === '' ? {} : assetsIn(scripts, heap !== ''),
+      assets,
     },
   })
-  if (heap !== '') startNoThreads(unfinished, arch)
+  if (heap !== '') {
+    startNoThreads(unfinished, arch)
+    leaveOut(unfinished, arch)
+    bindExecutable(unfinished)
+    alignAssets(unfinished, assets)
+  }
   if (scripts !== '' || isPlain) setRunpath(unfinished, places.join(':'))
   seal(unfinished)
   renameSync(unfinished, output)

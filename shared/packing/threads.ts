@@ -1,6 +1,4 @@
-import { execFileSync } from 'node:child_process'
-import { closeSync, openSync, writeSync } from 'node:fs'
-import { bytesAt, offsetOf } from './elf.js'
+import { change, functionAt, instead, only, pattern, word } from './code.js'
 
 // Node starts a thread for V8's delayed work and at least one more for its background work, as many as the machine has
 // processors when it is told 0, and waits for ever for one that could not be made (a pids cgroup, TasksMax,
@@ -29,12 +27,8 @@ interface Code {
   threadStart: RegExp
   /** There, the unlocking behind the wait for all threads. */
   threadEnd: RegExp
-  /** How a function begins. */
-  entry: RegExp
   /** A jump as many bytes forward. */
   jump: (distance: number) => Buffer
-  /** A function that does nothing. */
-  nothing: Buffer
 }
 
 const codes: Record<string, Code> = {
@@ -43,24 +37,16 @@ const codes: Record<string, Code> = {
     threadStart: pattern('bf08000000 e8........ 4989c4 48c70000000000 4c89ff 31f6'),
     // lea -0x70(%rbp),%rbx; mov %rbx,%rdi; call uv_mutex_unlock; lea -0xa0(%rbp),%rdi
     threadEnd: pattern('488d5d90 4889df e8........ 488dbd60ffffff'),
-    // push %rbp; mov %rsp,%rbp
-    entry: pattern('55 4889e5'),
     // jmp rel32
     jump: (distance) => Buffer.concat([Buffer.of(0xe9), word(distance - 5)]),
-    // ret
-    nothing: Buffer.from('c3', 'hex'),
   },
   arm64: {
     // mov w0,8; bl new; mov x23,x0; str xzr,[x0]; mov x0,x21; mov w1,wzr
     threadStart: pattern('00018052 ........ f70300aa 1f0000f9 e00315aa e1031f2a'),
     // sub x0,x29,0x30; bl uv_mutex_unlock; add x0,sp,0x10; bl uv_cond_destroy; sub x0,x29,0x30
     threadEnd: pattern('a0c300d1 ........ e0430091 ........ a0c300d1'),
-    // paciasp
-    entry: pattern('3f2303d5'),
     // b imm26, which counts words
     jump: (distance) => word(0x14000000 + distance / 4),
-    // bti c, since a caller by a pointer may have to find one; ret
-    nothing: Buffer.concat([word(0xd503245f), word(0xd65f03c0)]),
   },
 }
 
@@ -68,68 +54,11 @@ const codes: Record<string, Code> = {
 export function startNoThreads(file: string, arch: string): void {
   const known = codes[arch]
   if (!known) throw new Error(`what starts threads on ${arch} is not known`)
-  const { threadStart, threadEnd, entry, jump, nothing } = known
-  const symbols = symbolsOf(file)
-  const fd = openSync(file, 'r+')
-  try {
-    const { offset, code } = functionAt(fd, symbols, starter)
+  const { threadStart, threadEnd, jump } = known
+  change(file, arch, (program) => {
+    const { offset, code } = functionAt(program, starter)
     const from = only(code, threadStart, starter)
     const to = only(code, threadEnd, starter)
-    const changes = users.map((name) => {
-      const user = functionAt(fd, symbols, name)
-      if (user.code.toString('latin1').search(entry) !== 0) throw new Error(`${name} is not the code it was`)
-      return { at: user.offset, bytes: nothing }
-    })
-    for (const { at, bytes } of [{ at: offset + from, bytes: jump(to - from) }, ...changes]) {
-      writeSync(fd, bytes, 0, bytes.length, at)
-    }
-  } finally {
-    closeSync(fd)
-  }
-}
-
-// --- internal
-
-interface Symbol {
-  address: number
-  size: number
-}
-
-/** Bytes in hexadecimal, any one written as two points. */
-function pattern(text: string): RegExp {
-  const bytes = text.replaceAll(' ', '').replaceAll(/[0-9a-f]{2}/g, '\\x$&')
-  return new RegExp(bytes.replaceAll('..', '[^]'), 'g')
-}
-
-/** The one place where a function has these bytes. */
-function only(code: Buffer, bytes: RegExp, name: string): number {
-  const [found, another] = [...code.toString('latin1').matchAll(bytes)]
-  if (!found || another) throw new Error(`${name} is not the code it was`)
-  return found.index
-}
-
-/** 32 bits, the lowest first. */
-function word(value: number): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeInt32LE(value | 0)
-  return bytes
-}
-
-function functionAt(fd: number, symbols: ReadonlyMap<string, Symbol>, name: string): { offset: number; code: Buffer } {
-  const symbol = symbols.get(name)
-  if (!symbol) throw new Error(`there is no ${name}`)
-  const offset = offsetOf(fd, symbol.address)
-  return { offset, code: bytesAt(fd, offset, symbol.size) }
-}
-
-function symbolsOf(file: string): ReadonlyMap<string, Symbol> {
-  const options = ['--dynamic', '--defined-only', '--print-size']
-  const listed = execFileSync('nm', [...options, file], { encoding: 'utf8', maxBuffer: 2 ** 28 })
-  const found = new Map<string, Symbol>()
-  for (const line of listed.split('\n')) {
-    const [address = '', size = '', , versioned] = line.split(' ')
-    const [name] = versioned?.split('@') ?? []
-    if (name) found.set(name, { address: Number.parseInt(address, 16), size: Number.parseInt(size, 16) })
-  }
-  return found
+    return [{ at: offset + from, bytes: jump(to - from) }, ...users.map((name) => instead(program, name, 'nothing'))]
+  })
 }

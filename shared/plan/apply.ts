@@ -7,7 +7,8 @@ import { asPossible, mayHaveRun, repeated, takenNames } from './unclear.js'
 /**
  * Runs a plan in order, by asking the kernel where that is known, else in as few processes as its neighbours allow, and
  * stops at the first refusal that the operation does not tolerate, and at a tool that ends without saying what it did.
- * `done` hears of each operation that ran, or may have, at once: what the caller will undo. nft runs beside its
+ * `done` hears of each operation that ran, or may have, at once: what the caller will undo. Of operations that the
+ * kernel got together some behind a refused one may have run before that one is tried again. nft runs beside its
  * neighbours: rules and links are made without looking at each other.
  * @throws CniError naming the operation, with the command and the tool's stderr, or all that a tool was given
  */
@@ -17,8 +18,8 @@ export function apply(
   done: (operation: Operation) => void,
 ): void {
   for (let rest = plan; rest.length > 0; ) {
-    const { ran, ...refusal } = executor.request(rest, done)
-    rest = rest.slice(ran)
+    const { left, ...refusal } = executor.request(rest, done)
+    rest = left
     if (rest.length === 0) return
     const groups = executor.leadingGroups(rest)
     const taken = takenNames(groups.flat(), observer)
@@ -43,8 +44,8 @@ export function sweep(plan: readonly Operation[], { observer, executor }: Machin
   const isNft = ({ tool }: Operation) => tool === 'nft'
   let rest: readonly Operation[] = [...plan.filter(isNft), ...plan.filter((one) => !isNft(one))]
   while (rest.length > 0) {
-    const { ran, ...refusal } = executor.request(rest, () => undefined)
-    rest = rest.slice(ran)
+    const { left, ...refusal } = executor.request(rest, () => undefined, { goesOn: true })
+    rest = left
     if (rest.length === 0) break
     const reports = settledOf(executor.runGroups(executor.leadingGroups(rest), true), rest).map((report) =>
       repeated(report, observer, (operation) => executor.runGroups([[operation]], true)[0] as Report),

@@ -16,6 +16,9 @@ export interface NftObject {
   readonly set?: string
 }
 
+/** A chain of nftables, whoever made it. */
+export type Chain = NftObject & { readonly chain: string }
+
 /**
  * An element of one of our maps or sets. `value` is absent in a set; `comment` is for people and for the search by
  * owner.

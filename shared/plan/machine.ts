@@ -2,20 +2,28 @@ import type { Observer } from './observer.js'
 import type { Operation } from './operation.js'
 import type { KernelRefusal, Report } from './refusal.js'
 
-/** How many of a plan's operations the kernel did, and why it refused the one behind them. */
+/** What is left of a plan that the kernel was asked for, in order, and why it refused the first of it, if it did. */
 export interface Requested extends KernelRefusal {
-  readonly ran: number
+  readonly left: readonly Operation[]
 }
+
+/** Carries out what the kernel does of a plan, up to the first operation that it refuses or that a tool must do. */
+export type RequestPlan = (
+  plan: readonly Operation[],
+  /**
+   * Hears of each operation that ran, in order; of several sent at once some behind the first refused one may have run.
+   */
+  done: (operation: Operation) => void,
+  /** `goesOn`: each is to be tried, whatever becomes of those before it. */
+  options?: { readonly goesOn?: boolean },
+) => Requested
 
 /**
  * What carries operations out, in two ways: requests to the kernel (netlink/), and tools, which do the rest or say why
  * not (tools/).
  */
 export interface Executor {
-  /**
-   * Asks the kernel for a plan's operations from the first on until one that a tool must do, and tells `done` of each.
-   */
-  readonly request: (plan: readonly Operation[], done: (operation: Operation) => void) => Requested
+  readonly request: RequestPlan
   /** Whether the kernel can be asked here: what is in a container then needs no tool. */
   readonly isDirect: () => boolean
   /** The leading groups of a plan that one process can do. */

@@ -1,9 +1,8 @@
 import type { Address } from '../values/address.js'
 import type { ObservedLink } from '../values/observe.schema.js'
-import type { Element, NftFamily, NftObject } from './element.js'
-import type { Requested } from './machine.js'
-import type { Flow, ListedChain, ListedElement, ListeningSocket, Routing } from './observer.js'
-import type { Operation } from './operation.js'
+import type { Chain, Element, NftFamily, NftObject } from './element.js'
+import type { RequestPlan } from './machine.js'
+import type { Flow, ListedChain, ListedElement, ListeningSocket, Routing, UnusedChains } from './observer.js'
 
 /** What a look cannot tell by itself: a tool must be asked. */
 export type Unknown = 'unknown'
@@ -14,8 +13,7 @@ export type Unknown = 'unknown'
  * to the tools, whose words the user gets, and the kernel's reason where these have another.
  */
 export interface Netlink {
-  /** Runs a plan's operations from the first on until one that a tool must do, and tells `done` of each. */
-  readonly run: (plan: readonly Operation[], done: (operation: Operation) => void) => Requested
+  readonly run: RequestPlan
   /** Whether the host has a link of that name. */
   readonly has: (link: string) => boolean | Unknown
   /** One link with its addresses, or undefined when there is none of that name. */
@@ -53,9 +51,9 @@ export interface Netlink {
   readonly ruleTexts: (of: NftObject) => readonly string[] | undefined
   /**
    * The chains of our tables with such names that no rule and no element leads to; of those without rules nothing is
-   * told. Undefined where the kernel cannot say.
+   * told. And which of the chains `along` are there, in the same request. Undefined where the kernel cannot say.
    */
-  readonly unusedChains: (isAsked: (name: string) => boolean) => readonly ListedChain[] | undefined
+  readonly unusedChains: (isAsked: (name: string) => boolean, along: readonly Chain[]) => UnusedChains | undefined
   /**
    * The number that links of a namespace have for the host's (link_netnsid); undefined where there is none, or the
    * kernel cannot say.
@@ -65,8 +63,8 @@ export interface Netlink {
   readonly elements: (family: NftFamily, of?: { readonly name: string }) => readonly ListedElement[] | undefined
   /** The UDP flows that are tracked in a family; undefined where the kernel cannot say. */
   readonly udpFlows: (family: 'ip' | 'ip6') => readonly Flow[] | undefined
-  /** Takes flock(2) LOCK_EX on an open file if nobody else has it. */
-  readonly tryLock: (fd: number) => boolean
+  /** Takes flock(2) LOCK_EX on an open file if nobody else has it, or LOCK_SH. */
+  readonly tryLock: (fd: number, kind?: 'shared') => boolean
   /**
    * Runs `body` in a network namespace made for it, where processes that it starts are, too, and the driver it gets
    * works; undefined where there can be none. What is made there goes with this process.

@@ -1,6 +1,6 @@
 import type { Address } from '../values/address.js'
 import type { NumberedRoute, ObservedLink, ObservedQdisc, ObservedRule } from '../values/observe.schema.js'
-import type { Element, NftFamily, NftObject } from './element.js'
+import type { Chain, Element, NftFamily, NftObject } from './element.js'
 
 /**
  * Everything a call asks of the machine, each question in one place. Netlink answers (netlink/driver.ts); where the
@@ -50,9 +50,9 @@ export interface Observer {
   readonly ruleTexts: (of: NftObject) => readonly string[] | undefined
   /**
    * The chains of our tables with such names that nothing leads to, without base chains; where the kernel does not
-   * tell, all of the name.
+   * tell, all of the name. What is asked `along` needs no request of its own.
    */
-  readonly unusedChains: (isAsked: (name: string) => boolean) => readonly ListedChain[]
+  readonly unusedChains: (isAsked: (name: string) => boolean, along?: readonly Chain[]) => UnusedChains
   /** The rules of a table of nftables, or of one of its chains, whoever made them; none where it is absent. */
   readonly rules: (of: { family: string; table: string; chain?: string }) => readonly ListedRule[]
   /** The elements of all our maps and sets in a family, or of one; none where our table, or that one, is absent. */
@@ -97,8 +97,11 @@ export interface Observer {
    * does not tell.
    */
   readonly hostNumberIn: (netns: string) => number | undefined
-  /** Takes flock(2) LOCK_EX on an open file if nobody else has it, as far as that can be done without waiting. */
-  readonly tryLock: (fd: number) => boolean
+  /**
+   * Takes flock(2) LOCK_EX on an open file if nobody else has it, or LOCK_SH, as far as that can be done without
+   * waiting.
+   */
+  readonly tryLock: (fd: number, kind?: 'shared') => boolean
 }
 
 /** How a namespace routes. */
@@ -114,6 +117,12 @@ export interface ListedChain {
   readonly name: string
   readonly hook?: string
   readonly policy?: string
+}
+
+export interface UnusedChains {
+  readonly unused: readonly ListedChain[]
+  /** Which of the chains that were asked for along with them are there; undefined where the kernel does not tell. */
+  readonly along: readonly boolean[] | undefined
 }
 
 /** A socket that waits for whoever comes. */

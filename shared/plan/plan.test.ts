@@ -304,7 +304,7 @@ describe('sweep', () => {
 
 describe('what the kernel says of a refusal (an extended acknowledgement)', () => {
   const refusing = (text: string | undefined, answer: Partial<Outcome>) => {
-    const run = () => ({ ran: 0, kernelText: text })
+    const run = (left: readonly Operation[]) => ({ left, kernelText: text })
     return createMachine(faked([answer]).tools, { run } as unknown as Netlink)
   }
   const text = 'Can not enslave a bridge to a bridge'
@@ -326,7 +326,7 @@ describe('what the kernel says of a refusal (an extended acknowledgement)', () =
     ['cannot be started', { status: null, failure: 'EAGAIN' }],
   ])('is its error in words, of a whole transaction, where nft %s', (_, answer) => {
     const machine = createMachine(faked([answer]).tools, {
-      run: () => ({ ran: 0, kernelError: -28 }),
+      run: (left: readonly Operation[]) => ({ left, kernelError: -28 }),
     } as unknown as Netlink)
     const error = thrownBy(() => apply([nft('a'), nft('b')], machine, () => undefined))
     expect(error.details).toContain('kernel: no space left on device')
@@ -346,6 +346,48 @@ describe('what the kernel says of a refusal (an extended acknowledgement)', () =
   })
 })
 
+describe('where of operations sent at once some were refused', () => {
+  /** The kernel does each operation but the named ones; what a tool is asked for, it answers from a list. */
+  const doingBut = (names: readonly string[], answers: Partial<Outcome>[]) => {
+    const requests: string[] = []
+    const run = (plan: readonly Operation[], tell: (operation: Operation) => void, options?: { goesOn?: boolean }) => {
+      requests.push([plan.map(({ argv }) => argv[0]).join(' '), ...(options?.goesOn ? ['goes on'] : [])].join(', '))
+      const isRefused = ({ argv }: Operation) => requests.length === 1 && names.includes(argv[0] as string)
+      plan.filter((one) => !isRefused(one)).forEach(tell)
+      return { left: plan.filter(isRefused), ...(plan.some(isRefused) ? { kernelError: -22 } : {}) }
+    }
+    const { asked, tools } = faked(answers)
+    return { asked, requests, machine: createMachine(tools, { run } as unknown as Netlink) }
+  }
+  const plan = ['a', 'b', 'c', 'd'].map((line) => ip(line, { undo: [ip(`un${line}`)] }))
+  const all = ['a', 'b', 'c', 'd']
+  const refusal = { status: 1, stderr: 'RTNETLINK answers: Invalid argument\nCommand failed -:1\n' }
+
+  test.each(all)('%s: the tool says why, and exactly what ran is taken back', (refused) => {
+    const { asked, requests, machine } = doingBut([refused], [refusal])
+    const journal = createJournal()
+    const error = thrownBy(() => apply(plan, machine, journal.ran))
+    expect(error).toMatchObject({ code: 100, message: `cannot do ${refused}: Invalid argument` })
+    expect(asked).toEqual([`ip -batch -\n${refused}`])
+    expect(journal.rollback(machine)).toEqual([])
+    const undone = all.filter((one) => one !== refused).reverse()
+    expect(requests).toEqual(['a b c d', `${undone.map((one) => `un${one}`).join(' ')}, goes on`])
+  })
+
+  test.each(all)('%s: where the tool does it, the plan goes on', (refused) => {
+    const { machine } = doingBut([refused], [{}])
+    expect(ranBy(plan, machine).toSorted()).toEqual(all)
+  })
+
+  test('the others that were refused stay behind the first', () => {
+    const { asked, machine } = doingBut(['b', 'd'], [{}])
+    expect(ranBy(plan, machine)).toEqual(['a', 'c', 'b', 'd'])
+    expect(asked).toEqual(['ip -batch -\nb\nd'])
+    const refusing = doingBut(['b', 'd'], [refusal])
+    expect(thrownBy(() => ranBy(plan, refusing.machine)).message).toBe('cannot do b: Invalid argument')
+  })
+})
+
 describe('where no process can be had', () => {
   const starved = (able: (operation: Operation) => boolean) => {
     const done: string[] = []
@@ -354,7 +396,7 @@ describe('where no process can be had', () => {
       const taken = plan.slice(0, end < 0 ? plan.length : end)
       taken.forEach(tell)
       done.push(...taken.map(({ argv }) => argv.join(' ')))
-      return { ran: taken.length }
+      return { left: plan.slice(taken.length) }
     }
     const { asked, tools } = faked(Array.from({ length: 9 }, () => ({ status: null, failure: 'EAGAIN' })))
     return { asked, done, machine: createMachine(tools, { run } as unknown as Netlink) }

@@ -81,6 +81,7 @@ test.each(['DEL', 'CHECK', 'STATUS', 'GC'] as const)('%s has no result, and noth
 test.each([
   ['ADD', 0],
   ['DEL', 0],
+  ['GC', 0],
   ['CHECK', 1],
   ['STATUS', 1],
 ] as const)('in a dry run %s is executed %d times, else only said', (verb, times) => {

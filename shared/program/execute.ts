@@ -31,7 +31,7 @@ export function runProgram(
   verb: Exclude<Verb, 'VERSION'>,
   { stdin, version, takeBack }: { stdin: string; version: Version; takeBack: () => void },
 ): Result | undefined {
-  if (host.dryRun && (verb === 'ADD' || verb === 'DEL')) {
+  if (host.dryRun && (verb === 'ADD' || verb === 'DEL' || verb === 'GC')) {
     host.warn(`# CNI_COMMAND=${verb} ${program.path}`)
     return undefined
   }

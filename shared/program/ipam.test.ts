@@ -100,12 +100,20 @@ describe('one of others', () => {
     expect(lease(call).ips).toHaveLength(1)
     release(call)
     checkLease(call)
+    collectLeases(call)
     expect(asked).toEqual([
       `# CNI_COMMAND=ADD ${join(directory, 'dhcp')}`,
       `# CNI_COMMAND=DEL ${join(directory, 'dhcp')}`,
       'CHECK dhcp below dhcp',
+      `# CNI_COMMAND=GC ${join(directory, 'dhcp')}`,
     ])
   })
+})
+
+test('what it answers to GC comes as it is', () => {
+  const stdout = JSON.stringify({ code: 11, msg: 'later', details: 'why' })
+  const error = thrownBy(() => collectLeases(calling('dhcp', { GC: { status: 1, stdout } }).call))
+  expect(error).toMatchObject({ code: 11, message: 'later', details: 'why' })
 })
 
 test.each([

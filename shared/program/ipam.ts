@@ -199,8 +199,17 @@ function configured(call: Call): {
 function unnamed(call: Call, now: Source | undefined): readonly Source[] {
   const { plugin, hostLocal } = call
   const usual: Source = { plugin, type: 'host-local', dataDir: leaseRoot }
-  if (hostLocal === undefined || (now && isSame(now, usual))) return []
+  if (hostLocal === undefined || (now && isSame(now, usual)) || !mayHaveLeases(call.config.name)) return []
   return holds(hostLocal, requestTo(call, usual), call.host) ? [usual] : []
+}
+
+/** One look, where the network has none there: host-local would be asked as in a call of its own. */
+function mayHaveLeases(network: string): boolean {
+  try {
+    return statusOf(files, `${leaseRoot}/${network}`) !== undefined
+  } catch {
+    return true // host-local says what is wrong.
+  }
 }
 
 function tell({ plugin, host }: Call, former: readonly Source[]): void {

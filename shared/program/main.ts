@@ -31,6 +31,8 @@ export interface World {
   readonly netlink?: Netlink | undefined
   /** Present where the call is traced: appends a line. */
   readonly trace?: ((line: object) => void) | undefined
+  /** Hears the code of an error once it was answered. */
+  readonly failed?: (code: number) => void
 }
 
 /**
@@ -46,6 +48,7 @@ export async function main(world: World): Promise<0 | 1> {
     const error = asCniError(thrown)
     if (error.hint !== undefined) world.stderr(`${world.plugin}: ${error.hint}\n`)
     if (!attempt(printError(error))) world.stderr(`${error.message}\n${error.details}\n`)
+    if (!isDryRun(world)) world.failed?.(error.code)
     return 1
   }
 }
@@ -131,7 +134,7 @@ function toolLockOf({ environment, json }: Request, world: World): ToolLock | un
   return createToolLock(
     { network: String(json['name']), ...ofContainer },
     {
-      host: { run: world.run, observer: { tryLock: (fd) => world.netlink?.tryLock(fd) ?? false } },
+      host: { run: world.run, observer: { tryLock: (fd, kind) => world.netlink?.tryLock(fd, kind) ?? false } },
       warn: world.stderr,
     },
   )

@@ -1,4 +1,5 @@
 import type { Host } from '../plan/host.js'
+import type { Operation } from '../plan/operation.js'
 import type { Attachment } from '../values/attachment.js'
 import type { NetworkConfiguration } from '../values/config.schema.js'
 import type { Environment, Verb } from '../values/environment.js'
@@ -38,6 +39,17 @@ export interface Call<Config = NetworkConfiguration> {
   readonly later?: (body: () => void) => void
 }
 
+/** What a plugin sees of an attachment by its records, which may be nothing, and the operations planned from that. */
+export interface Removes<Seen = unknown> {
+  readonly look: (host: Host, attachment: Attachment) => Seen | undefined
+  readonly plan: (attachment: Attachment, seen: Seen) => readonly Operation[]
+}
+
+/** Keeps the type of what is seen between the two. */
+export function removing<Seen>({ look, plan }: Removes<Seen>): Removes {
+  return { look, plan: (attachment, seen) => plan(attachment, seen as Seen) }
+}
+
 /** A plugin: what it accepts and what it does for each verb. A verb it lacks is a silent success. */
 export interface Plugin<Config> {
   readonly name: string
@@ -61,6 +73,11 @@ export interface Plugin<Config> {
   readonly del: (call: Call<Config>) => void
   readonly status?: (call: Call<Config>) => void
   readonly gc?: (call: Call<Config>) => void
+  /**
+   * The operations of nft with which a DEL begins, as far as the attachment's records tell them: a chain carries them
+   * out together with those of other members, and the DEL finds that done.
+   */
+  readonly removes?: Removes
   /** It asks an IPAM plugin for addresses. */
   readonly delegates?: true
   /** Of an IPAM plugin: whether it has leases that this DEL or GC would free. */

@@ -1,6 +1,6 @@
 import { closeSync, constants, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { afterAll, expect, test } from 'vitest'
+import { afterAll, describe, expect, test } from 'vitest'
 import { type Libc, loadLibc } from './libc.js'
 import { outlive } from './outlive.js'
 
@@ -54,23 +54,42 @@ test('what is no namespace is not entered', () => {
   libc.close(fd)
 })
 
-test('a file outlives the process in a ring, where there are rings', () => {
-  const calls: unknown[][] = []
-  const registered = (ring: bigint) => {
+describe('files outlive the process in a ring', () => {
+  const setup = [425, 1, 120, 0, 0, ...Array(120).fill(0)]
+  const first = [427, 7, 2, 128, 32, 0x02, 0x01, 0, 0, ...Array(124).fill(0xff)]
+
+  /** What is asked of a kernel that answers these, for so many files; and which are closed. */
+  function askedFor(files: number, ...answers: readonly bigint[]) {
+    const calls: number[][] = []
+    const closed: number[] = []
     let last: Buffer = Buffer.alloc(0)
-    calls.length = 0
     const address = (bytes: Buffer) => {
       last = bytes
       return BigInt(bytes.length)
     }
     const syscall = (...words: bigint[]) => {
-      calls.push([...words, ...last])
-      return calls.length === 1 ? ring : 0n
+      calls.push([...words.map(Number), ...last])
+      return answers[calls.length - 1] ?? 0n
     }
-    outlive({ ...libc, address, syscall }, 0x0102)
-    return calls.map((words) => words.map(Number))
+    const one = { ...libc, address, syscall, close: (fd: number) => void closed.push(fd) }
+    for (let index = 0; index < files; index++) outlive(one, 0x0102 + index)
+    return { calls, closed }
   }
-  const setup = [425, 1, 120, 0, 0, ...Array(120).fill(0)]
-  expect(registered(7n)).toEqual([setup, [427, 7, 2, 4, 1, 0x02, 0x01, 0, 0]])
-  expect(registered(-1n)).toEqual([setup])
+
+  test('that knows them, so that their numbers are free', () => {
+    const second = [427, 7, 6, 20, 1, 1, 0, 0, 0, 0, 0, 0, 0, 36, 0, 0, 0, 0, 0, 0, 0, 0x03, 0x01, 0, 0]
+    expect(askedFor(2, 7n)).toEqual({ calls: [setup, first, second], closed: [0x0102, 0x0103] })
+  })
+
+  test('and in another where that has no room', () => {
+    const { calls, closed } = askedFor(33, 7n)
+    expect(calls.filter(([number]) => number === 425)).toHaveLength(2)
+    expect(closed).toHaveLength(33)
+  })
+
+  test('and stay open until its end where there are none, or one takes no files', () => {
+    expect(askedFor(1, -1n)).toEqual({ calls: [setup], closed: [] })
+    expect(askedFor(1, 7n, -1n)).toEqual({ calls: [setup, first], closed: [] })
+    expect(askedFor(2, 7n, 0n, -1n).closed).toEqual([0x0102])
+  })
 })

@@ -25,10 +25,14 @@ export function compile<Run>(text: string, name: string, cache?: Buffer): Compil
   }
 }
 
-/** A file that the binary carries. */
+/** A file that the binary carries, in place: its name tells where in the one that has all (packing/assets.ts). */
 export function asset(name: string): Buffer | undefined {
-  const bytes = internalBinding<Assets>('sea')?.getAsset(name)
-  return bytes && Buffer.from(bytes)
+  const assets = internalBinding<Assets>('sea')
+  const [place, all] = [assets?.getAsset(name), assets?.getAsset('all')]
+  if (!place || !all) return undefined
+  const numbers = Buffer.from(place)
+  const start = numbers.readUInt32LE(0) + Buffer.from(all, 16, 1).readUInt8(0)
+  return Buffer.from(all, start, numbers.readUInt32LE(4))
 }
 
 /** What a process is started with. */

@@ -58,6 +58,7 @@ export const collections: Readonly<Record<string, string>> = {
   portmap_address_conditions: 'ADDRESS . inet_proto . inet_service : verdict',
   portmap_addresses: 'ADDRESS . inet_proto . inet_service : ADDRESS . inet_service',
   portmap_conditions: 'inet_proto . inet_service : verdict',
+  portmap_alone: 'ADDRESS . ADDRESS',
   portmap_hairpin: 'ADDRESS : verdict',
   portmap_owners: 'ifname',
   portmap_ports: 'inet_proto . inet_service : ADDRESS . inet_service',

@@ -313,5 +313,6 @@ test('the kernel is asked where it can be, and else nothing of it', () => {
   const direct = (has: unknown) => createExecutor(tools, { has: () => has } as unknown as Netlink).isDirect()
   expect([direct(true), direct(false), direct('unknown')]).toEqual([true, true, false])
   expect(createExecutor(tools).isDirect()).toBe(false)
-  expect(createExecutor(tools).request([of('ip', 'a')], () => undefined)).toEqual({ ran: 0 })
+  const plan = [of('ip', 'a')]
+  expect(createExecutor(tools).request(plan, () => undefined)).toEqual({ left: plan })
 })

@@ -12,7 +12,7 @@ import { readTransaction, runRestore, transaction } from './transaction.js'
 /** The two ways of carrying operations out, beside each other; without `netlink` all is left to tools. */
 export function createExecutor(tools: Tools, netlink?: Netlink): Omit<Executor, 'inNewNamespace'> {
   return {
-    request: (plan, done) => netlink?.run(plan, done) ?? { ran: 0 },
+    request: (plan, done, options) => netlink?.run(plan, done, options) ?? { left: plan },
     isDirect: () => netlink !== undefined && netlink.has('lo') !== 'unknown',
     leadingGroups,
     runGroups: (groups, keepGoing) => runGroups(groups, tools, keepGoing),

@@ -208,7 +208,7 @@ table inet filter {
     const { chains, unusedChains } = observing({ commands: { 'nft list chains': listing } })
     const [ours, others] = [chain('ip', 'podwire', 'pw-1'), chain('inet', 'filter', 'pw-2')]
     expect(chains()).toEqual([base, ours, chain('ip', 'podwire', 'other'), others])
-    expect(unusedChains((name) => name.startsWith('p'))).toEqual([ours])
+    expect(unusedChains((name) => name.startsWith('p'))).toEqual({ unused: [ours], along: undefined })
   })
 
   test('where nft, or nf_tables, is absent there are none; a nft that died says nothing of that', () => {

@@ -71,11 +71,13 @@ export function createObserver({ run: start, files }: Tools, netlink?: Netlink):
       listeningSockets(files, family, protocol),
     chains: () => netlink?.chains() ?? readChains(nftText(run, ['list', 'chains'])),
     ruleTexts: (of) => netlink?.ruleTexts(of),
-    unusedChains: (isAsked) =>
-      netlink?.unusedChains(isAsked) ??
-      readChains(nftText(run, ['list', 'chains'])).filter(
-        ({ table, name, hook }) => table === ownTable && !hook && isAsked(name),
-      ),
+    unusedChains: (isAsked, along = []) =>
+      netlink?.unusedChains(isAsked, along) ?? {
+        unused: readChains(nftText(run, ['list', 'chains'])).filter(
+          ({ table, name, hook }) => table === ownTable && !hook && isAsked(name),
+        ),
+        along: undefined,
+      },
     rules: (of) => listRules(run, of),
     elements: (family, of) => netlink?.elements(family, of) ?? listElements(run, family, of),
     savedRules: (tool, table) => readSavedRules(run, tool, table),
@@ -94,7 +96,7 @@ export function createObserver({ run: start, files }: Tools, netlink?: Netlink):
     },
     cookie: (netns) => netlink?.cookie(netns),
     hostNumberIn: (netns) => netlink?.hostNumberIn(netns),
-    tryLock: (fd) => netlink?.tryLock(fd) ?? false,
+    tryLock: (fd, kind) => netlink?.tryLock(fd, kind) ?? false,
   }
 }
 

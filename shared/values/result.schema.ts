@@ -22,9 +22,12 @@ const ip = z.object({
   routes: z.array(route).optional(),
 })
 
-/** Later plugins make files, rules and commands of the name: only what the kernel takes for one is let in. */
+/**
+ * Other plugins name what is no link, too (aws-cni: "dummy" and 11 digits, one byte too many for a link, with "0" as
+ * its hardware address): it is handed on as it is. Who looks a name up, or makes a rule of it, asks `isLinkName` first.
+ */
 const networkInterface = z.object({
-  name: checked('linkNameOrEmpty').default(''),
+  name: z.string().default(''),
   mac: z.string().optional(),
   mtu: z.int().optional(),
   sandbox: z.string().optional(),

@@ -2,12 +2,14 @@ import { isObject } from '../../shared/values/object.js'
 import { textIn } from '../node/reader.js'
 import type { Api } from './api.js'
 import { type ClusterNode, isSameNode, prunedNode } from './cluster.js'
+import type { Collected, Collector } from './collector.js'
 import { Events } from './events.js'
 import { Follower, jittered, type Page, pause, statusOf, wordsOf } from './follow.js'
+import { letGarbageGo } from './garbage.js'
 import type { Metrics } from './metrics.js'
 import type { AgentNode } from './node.js'
 import type { Problem } from './problem.js'
-import { readSettings, type Settings, usualSettings } from './settings.js'
+import { configurationIn, readSettings, type Settings, usualSettings } from './settings.js'
 
 export interface AgentOptions {
   readonly api: Api
@@ -18,7 +20,12 @@ export interface AgentOptions {
   readonly metrics: (heard: () => number) => Metrics
   /** Milliseconds between looks at what stands, where nothing has changed. */
   readonly every: number
+  /** Takes what dead pods left, where the settings say so, and how many milliseconds later again. */
+  readonly collector: Collector
+  readonly collectEvery: number
   readonly log: Log
+  /** The address of the node at which its metrics are; undefined where that is no address of a link. */
+  readonly address?: string | undefined
   /** Hears the settings when they have changed. */
   readonly configured?: (settings: Settings) => void
 }
@@ -39,15 +46,28 @@ export class Agent {
   #wrong: readonly Problem[] = []
   #isForbidden = false
   #statusProblem: readonly Problem[] = []
+  #collection: readonly Problem[] = []
   #isReady = false
   #wake: (() => void) | undefined
   #isDue = true
+  #isGone = false
+  /** The names of nodes that are other than at the last look. */
+  readonly #fresh = new Set<string>()
+  /** When the node is looked at because of them; milliseconds of performance.now(), as all times here. */
+  #dueAt = Number.POSITIVE_INFINITY
+  /** How long a look takes. */
+  #takes = 0
   #isStopped = false
 
   constructor(options: AgentOptions) {
     this.#options = options
     const { api, configMap, log } = options
-    this.#events = new Events(api, options.name, (text) => log('warn', text))
+    this.#events = new Events({
+      api,
+      node: options.name,
+      log: (text) => log('warn', text),
+      withheld: (reason) => this.metrics.withheld(reason),
+    })
     this.#nodes = new Follower({
       config: api.config,
       path: '/api/v1/nodes',
@@ -55,9 +75,11 @@ export class Agent {
       list: async (next) => pageOf(await api.get('/api/v1/nodes', { limit: String(pageSize), continue: next })),
       keep: prunedNode,
       isSame: isSameNode,
-      changed: () => {
+      changed: (changed) => {
         this.#all = undefined
-        this.#changed()
+        if (changed === undefined || changed === options.name) return this.#changed()
+        this.#fresh.add(changed)
+        this.#wake?.()
       },
       failed: (why, code) => this.#failed('nodes', why, code),
     })
@@ -85,17 +107,30 @@ export class Agent {
     return this.#isReady
   }
 
+  /** Whether the node has got another address than that at which its metrics are: then the agent has ended. */
+  get isGone(): boolean {
+    return this.#isGone
+  }
+
   async run(): Promise<void> {
     void this.#nodes.run()
     void this.#configMaps.run()
+    void this.#collect()
     let looked = 0
     while (!this.#isStopped) {
-      const isLate = performance.now() - looked >= this.#options.every
+      if (this.#fresh.size > 0) this.#lookSoon()
+      const now = performance.now()
+      const isLate = now - looked >= this.#options.every || now >= this.#dueAt
       if (this.#isDue || isLate || (looked > 0 && this.#options.node.hasOtherRules())) {
         this.#isDue = false
-        if (this.#look()) looked = performance.now()
+        this.#fresh.clear()
+        this.#dueAt = Number.POSITIVE_INFINITY
+        if (await this.#look()) looked = performance.now()
+        this.#takes = performance.now() - now
+        letGarbageGo()
       }
-      await this.#sleep(this.#isDue ? 0 : glance)
+      const isWanted = this.#isDue || this.#fresh.size > 0
+      await this.#sleep(isWanted ? 0 : Math.max(0, Math.min(glance, this.#dueAt - performance.now())))
     }
   }
 
@@ -107,8 +142,8 @@ export class Agent {
   }
 
   /** Whether it could look: it has to know the nodes and the configuration first. */
-  #look(): boolean {
-    const { name, node, log } = this.#options
+  async #look(): Promise<boolean> {
+    const { name, node, log, address } = this.#options
     const objects = this.#nodes.objects
     const settings = this.#configured()
     const own = objects?.get(name)
@@ -117,9 +152,13 @@ export class Agent {
       log('warn', `there is no node ${name} in the cluster yet`)
       return false
     }
-    this.#all ??= [...objects.values()]
+    const nodes = () => (this.#all ??= [...(this.#nodes.objects ?? objects).values()])
     try {
-      const outcome = node.keep(own, this.#all, settings)
+      const outcome = await node.keep({ own, nodes, settings, pause: () => this.#breathe() })
+      if (address !== undefined && node.hasAddress(address) === false) {
+        this.#isGone = true
+        this.stop()
+      }
       this.metrics.looked(outcome)
       if (outcome.isReady && !this.#isReady) log('info', `node ${name} is ready`)
       this.#isReady = outcome.isReady
@@ -129,7 +168,7 @@ export class Agent {
       }
       for (const { text } of outcome.problems) log('debug', text)
       if (outcome.isReady && own.isUnavailable) void this.#tellAvailable(name)
-      this.#events.tell([...this.#wrong, ...this.#statusProblem, ...outcome.problems])
+      this.#events.tell([...this.#wrong, ...this.#statusProblem, ...this.#collection, ...outcome.problems])
       return true
     } catch (thrown) {
       this.metrics.error('look')
@@ -138,12 +177,40 @@ export class Agent {
     }
   }
 
+  /** In the middle of a look: nodes that come then do not wait for its end. */
+  async #breathe(): Promise<void> {
+    letGarbageGo()
+    // What the API server has said meanwhile is heard.
+    await new Promise((resolve) => setImmediate(resolve))
+    if (this.#fresh.size > 0) this.#lookSoon()
+  }
+
+  /**
+   * Gives nodes that have come or changed their routes at once; all that is on the node is looked at a while later, the
+   * later the longer it takes: with thousands of nodes one comes after the other.
+   */
+  #lookSoon(): void {
+    const { name, node, log } = this.#options
+    const objects = this.#nodes.objects
+    const own = objects?.get(name)
+    const others = [...this.#fresh].flatMap((one) => objects?.get(one) ?? [])
+    try {
+      if (own) node.keepSoon(own, others)
+    } catch (thrown) {
+      this.metrics.error('look')
+      log('error', `routes to new nodes failed: ${wordsOf(thrown)}`)
+    }
+    this.#fresh.clear()
+    this.#dueAt = Math.min(this.#dueAt, performance.now() + Math.min(longestWait, restFactor * this.#takes))
+  }
+
   /** The settings that hold; undefined while the ConfigMap is not known. */
   #configured(): Settings | undefined {
     const { configMap, node, configured } = this.#options
     const objects = this.#configMaps.objects
     if (!objects && !this.#isForbidden) return this.#settings
-    const text = objects?.get(configMap.name) ?? (this.#isForbidden ? (node.lastGood ?? '') : '')
+    // A ConfigMap that is deleted, as before the agent is, gives no pod the leases of another network.
+    const text = objects?.get(configMap.name) ?? node.lastGood ?? ''
     if (text === this.#text) return this.#settings
     this.#text = text
     const read = readSettings(text)
@@ -163,6 +230,35 @@ export class Agent {
     this.metrics.configuration(this.#wrong.length === 0)
     configured?.(this.#settings)
     return this.#settings
+  }
+
+  async #collect(): Promise<void> {
+    const { collector, collectEvery } = this.#options
+    let looked: number | undefined
+    for (; !this.#isStopped; await pause(glance)) {
+      if (this.#settings?.gc !== true) {
+        looked = undefined
+        this.#collection = []
+      } else if (looked === undefined || performance.now() - looked >= collectEvery) {
+        this.#tellCollected(await collector.collect())
+        looked = performance.now()
+      }
+    }
+  }
+
+  #tellCollected({ taken, faults }: Collected): void {
+    const { name, log } = this.#options
+    this.metrics.collected(taken.length, faults.length === 0)
+    this.#collection = faults.map((fault) => ({ reason: 'CollectionFailed', key: fault, text: `gc: ${fault}` }))
+    for (const { text } of this.#collection) log('warn', text)
+    if (taken.length > 0) {
+      const names = taken.map(({ belongings: { attachment } }) => `${attachment.network}/${attachment.containerID}`)
+      const some = names.slice(0, mostNamed).join(', ') + (names.length > mostNamed ? ', ...' : '')
+      const text = `gc removed what was left of ${names.length} dead on node ${name}: ${some}`
+      log('info', text)
+      void this.#events.happened({ reason: 'Collected', key: names.join(), text })
+    }
+    this.#changed()
   }
 
   /** A cloud's own controller would wait for its own network. */
@@ -220,20 +316,23 @@ export class Agent {
 
 // --- internal
 
-const pageSize = 250
+/** Nodes; an object may have 20 kB, and is larger when it is read. */
+const pageSize = 100
+/** Between changes of nodes and the look at everything: so many times as long as a look, and the most. */
+const restFactor = 4
+const longestWait = 2000
 /** Milliseconds between two glances at whether somebody changed rules. */
 const glance = 1000
 /** Milliseconds in which changes are gathered. */
 const together = 50
 const statusRetry = 10_000
+/** Of what was collected, in an Event. */
+const mostNamed = 5
+
 function pageOf(list: unknown): Page {
   const { items, metadata } = isObject(list) ? list : {}
   const next = textIn(metadata, 'continue') || undefined
-  return { items: Array.isArray(items) ? items : [], version: textIn(metadata, 'resourceVersion'), next }
-}
-
-function configurationIn(object: unknown): string {
-  const data = isObject(object) ? object['data'] : undefined
-  const text = isObject(data) ? data['config.yaml'] : undefined
-  return typeof text === 'string' ? text : ''
+  const version = textIn(metadata, 'resourceVersion')
+  if (version === '') throw new Error('the answer is no list of objects')
+  return { items: Array.isArray(items) ? items : [], version, next }
 }

@@ -1,7 +1,5 @@
-import type { KubeConfig } from '@kubernetes/client-node/dist/config.js'
-import { type HttpMethod, RequestContext } from '@kubernetes/client-node/dist/gen/http/http.js'
-import { IsomorphicFetchHttpLibrary } from '@kubernetes/client-node/dist/gen/http/isomorphic-fetch.js'
 import { textIn } from '../node/reader.js'
+import { type HttpMethod, IsomorphicFetchHttpLibrary, type KubeConfig, RequestContext } from './libraries.js'
 
 /** The kinds of patches that the agent sends. */
 export type PatchKind = 'application/merge-patch+json' | 'application/strategic-merge-patch+json'

@@ -11,6 +11,8 @@ export interface ClusterNode {
   readonly podCIDRs: readonly string[]
   /** Ranges and addresses that are none, as they stand there. */
   readonly garbled: readonly string[]
+  /** When the API server made the object, in milliseconds. */
+  readonly created?: number
   /** A cloud says that the network is not there yet. */
   readonly isUnavailable: boolean
 }
@@ -24,6 +26,7 @@ export function prunedNode(object: unknown): ClusterNode | undefined {
   const status = isObject(object['status']) ? object['status'] : {}
   const given = Array.isArray(spec['podCIDRs']) ? spec['podCIDRs'] : [spec['podCIDR']]
   const ranges = given.filter((one): one is string => typeof one === 'string' && one !== '')
+  const created = Date.parse(textIn(object['metadata'], 'creationTimestamp'))
   const internal = objectsIn(status['addresses'])
     .filter((one) => textIn(one, 'type') === 'InternalIP')
     .map((one) => textIn(one, 'address'))
@@ -35,6 +38,7 @@ export function prunedNode(object: unknown): ClusterNode | undefined {
       ...internal.filter((one) => addressText(one) === undefined),
       ...ranges.filter((one) => rangeText(one) === undefined),
     ],
+    ...(Number.isNaN(created) ? {} : { created }),
     isUnavailable: objectsIn(status['conditions']).some(
       (one) => textIn(one, 'type') === 'NetworkUnavailable' && textIn(one, 'status') !== 'False',
     ),

@@ -2,16 +2,13 @@ import { isIPv6 } from '../../shared/values/address.js'
 import { sha512 } from '../../shared/values/hash.js'
 import type { Settings } from './settings.js'
 
-/** The name of the network: of leases, records and cached results. */
-export const networkName = 'podwire'
-
 /** The configuration of the node's network, as runtimes read it: a text that ends in a line feed. */
 export function conflistText(ranges: readonly string[], mtu: number, settings: Settings): string {
   const plugins = [attaching(ranges, mtu, settings), ...beside(settings)]
   const capabilities = Object.assign({}, ...plugins.map((one) => one['capabilities'] ?? {})) as object
   const hasCapabilities = Object.keys(capabilities).length > 0
   const list = settings.list ? plugins : [{ type: 'chain', ...(hasCapabilities ? { capabilities } : {}), plugins }]
-  return `${JSON.stringify({ cniVersion: settings.cniVersion, name: networkName, plugins: list }, null, 2)}\n`
+  return `${JSON.stringify({ cniVersion: settings.cniVersion, name: settings.network, plugins: list }, null, 2)}\n`
 }
 
 /** The bridge of a node's pods. Another range is another bridge: one with pods on it keeps its addresses. */
@@ -23,15 +20,16 @@ export function bridgeName(ranges: readonly string[]): string {
 
 type Plugin = Readonly<Record<string, unknown>>
 
-function attaching(ranges: readonly string[], mtu: number, { plugin }: Settings): Plugin {
+function attaching(ranges: readonly string[], mtu: number, { plugin, bridge, dataDir }: Settings): Plugin {
   const families = [...new Set(ranges.map(isIPv6))]
   const ipam = {
     type: 'host-local',
+    ...(dataDir === undefined ? {} : { dataDir }),
     ranges: ranges.map((subnet) => [{ subnet }]),
     routes: families.map((is6) => ({ dst: is6 ? '::/0' : '0.0.0.0/0' })),
   }
   if (plugin === 'ptp') return { type: 'ptp', mtu, ipam }
-  return { type: 'bridge', bridge: bridgeName(ranges), isDefaultGateway: true, hairpinMode: true, mtu, ipam }
+  return { type: 'bridge', bridge: bridge ?? bridgeName(ranges), isDefaultGateway: true, hairpinMode: true, mtu, ipam }
 }
 
 function beside({ portmap, bandwidth, firewall }: Settings): readonly Plugin[] {

@@ -1,8 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import path from 'node:path'
-import { KubeConfig } from '@kubernetes/client-node/dist/config.js'
-import type { RequestContext } from '@kubernetes/client-node/dist/gen/http/http.js'
+import { KubeConfig, type RequestContext } from './libraries.js'
 
 // How the API server is reached.
 
@@ -21,8 +20,9 @@ export function connectionOf({ kubeconfig, server, serviceAccount, env }: Connec
   const config = new KeptConfig()
   if (kubeconfig !== undefined) {
     config.loadFromFile(kubeconfig)
+    const current = config.getCurrentCluster()?.name
+    if (current === undefined) throw new Error(`${kubeconfig} says no cluster: its current-context leads to none`)
     if (server !== undefined) {
-      const current = config.getCurrentCluster()?.name
       config.clusters = config.clusters.map((one) =>
         one.name === current ? { ...one, server: serverUrl(server) } : one,
       )
@@ -41,23 +41,37 @@ export function connectionOf({ kubeconfig, server, serviceAccount, env }: Connec
   return config
 }
 
-/** "10.0.0.1:6443" as "https://10.0.0.1:6443"; an IPv6 address may stand without brackets. */
+/**
+ * "10.0.0.1:6443" as "https://10.0.0.1:6443"; an IPv6 address may stand without brackets.
+ * @throws Error where it is something else
+ */
 export function serverUrl(text: string): string {
   const full = text.includes('://') ? text : `https://${isIPv6(text) ? `[${text}]` : text}`
-  return new URL(full).origin
+  const url = URL.parse(full)
+  const isWeb = url?.protocol === 'https:' || url?.protocol === 'http:'
+  if (!url || !isWeb) throw new Error(`"${text}" is no API server: expected HOST:PORT or an https URL`)
+  return url.origin
 }
 
 // --- internal
 
-/** Keeps its connections: the library makes a pool of them for every request, with a handshake of its own. */
+/**
+ * Keeps its connections: the library makes a pool of them for every request, with a handshake of its own. What it reads
+ * of files is read at each request: the library has a token for a minute by a clock that may be set back.
+ */
 class KeptConfig extends KubeConfig {
-  #kept: { readonly ca: string; readonly dispatcher: ReturnType<RequestContext['getDispatcher']> } | undefined
+  #kept: { readonly files: string; readonly dispatcher: ReturnType<RequestContext['getDispatcher']> } | undefined
 
   override async applySecurityAuthentication(context: RequestContext): Promise<void> {
     await super.applySecurityAuthentication(context)
-    const { caFile, caData } = this.getCurrentCluster() ?? {}
-    const ca = caFile === undefined ? (caData ?? '') : readFileSync(caFile, 'latin1')
-    if (this.#kept?.ca !== ca) this.#kept = { ca, dispatcher: context.getDispatcher() }
+    const { caFile } = this.getCurrentCluster() ?? {}
+    const { certFile, keyFile, authProvider } = this.getCurrentUser() ?? {}
+    const tokenFile: unknown = authProvider?.config?.tokenFile
+    if (typeof tokenFile === 'string') {
+      context.setHeaderParam('Authorization', `Bearer ${readFileSync(tokenFile, 'latin1').trim()}`)
+    }
+    const files = [caFile, certFile, keyFile].map((file) => (file ? readFileSync(file, 'latin1') : '')).join()
+    if (this.#kept?.files !== files) this.#kept = { files, dispatcher: context.getDispatcher() }
     if (this.#kept.dispatcher) context.setDispatcher(this.#kept.dispatcher)
   }
 }

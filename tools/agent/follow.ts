@@ -1,7 +1,7 @@
-import type { KubeConfig } from '@kubernetes/client-node/dist/config.js'
-import { Watch } from '@kubernetes/client-node/dist/watch.js'
 import { isObject } from '../../shared/values/object.js'
 import { textIn } from '../node/reader.js'
+import { letGarbageGo } from './garbage.js'
+import { type KubeConfig, Watch } from './libraries.js'
 
 // One kind of objects of the API server, followed: a list in pages, then what changes. What is not needed of an object
 // is let go of at once.
@@ -23,8 +23,8 @@ export interface Followed<Kept> {
   /** What is kept of an object; undefined of one that is none. */
   readonly keep: (object: unknown) => Kept | undefined
   readonly isSame: (one: Kept, other: Kept) => boolean
-  /** Hears that something is other than it was, or that the first list is whole. */
-  readonly changed: () => void
+  /** Hears of an object that is other than it was, or, without a name, that a list is whole. */
+  readonly changed: (name?: string) => void
   /** Hears of what went wrong, "" when it goes well again. */
   readonly failed: (why: string, code: string) => void
 }
@@ -35,6 +35,9 @@ export class Follower<Kept> {
   #objects: Map<string, Kept> | undefined
   #version = ''
   #failures = 0
+  /** How many lists have followed one another within `seldom`, whatever watches said between them. */
+  #lists = -1
+  #listed = Number.NEGATIVE_INFINITY
   #isStopped = false
   #abort: AbortController | undefined
   /** When the server was last heard of, in milliseconds of performance.now(). */
@@ -53,22 +56,21 @@ export class Follower<Kept> {
     while (!this.#isStopped) {
       try {
         if (this.#version === '') await this.#list()
+        const began = performance.now()
         await this.#watch()
+        const isMute = this.heard < began && performance.now() - began < atOnce
+        if (isMute && !this.#isStopped) throw new Error('the watch ended before it said anything')
         if (this.#failures > 0) this.#of.failed('', '')
         this.#failures = 0
         await pause(jittered(shortest))
       } catch (thrown) {
         if (this.#isStopped) return
         const code = statusOf(thrown)
-        // The server has forgotten what came after that version.
-        if (code === '410') {
-          this.#version = ''
-          await pause(jittered(shortest))
-          continue
-        }
         this.#failures++
-        this.#of.failed(wordsOf(thrown), code)
-        await pause(jittered(Math.min(longest, shortest * 2 ** this.#failures)))
+        // The server has forgotten what came after that version, as it may; one that always does is asked less often.
+        if (code === '410') this.#version = ''
+        if (code !== '410' || this.#failures > 1) this.#of.failed(wordsOf(thrown), code)
+        await pause(jittered(Math.min(longest, shortest * 2 ** Math.max(this.#failures, this.#lists))))
       }
     }
   }
@@ -79,12 +81,16 @@ export class Follower<Kept> {
   }
 
   async #list(): Promise<void> {
+    const now = performance.now()
+    this.#lists = now - this.#listed < seldom ? this.#lists + 1 : 0
+    this.#listed = now
     const found = new Map<string, Kept>()
     let next: string | undefined
     let version = ''
     do {
       const page = await this.#of.list(next)
       for (const object of page.items) this.#put(found, object)
+      letGarbageGo()
       next = page.next
       version = page.version
       this.#hear()
@@ -134,8 +140,9 @@ export class Follower<Kept> {
     }
     const objects = this.#objects
     if (phase === 'BOOKMARK' || !objects) return
-    const isChanged = phase === 'DELETED' ? objects.delete(textIn(metadata, 'name')) : this.#put(objects, object)
-    if (isChanged) this.#of.changed()
+    const name = textIn(metadata, 'name')
+    const isChanged = phase === 'DELETED' ? objects.delete(name) : this.#put(objects, object)
+    if (isChanged) this.#of.changed(name)
   }
 
   /** Whether it is other than it was. */
@@ -186,6 +193,10 @@ export function pause(milliseconds: number): Promise<void> {
 /** Milliseconds between tries: the first, and those of a server that is lost. */
 const shortest = 200
 const longest = 30_000
+/** Milliseconds between two whole lists that cost the server little. */
+const seldom = 60_000
+/** Milliseconds within which a watch that ends is none: some proxies answer it with a page of their own. */
+const atOnce = 1000
 /** Milliseconds without a word after which a watch is taken for lost. */
 const silence = 150_000
 

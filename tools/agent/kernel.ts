@@ -1,6 +1,7 @@
 import type { Netlink } from '../../shared/plan/netlink.js'
 import type { Operation } from '../../shared/plan/operation.js'
 import { type Libc, loadLibc } from '../../shared/system/libc.js'
+import { letGarbageGo } from './garbage.js'
 import { Looker, type Seen } from './look.js'
 import { changeRuleset, generationOf, rulesetNow } from './ruleset.js'
 
@@ -34,13 +35,16 @@ export class AgentKernel {
   /** Carries out operations of `ip`, each whatever becomes of the others. */
   apply(plan: readonly Operation[]): readonly Refused[] {
     const refused: Refused[] = []
-    for (let rest = plan; rest.length > 0; ) {
-      const { ran, kernelError = 0, kernelText } = this.#netlink.run(rest, () => undefined)
-      const [operation, ...others] = rest.slice(ran)
-      if (!operation) break
-      const isAbsent = kernelError === -ESRCH && operation.tolerate?.includes('absent') === true
-      if (!isAbsent) refused.push({ operation, errno: -kernelError, why: kernelText ?? `errno ${-kernelError}` })
-      rest = others
+    for (let at = 0; at < plan.length; at += most) {
+      for (let rest = plan.slice(at, at + most); rest.length > 0; ) {
+        const { left, kernelError = 0, kernelText } = this.#netlink.run(rest, () => undefined)
+        const [operation, ...others] = left
+        rest = others
+        if (!operation) break
+        const isAbsent = kernelError === -ESRCH && operation.tolerate?.includes('absent') === true
+        if (!isAbsent) refused.push({ operation, errno: -kernelError, why: kernelText ?? `errno ${-kernelError}` })
+      }
+      letGarbageGo()
     }
     return refused
   }
@@ -62,3 +66,5 @@ export class AgentKernel {
 // --- internal
 
 const ESRCH = 3
+/** Operations at a time. */
+const most = 500

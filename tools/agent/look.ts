@@ -28,6 +28,7 @@ export class Looker {
   readonly #libc: Libc
   readonly #socket: number
   #last: { readonly links: string; readonly routes: readonly Buffer[]; readonly seen: Seen } | undefined
+  #known: KnownRoutes = new Map()
 
   constructor(libc: Libc) {
     const socket = openRoutingSocket(libc)
@@ -43,59 +44,79 @@ export class Looker {
       this.#dump(request.getAddress, Buffer.alloc(8), []),
       this.#dump(request.getRoute, routeHeader(families[4]), []),
       this.#dump(request.getRoute, routeHeader(families[6]), []),
-    ].map((parts) => Buffer.concat(parts.flatMap((part) => [lengthOf(part), part])))
-    const known = linksOf(links as Buffer, addresses as Buffer)
+    ]
+    const known = linksOf(links, addresses)
     const text = JSON.stringify([...known])
-    const bytes = [routes4, routes6] as Buffer[]
+    const bytes = [routes4, routes6]
     const last = this.#last
     const areSameLinks = last?.links === text
     if (last && areSameLinks && bytes.every((one, index) => one.equals(last.routes[index] as Buffer))) return last.seen
-    const seen = seenOf(known, bytes)
-    const isSame = areSameLinks && JSON.stringify(seen.routes) === JSON.stringify(last.seen.routes)
+    // Of thousands of routes a few have changed: what the kernel tells in the same bytes is read once.
+    const { seen, routes } = seenOf(known, bytes, areSameLinks ? this.#known : new Map())
+    this.#known = routes
+    const isSame = areSameLinks && areSameRoutes(seen.routes, last.seen.routes)
     this.#last = { links: text, routes: bytes, seen: isSame ? last.seen : seen }
     return this.#last.seen
   }
 
-  #dump(type: number, header: Buffer, attributes: Parameters<typeof ask>[2]['attributes']): readonly Buffer[] {
+  #dump(type: number, header: Buffer, attributes: Parameters<typeof ask>[2]['attributes']): Buffer {
     const answer = ask(this.#libc, this.#socket, { type, flags: flag.dump, header, attributes })
     if (answer?.error !== 0)
       throw new Error(`the kernel does not tell of its network (${answer?.error ?? 'no answer'})`)
-    return answer.parts
+    return joined(answer.parts)
   }
 }
 
 // --- internal
 
-/** Messages behind each other, each after its length. */
-function lengthOf(part: Buffer): Buffer {
-  const bytes = Buffer.alloc(4)
-  bytes.writeUInt32LE(part.length)
+/** Messages behind each other, each after its length; one buffer, for each of its own would cost thousands. */
+function joined(parts: readonly Buffer[]): Buffer {
+  const bytes = Buffer.allocUnsafe(parts.reduce((sum, part) => sum + 4 + part.length, 0))
+  let at = 0
+  for (const part of parts) {
+    at = bytes.writeUInt32LE(part.length, at)
+    at += part.copy(bytes, at)
+  }
   return bytes
 }
 
-function partsIn(bytes: Buffer): readonly Buffer[] {
-  const parts: Buffer[] = []
+function* partsIn(bytes: Buffer): Generator<Buffer> {
   for (let at = 0; at < bytes.length; ) {
     const end = at + 4 + bytes.readUInt32LE(at)
-    parts.push(bytes.subarray(at + 4, end))
+    yield bytes.subarray(at + 4, end)
     at = end
   }
-  return parts
 }
 
 type Links = ReadonlyMap<number, SeenLink & { readonly addresses: string[] }>
 
 /** By their numbers. Links tell of their timers, too: two answers may say the same in other bytes. */
 function linksOf(links: Buffer, addresses: Buffer): Links {
-  const byIndex = new Map(partsIn(links).map((part) => [part.readInt32LE(4), linkOf(part)]))
+  const byIndex = new Map(Array.from(partsIn(links), (part) => [part.readInt32LE(4), linkOf(part)]))
   for (const part of partsIn(addresses)) byIndex.get(part.readInt32LE(4))?.addresses.push(addressOf(part))
   return byIndex
 }
 
-/** Routes tell how long they live. */
-function seenOf(links: Links, routes: readonly Buffer[]): Seen {
+/** By the bytes that tell of it; undefined of one that is in another table. */
+type KnownRoutes = ReadonlyMap<string, SeenRoute | undefined>
+
+function seenOf(links: Links, bytes: readonly Buffer[], known: KnownRoutes): { seen: Seen; routes: KnownRoutes } {
   const nameOf = (index: number) => links.get(index)?.name
-  return { links: [...links.values()], routes: routes.flatMap(partsIn).flatMap((part) => routeOf(part, nameOf) ?? []) }
+  const routes = new Map<string, SeenRoute | undefined>()
+  for (const all of bytes) {
+    for (const part of partsIn(all)) {
+      const text = part.toString('latin1')
+      routes.set(text, known.has(text) ? known.get(text) : routeOf(part, nameOf))
+    }
+  }
+  const all = [...routes.values()].filter((route) => route !== undefined)
+  return { seen: { links: [...links.values()], routes: all }, routes }
+}
+
+/** Routes tell how long they live: other bytes may say the same. */
+function areSameRoutes(some: readonly SeenRoute[], others: readonly SeenRoute[]): boolean {
+  if (some.length !== others.length) return false
+  return some.every((one, at) => one === others[at] || JSON.stringify(one) === JSON.stringify(others[at]))
 }
 
 const RTEXT_FILTER_SKIP_STATS = 8

@@ -37,6 +37,13 @@ export function planMasquerade(family: 'ip' | 'ip6', { pods, inside }: Masquerad
   ]
 }
 
+/** What excepts more of the cluster in a table that stands, each thing on its own: it may be excepted already. */
+export function planExcepted(family: 'ip' | 'ip6', ranges: readonly string[]): readonly Operation[] {
+  return mergedSpans(ranges, family === 'ip' ? 4 : 6).map((span) =>
+    own('element', family, ['inside', '{', spanText(span), '}']),
+  )
+}
+
 /** What takes the table of a family away, whether it is there or not. */
 export function withoutMasquerade(family: 'ip' | 'ip6'): readonly Operation[] {
   const why = 'renew the rules that masquerade'

@@ -22,5 +22,8 @@ export type Reason =
   | 'Prerequisite'
   | 'InstallFailed'
   | 'StatusRefused'
+  | 'StateRefused'
   | 'NodeGarbled'
+  | 'AddressRefused'
   | 'CollectionFailed'
+  | 'Collected'

@@ -12,11 +12,12 @@ export function spanOf(cidr: Cidr): Span {
 
 /** The spans of one family that ranges cover, in order, without overlaps or neighbours: a set of intervals has none. */
 export function mergedSpans(ranges: readonly string[], family: 4 | 6): readonly Span[] {
-  const all = ranges
-    .flatMap((text) => parseCidr(text) ?? [])
-    .filter(({ address }) => address.family === family)
-    .map(spanOf)
-    .sort((one, other) => (one.first.value < other.first.value ? -1 : one.first.value > other.first.value ? 1 : 0))
+  const all: Span[] = []
+  for (const text of ranges) {
+    const cidr = parseCidr(text)
+    if (cidr?.address.family === family) all.push(spanOf(cidr))
+  }
+  all.sort((one, other) => (one.first.value < other.first.value ? -1 : one.first.value > other.first.value ? 1 : 0))
   const merged: Span[] = []
   for (const span of all) {
     const before = merged.at(-1)

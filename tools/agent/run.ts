@@ -11,12 +11,15 @@ import { programs } from '../install/suite.js'
 import { ownMeans } from '../node/machine.js'
 import { Agent, type Log } from './agent.js'
 import { Api } from './api.js'
+import { Collector } from './collector.js'
 import { connectionOf } from './connection.js'
 import { Events } from './events.js'
+import { pause } from './follow.js'
 import { AgentKernel } from './kernel.js'
 import { Metrics } from './metrics.js'
 import { AgentNode } from './node.js'
-import { serve } from './serve.js'
+import { meansOf } from './runtime.js'
+import { nodeAddress, serve } from './serve.js'
 import type { Settings } from './settings.js'
 
 /** Runs until a signal, or does the one thing that an option asks for. */
@@ -24,13 +27,20 @@ export async function runAgent(call: CommandCall): Promise<Status> {
   const { options, place } = call
   if (process.geteuid?.() !== 0) throw new Ended(wrong, 'only root may change routes and rules')
   const log = logger(call)
+  const to = text(call, 'installTo')
+  if (options['remove'] && to !== '') throw new Ended(wrong, '--remove and --install-to are two things: give one')
+  if (options['stay'] && !options['remove']) throw new Ended(wrong, '--stay goes with --remove alone')
   if (options['remove']) return remove(call, log)
   const name = text(call, 'node') || process.env['NODE_NAME'] || hostname()
   const serviceAccount = text(call, 'serviceAccount')
   const api = new Api(connection(call, serviceAccount))
-  const to = text(call, 'installTo')
-  if (to !== '') return installInto(call, new Events(api, name, (line) => log.write('warn', line)), log)
+  if (to !== '') return installInto(call, new Events({ api, node: name, log: (line) => log.write('warn', line) }), log)
   const node = new AgentNode(kernel(), place, text(call, 'state'))
+  let socket: string | undefined
+  const root = text(call, 'runtimeRoot')
+  const warn = (line: string) => log.write('warn', line)
+  const apart = seconds(call, 'gcEvery') * 1000
+  const means = meansOf({ socket: () => socket, root, bin: place.bin, conf: inRoot(place, place.conf), warn })
   const agent = new Agent({
     api,
     node,
@@ -38,8 +48,14 @@ export async function runAgent(call: CommandCall): Promise<Status> {
     configMap: { namespace: text(call, 'namespace') || namespaceOf(serviceAccount), name: text(call, 'configMap') },
     metrics: (heard) => new Metrics(place, heard),
     every: seconds(call, 'every') * 1000,
+    collector: new Collector({ ...means, now: () => performance.now(), apart }),
+    collectEvery: apart,
     log: log.write,
-    configured: ({ logLevel }) => log.set(logLevel),
+    address: listened(call),
+    configured: ({ logLevel, gcSocket }) => {
+      log.set(logLevel)
+      socket = gcSocket
+    },
   })
   const started = performance.now()
   const server = await serve(text(call, 'listen'), {
@@ -53,6 +69,11 @@ export async function runAgent(call: CommandCall): Promise<Status> {
   log.write('info', `podwire ${version} on node ${name}, API server ${api.config.getCurrentCluster()?.server}`)
   await agent.run()
   server.closeAllConnections()
+  if (agent.isGone) {
+    // Who starts it anew tells it the node's address: kubelet does.
+    log.write('error', `ends: this node has no longer the address of --listen ${text(call, 'listen')}`)
+    process.exit(wrong)
+  }
   log.write('info', 'ends: routes, rules and the configuration stay')
   // What still waits for the API server is of no use any more.
   process.exit(fine)
@@ -69,8 +90,18 @@ function text({ options }: CommandCall, name: string): string {
 
 function seconds(call: CommandCall, name: string): number {
   const value = Number(text(call, name))
-  if (!(value > 0)) throw new Ended(wrong, `--${name} ${text(call, name)}: it is no number of seconds`)
+  const flag = name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
+  if (!(value > 0)) throw new Ended(wrong, `--${flag} ${text(call, name)}: it is no number of seconds`)
   return value
+}
+
+function listened(call: CommandCall): string | undefined {
+  const listen = text(call, 'listen')
+  try {
+    return nodeAddress(listen)
+  } catch (thrown) {
+    throw new Ended(wrong, `--listen ${listen}: ${messageOf(thrown)}`)
+  }
 }
 
 function kernel(): AgentKernel {
@@ -102,21 +133,21 @@ function namespaceOf(serviceAccount: string): string {
 }
 
 async function remove(call: CommandCall, log: Logger): Promise<Status> {
-  const failures = new AgentNode(kernel(), call.place, text(call, 'state')).remove()
-  for (const one of failures) log.write('error', one)
-  if (failures.length > 0) return wrong
-  log.write('info', 'the routes, the rules and the configuration of the agent are gone from this node')
-  if (!call.options['stay']) return fine
-  // A DaemonSet would start it again.
-  await new Promise<void>((resolve) => {
-    const timer = setInterval(() => undefined, 1 << 30)
-    for (const signal of ['SIGTERM', 'SIGINT'] as const)
-      process.once(signal, () => {
-        clearInterval(timer)
-        resolve()
-      })
-  })
-  return fine
+  const node = new AgentNode(kernel(), call.place, text(call, 'state'))
+  const apart = seconds(call, 'every') * 1000
+  const { promise: signalled, resolve } = Promise.withResolvers<'signal'>()
+  if (call.options['stay'])
+    for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve('signal'))
+  // An agent that has yet to end makes all of it again.
+  while (true) {
+    const failures = node.remove()
+    for (const one of failures) log.write('error', one)
+    if (failures.length > 0) return wrong
+    log.write('info', 'the routes, the rules and the configuration of the agent are gone from this node')
+    // A DaemonSet would start it again.
+    if (!call.options['stay']) return fine
+    if ((await Promise.race([signalled, pause(apart)])) === 'signal') process.exit(fine)
+  }
 }
 
 /** The init step: an Event says why it failed, because nobody reads the log of a container that ended. */

@@ -3,7 +3,7 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync, writeFileSync
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { commands } from 'podwire:tools'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { makeProgram } from '../../shared/podwire.js'
 import { command } from '../../shared/testing/program.js'
 import { candidates, shells } from './completion.js'
@@ -65,15 +65,17 @@ describe('a console', () => {
     expect(written(false)).not.toContain('\x1b')
   })
 
-  test('tells of progress on a terminal, after a second, and takes the line back', async () => {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    setTimeout(resolve, 1010)
+  test('tells of progress on a terminal, after a second, and takes the line back', () => {
+    let now = 1_000_000
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now)
+    onTestFinished(() => clock.mockRestore())
     const err: string[] = []
     const output = { writeOut: () => {}, writeErr: (text: string) => void err.push(text) }
     const [seen, unseen] = [new Console({ ...output, showsProgress: true }), new Console(output)]
+    now += 999
     seen.progress('too early')
     expect(err).toEqual([])
-    await promise
+    now += 1
     unseen.progress('nobody looks')
     seen.progress('record 3 of 9')
     seen.write('done')

@@ -101,19 +101,20 @@ export function inRoot({ root, isHost }: Place, file: string): string {
   return path.join(root, at)
 }
 
-// --- internal
-
-function byBytes(left: string, right: string): number {
-  return Buffer.compare(Buffer.from(left), Buffer.from(right))
-}
-
-function linkTarget(file: string): string | undefined {
+/** Where a symbolic link leads; undefined where none can be read. */
+export function linkTarget(file: string): string | undefined {
   try {
     return readlinkSync(file)
   } catch (thrown) {
     if (errnoOf(thrown) === undefined) throw thrown
     return undefined
   }
+}
+
+// --- internal
+
+function byBytes(left: string, right: string): number {
+  return Buffer.compare(Buffer.from(left), Buffer.from(right))
 }
 
 function looking<Value>(look: () => Value): Value | undefined {

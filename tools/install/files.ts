@@ -17,10 +17,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import path from 'node:path'
-import { errnoOf, messageOf } from '../../shared/values/errno.js'
+import { errnoOf } from '../../shared/values/errno.js'
 import { isObject } from '../../shared/values/object.js'
 import { Ended, wrong } from '../frame/command.js'
-import { sync } from '../frame/disk.js'
+import { refusalOf, sync } from '../frame/disk.js'
 import { identifier, startFault } from './suite.js'
 
 // Putting files into a folder of plugins and giving back what was there. All of it is made ready beside, on the same
@@ -252,11 +252,32 @@ function hashes(folder: string, files: readonly string[], identify: ReturnType<t
   return Object.fromEntries(files.map((file) => [file, identify(path.join(folder, file)).sha256]))
 }
 
-/** Keeps what is going to be replaced, as links: that copies nothing. */
+/** Keeps what is going to be replaced, as links: that mostly copies nothing. Where one cannot be made, none is left. */
 function keep(to: string, kept: string, list: Replaced): void {
-  makeFolders(kept)
-  for (const file of list.replaced) linkInto(path.join(to, file), path.join(kept, file))
-  writeList(kept, list)
+  try {
+    makeFolders(kept)
+    for (const file of list.replaced) keepFile(path.join(to, file), path.join(kept, file))
+    writeList(kept, list)
+  } catch (thrown) {
+    forgetKept(to, kept)
+    throw thrown
+  }
+}
+
+/** Root without all capabilities may link no file of another user's (fs.protected_hardlinks): that one is copied. */
+function keepFile(file: string, target: string): void {
+  try {
+    linkInto(file, target)
+  } catch (thrown) {
+    if (errnoOf(thrown) !== 'EPERM' || !lstatSync(file).isFile()) throw thrown
+    copyFileSync(file, target, constants.COPYFILE_FICLONE)
+    sync(target)
+  }
+}
+
+function forgetKept(to: string, kept: string): void {
+  rmSync(kept, { recursive: true, force: true })
+  removeIfEmpty(path.join(to, keptFolder))
 }
 
 function writeList(kept: string, list: Replaced): void {
@@ -330,8 +351,7 @@ function putInPlace(
       }
     }
     removeEmptyFolders(to, files)
-    rmSync(kept, { recursive: true, force: true })
-    removeIfEmpty(path.join(to, keptFolder))
+    forgetKept(to, kept)
     throw thrown
   }
 }
@@ -342,7 +362,7 @@ function telling<T>(to: string, body: () => T): T {
     return body()
   } catch (thrown) {
     if (thrown instanceof Ended || errnoOf(thrown) === undefined) throw thrown
-    throw new Ended(wrong, `${to}: ${messageOf(thrown)}`)
+    throw new Ended(wrong, `${to}: ${refusalOf(thrown)}`)
   }
 }
 
@@ -351,11 +371,25 @@ function changing<T>(to: string, body: (work: string) => T): T {
   let work: string | undefined
   try {
     makeFolders(to)
-    work = mkdtempSync(path.join(to, '.podwire.'))
+    clearWork(to)
+    work = mkdtempSync(path.join(to, workPrefix))
     chmodSync(work, 0o755)
     return body(work)
   } finally {
     if (work !== undefined) rmSync(work, { recursive: true, force: true })
+  }
+}
+
+const workPrefix = '.podwire.'
+/** Milliseconds after which nobody installs any more: a disk may be slow. */
+const longestWork = 3_600_000
+
+/** Removes the folders of those that were killed at work: each may hold a whole suite. */
+function clearWork(to: string): void {
+  for (const name of readdirSync(to).filter((one) => one.startsWith(workPrefix))) {
+    const status = lstatSync(path.join(to, name), { throwIfNoEntry: false })
+    const age = status?.isDirectory() ? Math.abs(Date.now() - status.mtimeMs) : 0
+    if (age >= longestWork) rmSync(path.join(to, name), { recursive: true, force: true })
   }
 }
 

@@ -11,12 +11,14 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import path from 'node:path'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { command } from '../../shared/testing/program.js'
+import { refusalOf } from '../frame/disk.js'
 import { withoutChains, withoutTables } from './rules.js'
 import { answerOf } from './suite.js'
 
@@ -160,6 +162,46 @@ describe('install', () => {
     archive('one')
     symlinkSync('from', at('bin'))
     expect(await install()).toMatchObject({ status: 2, stderr: expect.stringContaining('where it already is') })
+  })
+})
+
+describe('an installation that ends half-way', () => {
+  test('leaves nothing of what it was about to keep', async () => {
+    // What is kept has a longer path than what is made ready: of the last file it is too long.
+    const name = 'podwire-share/schemas/bridge.schema.json'
+    const length = 4100 - `/podwire-kept/2026-01-01T00-00-00.000Z/${name}`.length
+    let to = root
+    while (to.length < length - 201) to += '/'.padEnd(200, 'x')
+    to += '/'.padEnd(length - to.length, 'x')
+    archive('one')
+    const into = () => command(['install', '--from', at('from'), '--to', to])
+    expect(await into()).toMatchObject({ status: 0, stderr: '' })
+    const before = readdirSync(path.join(to, 'podwire-kept'))
+    archive('two')
+    expect(await into()).toMatchObject({ status: 2, stderr: expect.stringContaining('ENAMETOOLONG') })
+    expect(readdirSync(path.join(to, 'podwire-kept'))).toEqual(before)
+    expect(readFileSync(path.join(to, 'bridge'), 'utf8')).toContain('# one')
+  })
+
+  test('because it was killed is cleared away by a later one', async () => {
+    archive('one')
+    for (const name of ['.podwire.killed/bridge', '.podwire.atwork/bridge', '.podwire.file']) put(`bin/${name}`, 'x')
+    const old = new Date(Date.now() - 2 * 3_600_000)
+    for (const name of ['.podwire.killed', '.podwire.file']) utimesSync(at('bin', name), old, old)
+    expect(await install()).toMatchObject({ status: 0, stderr: '' })
+    expect(list().filter((name) => name.startsWith('.'))).toEqual(['.podwire.atwork', '.podwire.file'])
+  })
+
+  test('says whose the folder is where it is somebody else', () => {
+    put('bin/bridge', 'official')
+    const refused = (code: string, file: string) => Object.assign(new Error(`${code}: no`), { code, path: at(file) })
+    const me = statSync(at('bin')).uid
+    const other = `belongs to user ${me}: make it that of ${me + 1}`
+    expect(refusalOf(refused('EACCES', 'bin/.new'), me + 1)).toBe(`EACCES: no: ${at('bin')} ${other}`)
+    expect(refusalOf(refused('EPERM', 'bin/bridge'), me + 1)).toBe(`EPERM: no: ${at('bin/bridge')} ${other}`)
+    expect(refusalOf(refused('EPERM', 'bin/bridge'), me)).toBe('EPERM: no')
+    expect(refusalOf(refused('EROFS', 'bin/bridge'), me + 1)).toBe('EROFS: no')
+    expect(refusalOf(refused('EACCES', 'none/none'), me + 1)).toBe('EACCES: no')
   })
 })
 

@@ -30,7 +30,7 @@ export function applyRuleChanges(changes: readonly RuleChange[], run = runner())
   }
 }
 
-/** The records of rules that are there. */
+/** The records of rules that are there, and counts of errors. */
 export function ruleRecords(): readonly string[] {
   return kinds.map((kind) => `${stateRoot}/${kind}`).filter((folder) => existsSync(folder))
 }
@@ -82,7 +82,7 @@ export function withoutTables(tables: string, ruleset: string): string {
 // --- internal
 
 const comment = 'podwire: admitted by the firewall plugin'
-const kinds = ['portmap', 'portmap-special', 'masquerade', 'firewall', 'firewall-holders']
+const kinds = ['portmap', 'portmap-special', 'masquerade', 'firewall', 'firewall-holders', 'errors']
 
 const savers = [
   { tool: 'iptables', names: '' },

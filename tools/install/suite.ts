@@ -40,6 +40,8 @@ export function startFault(file: string, name: string): string | undefined {
     input: isProgram ? '' : '{"cniVersion":"1.1.0"}',
     env: isProgram ? {} : { CNI_COMMAND: 'VERSION' },
   })
+  const machine = status === 0 ? undefined : foreignMachine(file)
+  if (machine !== undefined) return `it is of another architecture: for ${machine}, and this machine is ${process.arch}`
   // One that does not read its input has an error, too.
   if (error && status === null) return `cannot be started: ${error.message}`
   if (status !== 0) return `VERSION ends with ${signal ?? `status ${status}`}: ${stderr.split('\n')[0]}`
@@ -73,6 +75,24 @@ export function answerOf(file: string, name: string): Answer {
 }
 
 // --- internal
+
+/** The processors that there are binaries for, by their numbers in an ELF header, as Node calls them. */
+const machines: Readonly<Record<number, string>> = { 62: 'x64', 183: 'arm64' }
+
+/** What processor a program is for, where that is another one than this machine's. */
+function foreignMachine(file: string): string | undefined {
+  const header = Buffer.alloc(20)
+  const fd = openSync(file, 'r')
+  try {
+    if (readSync(fd, header, 0, header.length, 0) < header.length) return undefined
+  } finally {
+    closeSync(fd)
+  }
+  if (header.toString('latin1', 0, 4) !== '\x7fELF') return undefined
+  const number = header.readUInt16LE(18)
+  const machine = machines[number] ?? `ELF machine ${number}`
+  return machine === process.arch ? undefined : machine
+}
 
 const limits = { encoding: 'utf8', timeout: 30_000, killSignal: 'SIGKILL', maxBuffer: 1024 * 1024 } as const
 

@@ -74,7 +74,7 @@ function allNamespaces(): Namespaces {
   const mountNamespaces = new Set<string>()
   // Processes with more rights than this one show no more than their addresses.
   const hidden: string[] = []
-  let isComplete = process.geteuid?.() === 0
+  let isComplete = process.geteuid?.() === 0 && maySeeProcesses()
   for (const pid of processIDs()) {
     const [net, mounts] = ['net', 'mnt'].map((kind) => linkOf(`/proc/${pid}/ns/${kind}`))
     if (net === undefined) hidden.push(`/proc/${pid}/net`)
@@ -107,6 +107,16 @@ function allNamespaces(): Namespaces {
     note(known ?? [], found[0] ?? '')
   }
   return { paths: new Map([...ways].map(([inode, [path = '']]) => [inode, path])), mounted, addresses, isComplete }
+}
+
+/**
+ * Root of a container may be without CAP_SYS_PTRACE: then it does not see what others have open or mounted. With it, it
+ * sees all but those of a user namespace above, which are another machine's.
+ */
+function maySeeProcesses(): boolean {
+  const CAP_SYS_PTRACE = 19n
+  const [, digits = '0'] = readFileSync('/proc/self/status', 'latin1').split('CapEff:\t')
+  return ((BigInt(`0x${digits.slice(0, 16)}`) >> CAP_SYS_PTRACE) & 1n) === 1n
 }
 
 /** Processes end while they are looked at: each namespace has several ways to it. */

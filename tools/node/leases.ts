@@ -143,8 +143,8 @@ const machineFile = '/etc/machine-id'
 const bootFile = '/proc/sys/kernel/random/boot_id'
 
 function epochAt(reader: FileReader): Epoch {
-  if (!reader.place.isHost) return epochOf('', '')
-  return epochOf(reader.text(machineFile)?.trim() ?? '', reader.text(bootFile)?.trim() ?? '')
+  if (!reader.place.isHost) return epochOf(() => '', '')
+  return epochOf(() => reader.text(machineFile)?.trim() ?? '', reader.text(bootFile)?.trim() ?? '')
 }
 
 /** Whether a lease is on record as of an earlier boot. */

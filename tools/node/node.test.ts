@@ -145,6 +145,23 @@ describe('an attachment', () => {
     ])
   })
 
+  test('has its ports in one order, whatever the order in which the runtime gave them', () => {
+    const published = [
+      [8081, 'udp'],
+      [8080, 'udp'],
+      [8080, 'tcp'],
+      [80, 'tcp'],
+    ] as const
+    cache({ ports: published.map(([hostPort, protocol]) => ({ hostPort, containerPort: 80, protocol })) })
+    const [one] = read().attachments
+    expect(one?.ports.map(({ host, protocol }) => `${host}/${protocol}`)).toEqual([
+      '80/tcp',
+      '8080/tcp',
+      '8080/udp',
+      '8081/udp',
+    ])
+  })
+
   test('is known by a lease alone, also of a plugin that recorded no interface', () => {
     lease('10.1.2.5')
     lease('10.1.2.6', 'old')
@@ -158,10 +175,14 @@ describe('an attachment', () => {
     const elsewhere = (dataDir: string) => ({ ...bridge, ipam: { ...bridge.ipam, dataDir } })
     cache({ plugins: [elsewhere('/srv/cached')] })
     put('/etc/cni/net.d/1.conflist', { name: 'pods', plugins: [elsewhere('/srv/configured/')] })
+    const plugins = [elsewhere('/srv/chained')]
+    put('/etc/cni/net.d/2.conflist', { name: 'pods', plugins: [{ type: 'chain', plugins }] })
     record('ipam', { sources: [{ plugin: 'bridge', type: 'host-local', dataDir: '/srv/recorded' }] })
-    for (const folder of ['cached', 'configured', 'recorded']) put(`/srv/${folder}/pods/10.1.2.9`, 'c1\r\neth0')
+    const folders = ['cached', 'chained', 'configured', 'recorded']
+    for (const folder of folders) put(`/srv/${folder}/pods/10.1.2.9`, 'c1\r\neth0')
     const files = read().attachments.flatMap(({ leases }) => leases.map(({ file }) => file))
-    expect(files.sort()).toEqual(['cached', 'configured', 'recorded'].map((one) => `/srv/${one}/pods/10.1.2.9`))
+    expect(files.sort()).toEqual(folders.map((one) => `/srv/${one}/pods/10.1.2.9`))
+    expect([...read().dataDirs].sort()).toEqual(folders.map((one) => `/srv/${one}`))
   })
 
   test.each([

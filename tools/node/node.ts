@@ -50,6 +50,8 @@ export interface PublishedPort extends MappedPort {
 export interface Node {
   readonly attachments: readonly KnownAttachment[]
   readonly emptyLeases: readonly EmptyLease[]
+  /** Folders of leases that configurations, results and records name. */
+  readonly dataDirs: readonly string[]
   readonly ranges: readonly NetworkRange[]
 }
 
@@ -65,7 +67,8 @@ export function readNode(
   const [records, results] = [readRecords(reader), readResults(reader)]
   const configured = configurationsIn(reader)
   const plugins = [...results.flatMap(({ plugins }) => plugins), ...configured.flatMap(({ plugins }) => plugins)]
-  const dataDirs = [...usualDataDirs(reader), ...dataDirsIn(plugins), ...records.flatMap(dataDirsOf)]
+  const named = [...dataDirsIn(flat(plugins)), ...records.flatMap(dataDirsOf)]
+  const dataDirs = [...usualDataDirs(reader), ...named]
   const { leases, empty } = readLeases(reader, dataDirs)
   const parts = new Map<string, Parts>()
   const partsOf = (attachment: Attachment, key = keyOf(attachment)) => {
@@ -81,7 +84,12 @@ export function readNode(
   }
   const nameOf = containerNames(reader, told)
   const attachments = [...parts.values()].map((one) => known(one, nameOf, kernel)).sort(byName)
-  return { attachments, emptyLeases: empty, ranges: allRanges(reader, results, configured) }
+  return {
+    attachments,
+    emptyLeases: empty,
+    dataDirs: [...new Set(named)],
+    ranges: allRanges(reader, results, configured),
+  }
 }
 
 /** The kernel to ask; none where the files are of another host. */
@@ -133,7 +141,7 @@ function known(parts: Parts, nameOf: (containerID: string) => string, kernel: Ke
     addresses,
     mac: result?.mac || textIn(bridge?.data, 'mac'),
     hostLink: result?.hostLink || (hasVeth ? hostVethName(attachment) : ''),
-    ports: portsOf(parts),
+    ports: portsOf(parts).toSorted(byPort),
     since: Math.min(...times),
     touched: Math.max(...times),
     life: lifeOf(signs, kernel),
@@ -182,6 +190,12 @@ function portsOf({ records, results }: Parts): readonly PublishedPort[] {
         to: textIn(publication, 'address'),
       })),
     )
+}
+
+/** In one order, whatever that of the runtime: Podman's changes from start to start. */
+function byPort(one: PublishedPort, other: PublishedPort): number {
+  const families = Number(one.family === 'ip6') - Number(other.family === 'ip6')
+  return families || one.host - other.host || one.protocol.localeCompare(other.protocol)
 }
 
 function stringsIn(value: unknown): readonly string[] {

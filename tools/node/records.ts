@@ -20,9 +20,15 @@ export function readRecords(reader: FileReader): readonly StoredRecord[] {
 
 // --- internal
 
-/** Drafts, and copies of records in folders of their own. */
+/** Drafts, counts, and copies of records in folders of their own. */
 function isOther(name: string): boolean {
-  return name === 'drafts' || name === 'portmap-special' || name === 'firewall-holders' || name.endsWith('.lock')
+  return (
+    name === 'drafts' ||
+    name === 'errors' ||
+    name === 'portmap-special' ||
+    name === 'firewall-holders' ||
+    name.endsWith('.lock')
+  )
 }
 
 function recordsOf(reader: FileReader, kind: string): readonly StoredRecord[] {

@@ -3,7 +3,7 @@ import { systemLeaseFiles } from '../../ipam/host-local/files.js'
 import { ownerOf } from '../../ipam/host-local/lease.js'
 import { openStore } from '../../ipam/host-local/store.js'
 import { stampOf } from '../../ipam/host-local/view.js'
-import { withLock } from '../../shared/exec/lock.js'
+import { isUnlocked, withLock } from '../../shared/exec/lock.js'
 import { holdTools } from '../../shared/exec/tool-lock.js'
 import { createHost, type Host } from '../../shared/plan/host.js'
 import { createMachine } from '../../shared/tools/machine.js'
@@ -73,6 +73,7 @@ export function release(host: Host, { dataDir, network, file, stamp, containerID
     files: systemLeaseFiles,
     epoch: currentEpoch(systemLeaseFiles),
     lock: (path, body) => withLock(path, body, { host }),
+    isUnlocked: (path) => isUnlocked(path, host),
     warn: host.warn,
   })
   const end = file.lastIndexOf('/')

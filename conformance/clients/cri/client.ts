@@ -1,66 +1,14 @@
-/**
- * cri METHOD [JSON]: one call of the container runtime interface on the socket $CRI_SOCKET, as the kubelet makes it:
- * gRPC over HTTP/2. Prints the response as JSON; an error goes to stderr with exit code 1.
- */
-import http2 from 'node:http2'
-import net from 'node:net'
+/** cri METHOD [JSON]: one call on the socket $CRI_SOCKET. Prints the response as JSON; an error goes to stderr, exit 1. */
+import { callRuntime } from './call.js'
 import { type MethodName, methods } from './messages.js'
-import { decodeMessage, encodeMessage, type MessageValue } from './protobuf.js'
-
-/** A gRPC frame is a flag (0: not compressed), the length in four bytes, and the message. */
-const frameHeaderLength = 5
-
-function frame(message: Buffer): Buffer {
-  const header = Buffer.alloc(frameHeaderLength)
-  header.writeUInt32BE(message.length, 1)
-  return Buffer.concat([header, message])
-}
-
-/** Sends one request and resolves with the response's frame; rejects with the server's own words. */
-function exchange(socket: string, path: string, request: Buffer): Promise<Buffer> {
-  return new Promise((resolve, reject) => {
-    const session = http2.connect('http://localhost', { createConnection: () => net.connect(socket) })
-    const fail = (error: Error) => {
-      session.destroy()
-      reject(error)
-    }
-    session.on('error', fail)
-    const stream = session.request({
-      ':method': 'POST',
-      ':path': path,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-    })
-    const chunks: Buffer[] = []
-    let status: http2.IncomingHttpHeaders = {}
-    stream.on('response', (headers) => (status = { ...status, ...headers }))
-    stream.on('trailers', (headers) => (status = { ...status, ...headers }))
-    stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-    stream.on('error', fail)
-    stream.on('end', () => {
-      session.close()
-      if (status['grpc-status'] === '0') resolve(Buffer.concat(chunks))
-      else
-        reject(new Error(decodeURIComponent(String(status['grpc-message'] || `gRPC status ${status['grpc-status']}`))))
-    })
-    stream.end(frame(request))
-  })
-}
-
-async function call(method: MethodName, request: MessageValue): Promise<MessageValue> {
-  const socket = process.env['CRI_SOCKET'] ?? '/run/containerd/containerd.sock'
-  const { request: requestMessage, response } = methods[method]
-  const path = `/runtime.v1.RuntimeService/${method}`
-  const answer = await exchange(socket, path, encodeMessage(requestMessage, request))
-  return decodeMessage(response, answer.subarray(frameHeaderLength))
-}
 
 const isMethodName = (name: string): name is MethodName => Object.hasOwn(methods, name)
 
 const [method = '', request = '{}'] = process.argv.slice(2)
 try {
   if (!isMethodName(method)) throw new Error(`usage: cri ${Object.keys(methods).join('|')} [JSON]`)
-  console.log(JSON.stringify(await call(method, JSON.parse(request))))
+  const socket = process.env['CRI_SOCKET'] ?? '/run/containerd/containerd.sock'
+  console.log(JSON.stringify(await callRuntime(socket, method, JSON.parse(request))))
 } catch (error) {
   console.error(error instanceof Error ? error.message : error)
   process.exitCode = 1

@@ -47,9 +47,9 @@ lacks() {
   ! grep -E -- "$pattern" <<<"$output" || return 1
 }
 
-# eventually COMMAND...: repeats the command until it succeeds; after ten seconds its last failure stands.
+# eventually COMMAND...: repeats the command until it succeeds; after a minute its last failure stands.
 eventually() {
-  local deadline=$((SECONDS + 10)) output
+  local deadline=$((SECONDS + 60)) output
   until output=$("$@" 2>&1); do
     [ $SECONDS -lt $deadline ] || { echo "$output"; return 1; }
     sleep 0.05
@@ -60,7 +60,8 @@ eventually() {
 # in_network NAMESPACE COMMAND...: runs a host program, or one of the functions exported below, in a network namespace (a path).
 in_network() { nsenter --net="$1" bash -c '"$@"' bash "${@:2}"; }
 outside() { in_network /run/netns/outside "$@"; }
-fetch() { curl --globoff --silent --show-error --max-time 3 "$@"; }
+# The time is for a busy machine: who expects no answer where packets are dropped gives a shorter one.
+fetch() { curl --globoff --silent --show-error --max-time 15 "$@"; }
 
 # Sends a line by UDP and prints the answer. udp_ask ADDRESS:PORT (socat's notation, so [::1]:53 for IPv6); prints nothing if none comes.
 udp_ask() { echo ping | socat -t 1 -T 1 - "UDP:$1"; }

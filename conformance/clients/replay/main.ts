@@ -31,12 +31,25 @@ function partsOf(call: RecordedCall & { of?: readonly RecordedCall[] }): readonl
   return call.of ?? [call]
 }
 
+/** True for the name of a host's end or of a shaping link, as either suite makes them up. */
+const isMade = (name: string) => name.startsWith('veth') || name.startsWith('bwp')
+
+/** The addresses of a result, without their prefix lengths. */
+function addressesOf(result: Json): string[] {
+  const ips = isObject(result) && Array.isArray(result['ips']) ? result['ips'].filter(isObject) : []
+  return ips.map(({ address }) => String(address).replace(/\/.*/, ''))
+}
+
 /** One pass over a sample's calls on a clean host. */
 class Replay {
   readonly #stage = new Stage()
   readonly #substitution = new Substitution()
-  /** The attachments that were added and not deleted, with the host ends they have. */
+  /** The attachments that were added and not deleted, with the links of the host that they have. */
   readonly #present = new Map<string, string[]>()
+  /** The attachments whose first recorded ADD was met. */
+  readonly #begun = new Set<string>()
+  /** Each address that was given, with the attachment that had it last. */
+  readonly #addresses = new Map<string, string>()
   readonly #report: Report
 
   constructor(report: Report) {
@@ -55,8 +68,9 @@ class Replay {
     const reason = partsOf(call)
       .map(obstacle)
       .find((one) => one !== undefined)
+    const isBehindOthers = this.#begin(call)
     if (reason !== undefined) return this.#report.skip(call, reason)
-    const netns = await this.#prepare(call)
+    const netns = await this.#prepare(call, isBehindOthers)
     const stdin = this.#substitution.apply(call.stdin)
     const { exitCode, stdout, stderr } = await invoke(pluginDirectory, { ...call, netns, stdin })
     const expected = this.#substitution.apply(call.stdout)
@@ -73,43 +87,67 @@ class Replay {
   }
 
   /** Makes the host fit the call; returns the namespace path to give. */
-  async #prepare(call: RecordedCall): Promise<string> {
+  async #prepare(call: RecordedCall, isBehindOthers: boolean): Promise<string> {
     for (const { cmd, type, ...part } of call.cmd === 'ADD' ? partsOf(call) : []) {
       if (type === 'bridge') this.#stage.renewBridge({ cmd, type, ...part })
       if (type === 'host-device') this.#stage.provideDevice(part.stdin['device'])
+      if (type === 'macvlan') this.#stage.provideDevice(part.stdin['master'])
     }
     if (call.cmd === 'DEL' && call.netns === '') this.#stage.endNamespacesOf(call.id)
     if (!call.netns.startsWith('/')) return call.netns
     const path = await this.#stage.namespaceFor(call)
     this.#substitution.learn(call.netns, path)
+    if (isBehindOthers) this.#stage.provideAttachment(this.#substitution.apply(call), path)
     return path
+  }
+
+  /** True for the first recorded ADD of an attachment that has a result already: no plugin of ours makes its links. */
+  #begin(call: RecordedCall): boolean {
+    const attachment = attachmentOf(call)
+    if (call.cmd === 'DEL') this.#begun.delete(attachment)
+    if (call.cmd !== 'ADD' || this.#begun.has(attachment)) return false
+    this.#begun.add(attachment)
+    return isObject(call.stdin['prevResult'])
   }
 
   #remember(call: RecordedCall, stdout: Json): void {
     if (call.cmd === 'DEL') this.#present.delete(attachmentOf(call))
     if (call.cmd !== 'ADD' || call.rc !== 0) return
     this.#substitution.learnInterfaces(call.stdout, stdout)
-    const hostEnds = interfacesOf(stdout)
-      .map((link) => String(link['name']))
-      .filter((name) => name.startsWith('veth'))
-    this.#present.set(attachmentOf(call), hostEnds)
+    this.#present.set(
+      attachmentOf(call),
+      interfacesOf(stdout)
+        .map((link) => String(link['name']))
+        .filter(isMade),
+    )
+    if (call.ifname === 'lo') return
+    for (const address of addressesOf(stdout)) this.#addresses.set(address, attachmentOf(call))
   }
 
   /** Only what the clients never deleted may hold a lease or a host end. */
   async checkRemains(): Promise<void> {
     const foreign = leaseOwners().filter((owner) => !this.#present.has(owner))
     this.#report.check('no lease of a deleted attachment', foreign)
-    this.#report.check('no host end of a deleted attachment', await this.#orphans())
+    this.#report.check('no host end or shaping link of a deleted attachment', await this.#orphans())
+    if (isOurs) this.#report.check('no rule of a deleted attachment', this.#rules())
     this.#stage.end()
   }
 
-  /** Host ends whose attachment was deleted. The kernel takes a moment to end the links of an ended namespace. */
+  /** The addresses in rules whose attachment was deleted. */
+  #rules(): string[] {
+    const words = new Set(command('nft', 'list', 'ruleset').split(/[\s,{}]+/))
+    return [...this.#addresses].flatMap(([address, owner]) =>
+      words.has(address) && !this.#present.has(owner) ? [`${address} of ${owner}`] : [],
+    )
+  }
+
+  /** Links whose attachment was deleted. The kernel takes a moment to end the links of an ended namespace. */
   async #orphans(): Promise<string[]> {
     const expected = new Set([...this.#present.values()].flat())
-    const deadline = Date.now() + 5000
+    const deadline = Date.now() + 30_000
     for (;;) {
-      const links: { ifname: string }[] = JSON.parse(command('ip', '-json', 'link', 'show', 'type', 'veth'))
-      const orphans = links.map((link) => link.ifname).filter((name) => name.startsWith('veth') && !expected.has(name))
+      const links: { ifname: string }[] = JSON.parse(command('ip', '-json', 'link', 'show'))
+      const orphans = links.map((link) => link.ifname).filter((name) => isMade(name) && !expected.has(name))
       if (orphans.length === 0 || Date.now() > deadline) return orphans
       await setTimeout(50)
     }
@@ -148,6 +186,7 @@ async function replaySample(file: string, report: Report): Promise<void> {
 
 const [suite = '', file = '', form = ''] = process.argv.slice(2)
 const isChained = form === 'chained'
-const report = new Report(suite === 'podwire' ? explanation : () => undefined)
+const isOurs = suite === 'podwire'
+const report = new Report(isOurs ? explanation : () => undefined)
 await replaySample(file, report)
 process.exitCode = report.finish()

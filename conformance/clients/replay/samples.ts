@@ -2,6 +2,9 @@
  * The recorded calls: what podman 4.3, buildah 1.28, ctr, containerd's CRI 1.6 and 2.1, CRI-O 1.37 and apptainer 1.4
  * gave the official plugins v1.9.1 on Debian 12, and what they got back. Two ADDs of cri21 that overlapped stand in the
  * order in which they got their addresses; everything else is in the order in which the calls ended.
+ *
+ * Calico and Multus are not to be had, so what they give was put together of what is known of them, and the answers are
+ * those of the official plugins v1.10.0. SOURCES.md beside the samples says where each comes from.
  */
 import { readFileSync } from 'node:fs'
 import { gunzipSync } from 'node:zlib'

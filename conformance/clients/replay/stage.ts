@@ -5,13 +5,26 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname } from 'node:path'
-import type { Json, RecordedCall } from './samples.js'
+import { isObject, type Json, type RecordedCall } from './samples.js'
+import { interfacesOf } from './substitution.js'
 
 /** Runs a command of the system and returns its output; throws with its complaint. */
 export function command(program: string, ...parameters: string[]): string {
   const { status, stdout, stderr, error } = spawnSync(program, parameters, { encoding: 'utf8' })
   if (status !== 0) throw new Error(`${program} ${parameters.join(' ')}: ${error?.message ?? stderr}`)
   return stdout
+}
+
+const isLink = (name: string) => spawnSync('ip', ['link', 'show', name]).status === 0
+
+/** Removes a link; one whose other end's namespace is ending goes by itself. */
+function removeLink(name: string): void {
+  if (!isLink(name)) return
+  try {
+    command('ip', 'link', 'delete', name)
+  } catch (error) {
+    if (isLink(name)) throw error
+  }
 }
 
 /** A namespace made for one recorded path: the path it has now, and how it ends. */
@@ -98,10 +111,32 @@ export class Stage {
     if (before !== undefined && before !== network) command('ip', 'link', 'delete', bridge)
   }
 
-  /** Makes the device a host-device configuration moves, unless it is there. */
+  /** Makes the device that a configuration moves, or puts a link on, unless it is there. */
   provideDevice(device: Json | undefined): void {
-    if (typeof device !== 'string' || spawnSync('ip', ['link', 'show', device]).status === 0) return
-    command('ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', `${device}-peer`)
+    if (typeof device !== 'string' || device === '' || isLink(device)) return
+    const peer = `${device}-peer`
+    command('ip', 'link', 'add', device, 'type', 'veth', 'peer', 'name', peer)
+    for (const end of [device, peer]) command('ip', 'link', 'set', end, 'up')
+  }
+
+  /**
+   * Makes what the plugin made that is first in the list and not replayed, as its result has it: a pair of links with
+   * its end in the host, addresses inside, routes to them.
+   */
+  provideAttachment({ ifname, stdin }: RecordedCall, netns: string): void {
+    const { prevResult } = stdin
+    const [end] = interfacesOf(prevResult ?? null)
+    const name = String(end?.['name'])
+    removeLink(name)
+    command('ip', 'link', 'add', name, 'type', 'veth', 'peer', 'name', ifname, 'netns', netns)
+    command('ip', 'link', 'set', name, 'up')
+    command('nsenter', `--net=${netns}`, 'ip', 'link', 'set', ifname, 'up')
+    const ips = isObject(prevResult) && Array.isArray(prevResult['ips']) ? prevResult['ips'].filter(isObject) : []
+    for (const { address } of ips) {
+      const more = String(address).includes(':') ? ['nodad'] : []
+      command('nsenter', `--net=${netns}`, 'ip', 'address', 'add', String(address), 'dev', ifname, ...more)
+      command('ip', 'route', 'replace', String(address), 'dev', name)
+    }
   }
 
   /** Ends every namespace. */

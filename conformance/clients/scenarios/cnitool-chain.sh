@@ -52,8 +52,19 @@ check 'the hardware address is set' contains '02:00:00:00:60:03' inside slow ip 
 # Shaped to 4 Mbit/s with a burst of 100 kB, 600 kB take (600 - 100) kB / 500 kB/s = 1 s; unshaped a few milliseconds.
 dd if=/dev/zero of=$root/www/large bs=1000 count=600 status=none
 seconds_to_fetch() { inside "$1" fetch --max-time 9 --output /dev/null --write-out '%{time_total}' http://10.99.0.2:8000/large; }
-check 'a shaped download takes its time' awk -v seconds="$(seconds_to_fetch slow)" 'BEGIN { exit !(seconds > 0.7 && seconds < 3) }'
-check 'an unshaped download does not' awk -v seconds="$(seconds_to_fetch web)" 'BEGIN { exit !(seconds > 0 && seconds < 0.5) }'
+# takes_less NAME SECONDS: one of some downloads does: a limit slows down each, a busy machine now and then one.
+takes_less() {
+  local tries seconds
+  for tries in 1 2 3 4 5 6 7 8; do
+    seconds=$(seconds_to_fetch "$1")
+    awk -v seconds="$seconds" -v most="$2" 'BEGIN { exit !(seconds > 0 && seconds < most) }' && return
+  done
+  echo "the last took $seconds s"
+  return 1
+}
+check 'a shaped download takes its time' awk -v seconds="$(seconds_to_fetch slow)" 'BEGIN { exit !(seconds > 0.7) }'
+check 'and not much more' takes_less slow 3
+check 'an unshaped download does not' takes_less web 0.5
 
 inside web ip address flush dev eth0 scope global
 refuse 'CHECK sees that the address is gone' container web check "$ports"

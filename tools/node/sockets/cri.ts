@@ -1,5 +1,5 @@
 import { type ClientHttp2Session, connect } from 'node:http2'
-import { connect as connectSocket } from 'node:net'
+import { connect as connectSocket, type Socket } from 'node:net'
 import protobuf from 'protobufjs/light.js'
 import { objectsIn, textIn } from '../reader.js'
 import { bounded, type Names } from './answer.js'
@@ -11,13 +11,30 @@ import { bounded, type Names } from './answer.js'
  * @throws where the socket is not that of such a runtime
  */
 export async function criNames(socket: string, signal: AbortSignal): Promise<Names> {
-  const session = connect('http://localhost', { createConnection: () => connectSocket(socket) })
+  return (await criSandboxes(socket, signal)).flatMap(namesOf)
+}
+
+/**
+ * The sandboxes of a runtime, those that are not ready, too: objects with `id` and `metadata`.
+ * @param connected gets the connection when it stands
+ * @throws where the socket is not that of such a runtime
+ */
+export async function criSandboxes(
+  socket: string,
+  signal: AbortSignal,
+  connected?: (connection: Socket) => void,
+): Promise<readonly Readonly<Record<string, unknown>>[]> {
+  const createConnection = () => {
+    const connection = connectSocket(socket)
+    return connection.once('connect', () => connected?.(connection))
+  }
+  const session = connect('http://localhost', { createConnection })
   try {
     const frame = await new Promise<Buffer>((resolve, reject) => {
       session.on('error', reject)
       answerOf(session, signal).then(resolve, reject)
     })
-    return objectsIn(response.toObject(response.decode(messageIn(frame)))['items']).flatMap(namesOf)
+    return objectsIn(response.toObject(response.decode(messageIn(frame)))['items'])
   } finally {
     session.destroy()
   }
