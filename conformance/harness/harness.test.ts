@@ -43,6 +43,13 @@ describe('the test host', () => {
     expect(existsSync(`/proc/${pid}`)).toBe(false)
   })
 
+  test('ends a server with all that it started, whoever holds its output', async () => {
+    const host = await Host.create()
+    host.start(['sh', '-c', 'sleep 600 >/dev/null 2>&1 & read end'], { keepOpen: true })
+    await until('it sleeps', () => host.processes().some((one) => one.endsWith(' sleep 600')))
+    await host.dispose()
+  })
+
   test('says which command failed and why', async ({ host }) => {
     await expect(host.output(['ip', 'link', 'show', 'nosuch'])).rejects.toThrow(
       /ip link show nosuch: exit 1: .*does not exist/,

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { RecordedCall } from './calls.js'
 import { Container } from './container.js'
 import { systemCommand } from './locations.js'
-import { type Finished, type ProcessOptions, type Started, start, succeed, until } from './process.js'
+import { type Finished, killTree, type ProcessOptions, type Started, start, succeed, until } from './process.js'
 
 // /run and /var/lib become private and empty, so that leases, caches, locks and named namespaces of one host are seen
 // by nobody else and vanish with it; the rest of the disk is read-only, so that whoever writes elsewhere is found out.
@@ -134,10 +134,14 @@ export class Host {
    * failed half-way did not wait for is only ended.
    */
   async dispose(): Promise<void> {
+    const started = [...this.#started]
     // A command has been given all its input, a server's stays open until it shall end.
-    const interrupted = [...this.#started].some(({ child }) => child.stdin?.writableEnded !== false)
-    for (const { child } of this.#started) child.kill('SIGKILL')
-    await Promise.allSettled([...this.#started].map(({ finished }) => finished))
+    const interrupted = started.some(({ child }) => child.stdin?.writableEnded !== false)
+    // What a server started may close the server's output first, and end a moment later.
+    const killed = started.flatMap(({ child }) => killTree(child)).map(({ pid }) => pid)
+    await Promise.allSettled(started.map(({ finished }) => finished))
+    const ofServers = (line: string) => killed.includes(Number.parseInt(line, 10))
+    await until('what was killed is gone', () => !this.processes().some(ofServers))
     const left = this.processes()
     for (const line of left) killProcess(Number.parseInt(line, 10))
     this.#holder.child.stdin?.end()

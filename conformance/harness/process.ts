@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 import { patience } from '../runner/patience.js'
 import { commandPath } from './locations.js'
-import { treeOf } from './tree.js'
+import { type Seen, treeOf } from './tree.js'
 
 export interface Finished {
   status: number | null
@@ -70,6 +70,8 @@ function collect(child: ChildProcess, argv: readonly string[], deadline: number)
   let overran: string | undefined
   const timer = setTimeout(() => {
     overran = killTree(child)
+      .map(({ pid, state, command, waits }) => `${pid} ${state} ${command} @ ${waits}`)
+      .join('\n')
   }, deadline)
   return new Promise((resolve, reject) => {
     child.on('error', (error) => {
@@ -90,8 +92,8 @@ function collect(child: ChildProcess, argv: readonly string[], deadline: number)
   })
 }
 
-/** Kills a process and all below it: one that was left would hold its output open. @returns what each waited for */
-function killTree({ pid: root }: ChildProcess): string {
+/** Kills a process and all below it: one that was left would hold its output open. @returns what there was of it */
+export function killTree({ pid: root }: ChildProcess): Seen[] {
   const tree = root === undefined ? [] : treeOf(root)
   for (const { pid } of tree) {
     try {
@@ -100,7 +102,7 @@ function killTree({ pid: root }: ChildProcess): string {
       if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
     }
   }
-  return tree.map(({ pid, state, command, waits }) => `${pid} ${state} ${command} @ ${waits}`).join('\n')
+  return tree
 }
 
 /**
