@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 import { Coverage } from './conformance/runner/coverage.js'
-import { patience } from './conformance/runner/patience.js'
+import { patience, retry } from './conformance/runner/patience.js'
 import { MachineFirst } from './conformance/runner/sequencer.js'
 import { Summary } from './conformance/runner/summary.js'
 import { unit, unitPlain } from './conformance/runner/unit.js'
@@ -27,6 +27,7 @@ export default defineConfig({
           execArgv: nodeFlags,
           testTimeout: patience,
           hookTimeout: patience,
+          retry,
           maxWorkers: 2,
           // After the unit tests, not beside them: these wait for real processes.
           sequence: { groupOrder: 1 },

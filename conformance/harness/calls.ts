@@ -13,6 +13,8 @@ declare module 'vitest' {
   interface TaskMeta {
     /** What the test called in its host, each once, for reports. */
     calls?: RecordedCall[]
+    /** How its first try failed, when it passed at the second. */
+    unstable?: string
   }
 }
 

@@ -79,9 +79,10 @@ export function unrun(filters: readonly string[], note: string): ReportedTest[] 
 export function declareTests(title: string, { where, tests }: Elsewhere): void {
   console.log(`${tests.length} conformance tests ${where}`)
   describe(title, () => {
-    for (const { file, name, state, note, calls = [] } of tests) {
+    for (const { file, name, state, note, calls = [], unstable } of tests) {
       test(`${file} > ${name}`, ({ skip, task }) => {
         task.meta.calls = calls
+        if (unstable !== undefined) task.meta.unstable = unstable
         if (state === 'skipped') skip(note)
         if (state === 'failed') throw new Error(note)
       })

@@ -3,6 +3,7 @@ import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import type { Reporter, TestCase, TestModule } from 'vitest/node'
 import type { RecordedCall } from '../harness/calls.js'
+import { firstTry } from '../runner/summary.js'
 
 const repository = fileURLToPath(new URL('../..', import.meta.url))
 
@@ -17,6 +18,8 @@ export interface ReportedTest {
   /** Why it was skipped, or how it failed. */
   note: string
   calls?: RecordedCall[] | undefined
+  /** How its first try failed, when it passed at the second. */
+  unstable?: string | undefined
 }
 
 /**
@@ -44,7 +47,7 @@ export class ReportFile implements Reporter {
 function reported(file: string, test: TestCase): ReportedTest {
   const { state, ...result } = test.result()
   const name = test.fullName
-  if (state === 'passed') return { file, name, state, note: '', calls: test.meta().calls }
+  if (state === 'passed') return { file, name, state, note: '', calls: test.meta().calls, unstable: firstTry(test) }
   if (state === 'skipped') return { file, name, state, note: ('note' in result && result.note) || 'no reason given' }
   const errors = 'errors' in result && result.errors ? result.errors : [{ message: 'the test never ended' }]
   return { file, name, state: 'failed', note: errors.map(text).join('\n') }

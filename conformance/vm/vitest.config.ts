@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { defineConfig } from 'vitest/config'
 import { nodeFlags } from '../../shared/heap/flags.js'
-import { patience } from '../runner/patience.js'
+import { patience, retry } from '../runner/patience.js'
 import { virtualModulesPlugin } from '../runner/vite.js'
 import { ReportFile } from './report.js'
 
@@ -18,6 +18,7 @@ export default defineConfig({
     reporters: ['verbose', new ReportFile()],
     testTimeout: patience,
     hookTimeout: patience,
+    retry,
     maxWorkers: 2,
     // A fresh process and all imports again cost seconds a file there; every test has a throw-away host anyway.
     isolate: false,
