@@ -74,6 +74,7 @@ describe('the order of candidates', () => {
         const lastText = formatAddress(host(0, last))
         if (found.includes(lastText)) expect(found.at(-1)).toBe(lastText)
       }),
+      { seed: 1 },
     )
   })
 })

@@ -12,5 +12,8 @@ test('a text of any length, over two blocks and their padding, hashes as node:cr
 })
 
 test('any text hashes as node:crypto hashes it', () => {
-  fc.assert(fc.property(anyText(200), (text) => void expect(sha512(text)).toBe(expected(text))))
+  fc.assert(
+    fc.property(anyText(200), (text) => void expect(sha512(text)).toBe(expected(text))),
+    { seed: 1 },
+  )
 })
