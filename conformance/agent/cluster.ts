@@ -81,8 +81,9 @@ export class Runtime {
     this.#stand = stand
   }
 
-  static async start(place: Host | Container, socket: string): Promise<Runtime> {
-    return new Runtime(await Stand.start(place, 'cri-server.ts', [socket]))
+  /** @param ids its sandboxes from the first moment on: the agent asks as soon as it listens */
+  static async start(place: Host | Container, socket: string, ids: readonly string[] = []): Promise<Runtime> {
+    return new Runtime(await Stand.start(place, 'cri-server.ts', [socket, ...ids]))
   }
 
   /** What its sandboxes are from now on, by their IDs. */

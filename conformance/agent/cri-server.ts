@@ -5,9 +5,10 @@ import { createInterface } from 'node:readline'
 // A runtime as far as `podwire agent` asks it: the IDs of its sandboxes (runtime.v1, ListPodSandbox). Each line of JSON
 // on standard input is the list from then on, and is answered by one.
 //
-//   node --input-type=module-typescript --eval TEXT -- SOCKET
+//   node --input-type=module-typescript --eval TEXT -- SOCKET [ID...]
 
-let ids: readonly string[] = []
+const [socket, ...first] = process.argv.slice(1)
+let ids: readonly string[] = first
 
 /** A field of bytes: its number and wire type 2, the length (below 128), the bytes. */
 function field(number: number, bytes: Buffer): Buffer {
@@ -32,7 +33,7 @@ server.on('stream', (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) =>
   stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
   stream.end(response())
 })
-server.listen(process.argv[1], () => process.stdout.write('"ready"\n'))
+server.listen(socket, () => process.stdout.write('"ready"\n'))
 createInterface(process.stdin)
   .on('line', (line) => {
     ids = JSON.parse(line) as string[]

@@ -29,8 +29,7 @@ test('takes what is gone and what the runtime does not know, and no more', { tim
   await elsewhere.kill()
   await host.output(['rm', socket])
 
-  const runtime = await Runtime.start(one.place, socket)
-  await runtime.has([known])
+  const runtime = await Runtime.start(one.place, socket, [known])
   await told(
     cluster,
     'Collected',
@@ -61,8 +60,7 @@ test('takes nothing where it does not see what the runtime sees', { timeout: 240
   const elsewhere = { type: 'ptp', ipam: { type: 'host-local', dataDir: '/run/elsewhere', subnet: '10.9.9.0/24' } }
   const list = { cniVersion: '1.0.0', name: 'elsewhere', plugins: [{ type: 'chain', plugins: [elsewhere] }] }
   writeFileSync(host.path(`${one.root}/etc/cni/net.d/20-elsewhere.conflist`), JSON.stringify(list))
-  const runtime = await Runtime.start(one.place, socket)
-  await runtime.has(['somebody'])
+  const runtime = await Runtime.start(one.place, socket, ['somebody'])
   for (const [around, words] of [
     // A PID namespace of its own, as a pod without hostPID has it.
     [['unshare', '--pid', '--fork', '--kill-child', '--mount-proc'], /processes of the node are not seen.*deploy\/gc/],
