@@ -51,7 +51,7 @@ describe('containers that one suite attached and another one goes on with:', () 
     await second.add(before)
     expect(await packets(outside, first)).toEqual(allOf(first))
     const isTogether = policyOf(kind, [before, after]) !== 'isolated'
-    expect(await reaches(first, second)).toBe(isTogether)
+    expect(await reaches(first, second, isTogether)).toBe(isTogether)
 
     // The official suite cannot see our tables: only where both use iptables it finds what we made.
     const isBlind = before === 'podwire' && kind !== 'iptables everywhere'
@@ -64,7 +64,7 @@ describe('containers that one suite attached and another one goes on with:', () 
 
     await later.add(after)
     for (const one of [first, second, later]) expect(await packets(outside, one)).toEqual(allOf(one))
-    expect(await reaches(first, second)).toBe(isTogether)
+    expect(await reaches(first, second, isTogether)).toBe(isTogether)
     await first.del(after)
     expect(await packets(outside, second)).toEqual(allOf(second))
     await second.del(after)

@@ -121,13 +121,14 @@ export class Member {
 
 /**
  * What passes: who answers on the published port from outside, by either family, and what an outside server sees of the
- * container.
+ * container. Whose port shall not answer is asked for a shorter time.
  */
-export async function packets(outside: Container, { container, hostPort = 0 }: Member) {
+export async function packets(outside: Container, { container, hostPort = 0 }: Member, isPublished = true) {
+  const deadline = isPublished ? {} : { deadline: 4_000 }
   const published = (address: string) =>
-    ask(outside, { protocol: 'tcp', address, port: hostPort, deadline: 4_000 }).then((answer) => answer?.server)
+    ask(outside, { protocol: 'tcp', address, port: hostPort, ...deadline }).then((answer) => answer?.server)
   const seen = (address: string) =>
-    ask(container, { protocol: 'tcp', address, port: 7000, deadline: 4_000 }).then((answer) => answer?.source)
+    ask(container, { protocol: 'tcp', address, port: 7000 }).then((answer) => answer?.source)
   const [four, six, from4, from6] = [
     await published('192.0.2.1'),
     await published('2001:db8:f::1'),
@@ -154,8 +155,9 @@ export async function prepare(host: Host): Promise<Container> {
   return container
 }
 
-export function reaches(one: Member, other: Member): Promise<boolean> {
-  return ping(one.container, other.v4, 2)
+/** Whether one reaches the other, which is asked for a shorter time where it shall not. */
+export function reaches(one: Member, other: Member, shall: boolean): Promise<boolean> {
+  return ping(one.container, other.v4, shall ? undefined : 2)
 }
 
 /**
