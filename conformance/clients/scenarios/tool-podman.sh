@@ -7,7 +7,9 @@ OFFICIAL_PLUGINS=${1-}
 check 'a network' podman network create --subnet 10.70.0.0/24 second
 check 'a container with published ports' podman run -d --name web -p 8080:80 -p 8081:81/udp $image "${web[@]}"
 check 'a container that will die' podman run -d --name dying --network second -p 127.0.0.1:8090:80 $image "${web[@]}"
-check 'the published port answers' contains hello eventually outside fetch http://10.99.0.1:8080/
+check 'the container listens' eventually within web fetch http://127.0.0.1/
+# Once: what rules count is told below.
+check 'the published port answers' contains hello outside fetch http://10.99.0.1:8080/
 
 namespace_of() { podman inspect "$1" --format '{{.NetworkSettings.SandboxKey}}'; }
 web_is="^podman eth0 10.88.0.2/16 8080->80/tcp,8081->81/udp alive: its namespace is $(namespace_of web)$"
