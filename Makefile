@@ -55,7 +55,7 @@ setup:
 
 # npm ci replaces the whole folder; no package runs a script of its own (.npmrc).
 $(MODULES): package-lock.json package.json .npmrc
-	npm ci --loglevel=error --no-progress </dev/null
+	conformance/setup/again npm ci --loglevel=error --no-progress </dev/null
 	@test -x $(NODE)
 	@touch $@
 
@@ -166,7 +166,7 @@ endif
 $(ARM64_NODE): package-lock.json package.json .npmrc
 	@mkdir -p dist/arm64
 	cp $^ dist/arm64
-	cd dist/arm64 && npm ci --omit=dev --os=linux --cpu=arm64 --loglevel=error --no-progress </dev/null
+	cd dist/arm64 && ../../conformance/setup/again npm ci --omit=dev --os=linux --cpu=arm64 --loglevel=error --no-progress </dev/null
 	@touch $@
 
 # Stripped before pkg puts the bundle in: stripping after breaks the binary.
